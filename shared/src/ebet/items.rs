@@ -1,0 +1,153 @@
+//! The items of a request: from their members to what the ledger is asked.
+
+use std::collections::{HashMap, HashSet};
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::members::{array, object};
+use super::{Channel, Code, Username, number, text};
+use crate::ledger::{
+    Amount, AskedItem, AskedRefund, DebitId, DebitKey, Fingerprint, FingerprintBuilder, Refusal, RoundCode,
+    exact_decimal,
+};
+
+/// One item as it was sent, with the top level's user and round where it has none of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The bet's `seqNo`; may be empty.
+    pub id: String,
+    pub username: String,
+    pub round: Option<String>,
+    /// The number's own text.
+    pub money: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemMembers<'a> {
+    #[serde(borrow)]
+    refund_seq_no: Option<&'a RawValue>,
+    #[serde(borrow)]
+    username: Option<&'a RawValue>,
+    #[serde(borrow)]
+    round_code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refund_money: Option<&'a RawValue>,
+}
+
+/// Reads the list of items; `username` and `round` are the top level's.
+///
+/// # Errors
+/// [`Code::WrongType`] if the list or a member has another type; [`Code::BadParameters`] if the list is
+/// empty, or an item lacks its id, its amount or a user. Then nothing of the request is done.
+pub fn read_items(list: &RawValue, username: Option<&str>, round: Option<&str>) -> Result<Vec<Item>, Code> {
+    let items = array(list)?;
+    if items.is_empty() {
+        return Err(Code::BadParameters);
+    }
+    let read = |item: &RawValue| {
+        let members: ItemMembers<'_> = object(item)?;
+        let own = |member: Option<&RawValue>, fallback: Option<&str>| {
+            let own = optional_text(member)?.filter(|text| !text.is_empty());
+            Ok::<_, Code>(own.or_else(|| fallback.map(str::to_owned)))
+        };
+        Ok(Item {
+            id: optional_text(members.refund_seq_no)?.ok_or(Code::BadParameters)?,
+            username: own(members.username, username)?.ok_or(Code::BadParameters)?,
+            round: own(members.round_code, round)?,
+            money: number(members.refund_money.ok_or(Code::BadParameters)?)?.to_owned(),
+        })
+    };
+    items.into_iter().map(read).collect()
+}
+
+/// An over-long text is its item's trouble alone, and is found when the item's names are read.
+fn optional_text(value: Option<&RawValue>) -> Result<Option<String>, Code> {
+    value.map(|value| text(value, usize::MAX)).transpose()
+}
+
+/// Which sign a call's amounts have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// `refundSingleWallet`
+    Negative,
+    /// `autoBatchRefund`
+    Positive,
+}
+
+/// What a request's items are judged by, beside the ledger.
+#[derive(Debug)]
+pub struct ItemRules<'a> {
+    pub channel: &'a Channel,
+    pub sign: Sign,
+    /// The request's own currency, where it names one.
+    pub currency: Option<&'a str>,
+}
+
+/// What the ledger is asked for `items`, each refused already where it breaks a rule.
+pub fn asked(items: &[Item], rules: &ItemRules<'_>) -> Vec<AskedItem> {
+    let bet = |item: &Item| (item.username.to_ascii_lowercase(), item.id.clone());
+    let mut amounts: HashMap<_, Option<Decimal>> = HashMap::new();
+    let mut contradicting = HashSet::new();
+    for item in items {
+        let money = exact_decimal(&item.money).ok();
+        if *amounts.entry(bet(item)).or_insert(money) != money {
+            contradicting.insert(bet(item));
+        }
+    }
+    let read = |item: &Item| {
+        if contradicting.contains(&bet(item)) {
+            return AskedItem::Refused(Refusal::Contradiction);
+        }
+        asked_item(item, rules).map_or_else(AskedItem::Refused, AskedItem::Asked)
+    };
+    items.iter().map(read).collect()
+}
+
+fn asked_item(item: &Item, rules: &ItemRules<'_>) -> Result<AskedRefund, Refusal> {
+    if rules.currency.is_some_and(|currency| currency != rules.channel.currency.as_str()) {
+        return Err(Refusal::WrongCurrency);
+    }
+    if item.id.is_empty() {
+        return Err(Refusal::NoDebitId);
+    }
+    let id: DebitId = item.id.parse().map_err(|_| Refusal::BadItem)?;
+    let user: Username = item.username.parse().map_err(|_| Refusal::BadItem)?;
+    let round: Option<RoundCode> =
+        item.round.as_ref().map(|round| round.parse()).transpose().map_err(|_| Refusal::BadItem)?;
+    let money = exact_decimal(&item.money).map_err(|_| Refusal::BadItem)?;
+    let amount = match rules.sign {
+        Sign::Negative => Amount::new(-money),
+        Sign::Positive => Amount::new(money),
+    };
+    let amount = amount.map_err(|_| Refusal::BadItem)?;
+    if rules.channel.refund_limit.is_some_and(|limit| amount > limit) {
+        return Err(Refusal::AboveLimit);
+    }
+    Ok(AskedRefund { debit: DebitKey { account: rules.channel.id.wallet(&user), id }, round, amount })
+}
+
+/// Over all that a request asks for: its call, channel, users, rounds, bets, amounts and currency; not its
+/// timestamp, signature or token. Equal amounts and users are equal however they are written.
+pub fn fingerprint(
+    layout: &str,
+    channel: &Channel,
+    username: Option<&str>,
+    currency: Option<&str>,
+    items: &[Item],
+) -> Fingerprint {
+    let mut builder = FingerprintBuilder::new(layout);
+    builder.field(Some(&channel.id.to_string()));
+    builder.field(username.map(str::to_ascii_lowercase).as_deref()).field(currency);
+    for item in items {
+        let money = exact_decimal(&item.money).map_or_else(|_| item.money.clone(), |money| money.to_string());
+        builder
+            .field(Some(&item.username.to_ascii_lowercase()))
+            .field(item.round.as_deref())
+            .field(Some(&item.id))
+            .field(Some(&money));
+    }
+    builder.finish()
+}

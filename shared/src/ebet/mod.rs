@@ -1,0 +1,19 @@
+//! eBET: what `refundSingleWallet` and `autoBatchRefund` share. A game provider asks a channel (an
+//! operator) to give back bets that failed.
+
+mod authenticate;
+mod channel;
+mod code;
+mod items;
+mod members;
+mod signature;
+
+pub use authenticate::{Channels, Fault, authenticate};
+pub use channel::{BatchSignature, Channel, ChannelId, ChannelSettings, InvalidSettings, Username};
+pub use code::Code;
+pub use items::{Item, ItemRules, Sign, asked, fingerprint, read_items};
+pub use members::{JsonMoney, Members, Numbered, number, read_members, text};
+pub use signature::{InvalidKey, PublicKey};
+
+/// The prefix of all keys of this provider.
+pub const PROVIDER: &str = "ebet";

@@ -1,0 +1,71 @@
+//! Logs: JSON lines, one a request. What a request is known by goes in; no secret, signature, token or
+//! whole body does.
+
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::store::Usage;
+
+/// Logs from here on as JSON lines on stderr, from the level that `AWS_LAMBDA_LOG_LEVEL` names (INFO if
+/// it names none).
+pub fn init_logging() {
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    // A second start in one process, as in tests, keeps the first's settings.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_target(false)
+        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// A secret as logs may show it: enough of its hash to tell two apart, and no way back.
+pub fn hashed(secret: &str) -> String {
+    Sha256::digest(secret).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a request came to, for its line in the log.
+#[derive(Debug)]
+pub struct RequestLine<'a> {
+    pub function: &'static str,
+    pub request_id: &'a str,
+    pub tenant: &'a str,
+    /// The idempotency key.
+    pub key: &'a str,
+    /// The answer's status in the protocol's own numbers.
+    pub outcome: u16,
+    pub items: usize,
+    /// The caller's session, as a hash: the token itself is a secret.
+    pub session: Option<&'a str>,
+    /// Whether this attempt moved money: yes, no or unknown.
+    pub executed: &'static str,
+    pub arrived: SystemTime,
+    pub usage: Usage,
+    /// What stood in the way, for operators.
+    pub cause: Option<&'a str>,
+}
+
+pub fn log_request(line: &RequestLine<'_>) {
+    let milliseconds = line.arrived.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
+    tracing::info!(
+        function = line.function,
+        request_id = line.request_id,
+        tenant = line.tenant,
+        key = line.key,
+        outcome = line.outcome,
+        items = line.items,
+        session = line.session,
+        executed = line.executed,
+        milliseconds,
+        round_trips = line.usage.round_trips,
+        read_milliunits = line.usage.read_milliunits,
+        write_units = line.usage.write_units,
+        cause = line.cause,
+        "answered"
+    );
+}

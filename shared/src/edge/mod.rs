@@ -1,0 +1,9 @@
+//! Lambda and HTTP: what every function has in common before and after its own work.
+
+mod event;
+mod log;
+mod run;
+
+pub use event::{MalformedEvent, Request, Response};
+pub use log::{RequestLine, hashed, init_logging, log_request};
+pub use run::{Function, Invocation, invoke, run};

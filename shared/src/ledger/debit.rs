@@ -1,0 +1,74 @@
+//! A debit: a payment that took its money from an account, and what became of it.
+
+use super::{Account, Amount, DebitKey, Posting, PostingFacts, RequestKey, RoundCode};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debit {
+    pub key: DebitKey,
+    pub round: RoundCode,
+    /// What it took.
+    pub amount: Amount,
+    pub state: DebitState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DebitState {
+    /// Taken, and neither played nor refunded: the only state that a refund starts from.
+    Open,
+    /// The bet was played: no refund any more.
+    Settled,
+    Refunded(Refund),
+}
+
+/// The one refund of a debit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    pub amount: Amount,
+    pub by: RefundedBy,
+    /// The request that moved the money.
+    pub request: RequestKey,
+    /// Unix milliseconds.
+    pub at: u64,
+    pub posting: Posting,
+}
+
+/// Who asked for a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundedBy {
+    /// The game provider, by a call.
+    Provider,
+    /// The channel on its own, before the provider asked.
+    Channel,
+}
+
+impl RefundedBy {
+    /// As it stands in the table and in the hash chain.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Channel => "channel",
+        }
+    }
+
+    pub fn recorded(text: &str) -> Option<Self> {
+        [Self::Provider, Self::Channel].into_iter().find(|by| by.as_str() == text)
+    }
+}
+
+impl Refund {
+    /// Whether the posting's hash vouches for this refund of `debit`, in `account`.
+    pub fn is_vouched_for(&self, debit: &DebitKey, account: &Account) -> bool {
+        let facts = PostingFacts {
+            account: &debit.account,
+            currency: &account.currency,
+            debit: &debit.id,
+            amount: self.amount,
+            by: self.by,
+            request: &self.request,
+            at: self.at,
+        };
+        let posting = &self.posting;
+        let adds_up = posting.before.credited(self.amount) == Ok(posting.after);
+        adds_up && facts.link(posting.sequence, posting.before, posting.after, posting.previous) == posting.hash
+    }
+}

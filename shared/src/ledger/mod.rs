@@ -1,0 +1,19 @@
+//! The ledger: accounts, debits, refunds and postings, and the decisions about them. Everything here is
+//! a value or a pure function; the [`store`](crate::store) carries decisions out.
+
+mod account;
+mod debit;
+mod money;
+mod names;
+mod posting;
+mod refund;
+
+pub use account::Account;
+pub use debit::{Debit, DebitState, Refund, RefundedBy};
+pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
+pub use names::{AccountKey, DebitId, DebitKey, InvalidText, RequestKey, RoundCode, TenantKey};
+pub use posting::{Hash, Posting, PostingFacts, opening_head};
+pub use refund::{
+    AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, Refusal, RefundRequest,
+    RequestRecord, Snapshot, Transaction, Verdict, decide, plan,
+};

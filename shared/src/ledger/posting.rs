@@ -1,0 +1,116 @@
+//! Postings: the numbered, hash-chained changes of a balance. Whoever holds an account's head can tell
+//! whether any posting before it was changed, removed, added or moved.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::{AccountKey, Amount, Balance, Currency, DebitId, RefundedBy, RequestKey};
+
+/// Names the layout of the bytes below. A later layout gets another name, so old links stay checkable.
+const OPENING_LAYOUT: &str = "opening/1";
+const REFUND_LAYOUT: &str = "refund/1";
+
+/// SHA-256, of a posting or of an account's opening.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// A hash as the ledger wrote it; nothing if it isn't 32 bytes.
+    pub fn recorded(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One change of an account's balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posting {
+    /// 1 for an account's first posting, without gaps.
+    pub sequence: u64,
+    pub before: Balance,
+    pub after: Balance,
+    /// The hash of the posting before, or of the opening.
+    pub previous: Hash,
+    pub hash: Hash,
+}
+
+/// What a refund's posting vouches for, beside the balances: change any of it and the hash differs.
+#[derive(Debug, Clone, Copy)]
+pub struct PostingFacts<'a> {
+    pub account: &'a AccountKey,
+    pub currency: &'a Currency,
+    pub debit: &'a DebitId,
+    pub amount: Amount,
+    pub by: RefundedBy,
+    pub request: &'a RequestKey,
+    /// Unix milliseconds.
+    pub at: u64,
+}
+
+impl PostingFacts<'_> {
+    /// The hash of the posting with these facts at this place of the chain.
+    pub fn link(&self, sequence: u64, before: Balance, after: Balance, previous: Hash) -> Hash {
+        let mut digest = FieldDigest::new(REFUND_LAYOUT);
+        digest.field(self.account.as_str());
+        digest.field(self.currency.as_str());
+        digest.field(&sequence.to_string());
+        digest.field(self.debit.as_str());
+        digest.field(&self.amount.to_string());
+        digest.field(self.by.as_str());
+        digest.field(self.request.as_str());
+        digest.field(&self.at.to_string());
+        digest.field(&before.to_string());
+        digest.field(&after.to_string());
+        digest.bytes(previous.as_bytes());
+        digest.finish()
+    }
+}
+
+/// The first link of an account's chain.
+pub fn opening_head(account: &AccountKey, currency: &Currency, opening: Balance) -> Hash {
+    let mut digest = FieldDigest::new(OPENING_LAYOUT);
+    digest.field(account.as_str());
+    digest.field(currency.as_str());
+    digest.field(&opening.to_string());
+    digest.finish()
+}
+
+/// SHA-256 over fields, each preceded by its length, so that no two lists of fields have the same bytes.
+pub(super) struct FieldDigest(Sha256);
+
+impl FieldDigest {
+    pub(super) fn new(layout: &str) -> Self {
+        let mut digest = Self(Sha256::new());
+        digest.field(layout);
+        digest
+    }
+
+    pub(super) fn field(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    pub(super) fn finish(self) -> Hash {
+        Hash(self.0.finalize().into())
+    }
+}

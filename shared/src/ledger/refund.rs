@@ -1,0 +1,314 @@
+//! Deciding a request for refunds: from what is asked and what the ledger holds to one verdict an item,
+//! and to the transaction that carries the due ones out. Pure functions, and the whole of the rules
+//! that make a refund happen once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::posting::FieldDigest;
+use super::{
+    Account, AccountKey, Amount, Debit, DebitKey, DebitState, Hash, PostingFacts, Refund, RefundedBy,
+    RequestKey, RoundCode,
+};
+
+/// Refunds asked for together under one idempotency key.
+#[derive(Debug, Clone)]
+pub struct RefundRequest {
+    pub key: RequestKey,
+    /// Over all that is asked: another body under the same key has another fingerprint.
+    pub fingerprint: Fingerprint,
+    pub by: RefundedBy,
+    /// Whether less than the whole debit may be refunded. A debit is refunded once all the same.
+    pub partial_refunds: bool,
+    pub items: Vec<AskedItem>,
+    /// An account whose balance the answer needs even if no item touches it.
+    pub balance_of: Option<AccountKey>,
+}
+
+/// One item: asked for, or already refused for what it says. A refused one is part of the request all the
+/// same, so that sending again gives it the same answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskedItem {
+    Asked(AskedRefund),
+    Refused(Refusal),
+}
+
+impl AskedItem {
+    /// The account that the item would credit; none for one that is refused for what it says.
+    pub fn account(&self) -> Option<&AccountKey> {
+        match self {
+            Self::Asked(asked) => Some(&asked.debit.account),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedRefund {
+    pub debit: DebitKey,
+    /// Checked against the debit's where the caller names it.
+    pub round: Option<RoundCode>,
+    pub amount: Amount,
+}
+
+/// Why an item is not refunded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The item names no debit.
+    NoDebitId,
+    /// A name, number or text of the item breaks its rule.
+    BadItem,
+    /// The amount is above the tenant's or the request's limit.
+    AboveLimit,
+    /// The same debit is asked for twice in one request with different amounts.
+    Contradiction,
+    WrongCurrency,
+    UnknownAccount,
+    UnknownDebit,
+    /// The debit belongs to another round.
+    WrongRound,
+    /// The debit was played.
+    Settled,
+    /// The amount is not what the debit took, or not what it was refunded with.
+    WrongAmount,
+    /// The balance would be beyond what the ledger holds.
+    BalanceTooLarge,
+}
+
+impl Refusal {
+    const ALL: [Self; 11] = [
+        Self::NoDebitId,
+        Self::BadItem,
+        Self::AboveLimit,
+        Self::Contradiction,
+        Self::WrongCurrency,
+        Self::UnknownAccount,
+        Self::UnknownDebit,
+        Self::WrongRound,
+        Self::Settled,
+        Self::WrongAmount,
+        Self::BalanceTooLarge,
+    ];
+
+    /// As it stands in the table and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoDebitId => "no_debit_id",
+            Self::BadItem => "bad_item",
+            Self::AboveLimit => "above_limit",
+            Self::Contradiction => "contradiction",
+            Self::WrongCurrency => "wrong_currency",
+            Self::UnknownAccount => "unknown_account",
+            Self::UnknownDebit => "unknown_debit",
+            Self::WrongRound => "wrong_round",
+            Self::Settled => "settled",
+            Self::WrongAmount => "wrong_amount",
+            Self::BalanceTooLarge => "balance_too_large",
+        }
+    }
+
+    pub fn recorded(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.as_str() == text)
+    }
+}
+
+/// SHA-256 over what a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(Hash);
+
+impl Fingerprint {
+    pub fn recorded(bytes: &[u8]) -> Option<Self> {
+        Hash::recorded(bytes).map(Self)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+/// Builds a [`Fingerprint`] from fields in order; an absent field differs from an empty one.
+pub struct FingerprintBuilder(FieldDigest);
+
+impl FingerprintBuilder {
+    /// `layout` names the operation and the order of its fields.
+    pub fn new(layout: &str) -> Self {
+        Self(FieldDigest::new(layout))
+    }
+
+    pub fn field(&mut self, text: Option<&str>) -> &mut Self {
+        self.0.field(if text.is_some() { "+" } else { "-" });
+        self.0.field(text.unwrap_or_default());
+        self
+    }
+
+    pub fn finish(self) -> Fingerprint {
+        Fingerprint(self.0.finish())
+    }
+}
+
+/// What ties an idempotency key to the one request executed under it, and to its refusals. Its refunds
+/// are the debits' own facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRecord {
+    pub fingerprint: Fingerprint,
+    /// By the item's position in the request.
+    pub refused: BTreeMap<usize, Refusal>,
+}
+
+/// What the ledger held of a request's accounts and debits when it was read.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub accounts: HashMap<AccountKey, Account>,
+    pub debits: HashMap<DebitKey, Debit>,
+    pub record: Option<RequestRecord>,
+}
+
+/// What becomes of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Refunded, by this request or before it.
+    Refunded(Refund),
+    /// To be refunded, and not yet. In an answer: undecided.
+    Due,
+    Refused(Refusal),
+}
+
+/// Another request was executed under this key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another request was executed under this idempotency key")]
+pub struct KeyReused;
+
+/// One verdict for each item of `request`, in its order.
+///
+/// # Errors
+/// [`KeyReused`] if the key's record has another fingerprint: then nothing of this request is done.
+pub fn decide(request: &RefundRequest, snapshot: &Snapshot) -> Result<Vec<Verdict>, KeyReused> {
+    if snapshot.record.as_ref().is_some_and(|record| record.fingerprint != request.fingerprint) {
+        return Err(KeyReused);
+    }
+    let recorded = |position| snapshot.record.as_ref()?.refused.get(&position).copied();
+    let verdict = |(position, item): (usize, &AskedItem)| match (recorded(position), item) {
+        (Some(refusal), _) | (None, &AskedItem::Refused(refusal)) => Verdict::Refused(refusal),
+        (None, AskedItem::Asked(asked)) => decide_item(asked, request.partial_refunds, snapshot),
+    };
+    Ok(request.items.iter().enumerate().map(verdict).collect())
+}
+
+/// The order matters where several things are wrong: what is refunded or played is judged only for the
+/// right debit, and the amount only for one that could be refunded.
+fn decide_item(asked: &AskedRefund, partial_refunds: bool, snapshot: &Snapshot) -> Verdict {
+    if !snapshot.accounts.contains_key(&asked.debit.account) {
+        return Verdict::Refused(Refusal::UnknownAccount);
+    }
+    let Some(debit) = snapshot.debits.get(&asked.debit) else {
+        return Verdict::Refused(Refusal::UnknownDebit);
+    };
+    if asked.round.as_ref().is_some_and(|round| *round != debit.round) {
+        return Verdict::Refused(Refusal::WrongRound);
+    }
+    match &debit.state {
+        DebitState::Settled => Verdict::Refused(Refusal::Settled),
+        // What the channel gave back on its own need not be what the provider asks for.
+        DebitState::Refunded(refund) if refund.by == RefundedBy::Channel => Verdict::Refunded(refund.clone()),
+        DebitState::Refunded(refund) if refund.amount == asked.amount => Verdict::Refunded(refund.clone()),
+        DebitState::Refunded(_) => Verdict::Refused(Refusal::WrongAmount),
+        DebitState::Open if asked.amount == debit.amount => Verdict::Due,
+        DebitState::Open if asked.amount < debit.amount && partial_refunds => Verdict::Due,
+        DebitState::Open => Verdict::Refused(Refusal::WrongAmount),
+    }
+}
+
+/// Changes that happen together or not at all, if the ledger still is as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// When it was decided, in Unix milliseconds.
+    pub at: u64,
+    /// The accounts as they will be; each moves only from the `sequence` beside it.
+    pub accounts: Vec<(u64, Account)>,
+    /// The debits as they will be, each with its refund; each must still be open.
+    pub refunds: Vec<(Debit, Refund)>,
+    /// Put if there is none under the key, or one of the same request.
+    pub key: RequestKey,
+    pub record: RequestRecord,
+}
+
+impl Transaction {
+    /// What the snapshot is once this has happened.
+    pub fn apply(self, snapshot: &mut Snapshot) {
+        snapshot.accounts.extend(self.accounts.into_iter().map(|(_, account)| (account.key.clone(), account)));
+        snapshot.debits.extend(self.refunds.into_iter().map(|(debit, _)| (debit.key.clone(), debit)));
+        snapshot.record = Some(self.record);
+    }
+}
+
+/// The transaction for as many of the due items as fit into `actions_max` changes, in their order, at the
+/// time `at` (Unix milliseconds); none if no item is due. Items it must refuse become so in `verdicts`.
+pub fn plan(
+    request: &RefundRequest,
+    verdicts: &mut [Verdict],
+    snapshot: &Snapshot,
+    at: u64,
+    actions_max: usize,
+) -> Option<Transaction> {
+    let mut accounts: BTreeMap<&AccountKey, Account> = BTreeMap::new();
+    let mut refunds: Vec<(Debit, Refund)> = Vec::new();
+    let mut taken: HashSet<&DebitKey> = HashSet::new();
+
+    for (item, verdict) in request.items.iter().zip(verdicts.iter_mut()) {
+        let (AskedItem::Asked(asked), Verdict::Due) = (item, &verdict) else { continue };
+        if taken.contains(&asked.debit) {
+            continue; // the same debit twice in one request: one refund
+        }
+        let (Some(debit), Some(account)) =
+            (snapshot.debits.get(&asked.debit), snapshot.accounts.get(&asked.debit.account))
+        else {
+            continue; // only items of known debits and accounts are due
+        };
+        let new_accounts = usize::from(!accounts.contains_key(&account.key));
+        let record = 1;
+        if accounts.len() + new_accounts + refunds.len() + 1 + record > actions_max {
+            break;
+        }
+        let account = accounts.entry(&asked.debit.account).or_insert_with(|| account.clone());
+        let facts = PostingFacts {
+            account: &asked.debit.account,
+            currency: &account.currency.clone(),
+            debit: &asked.debit.id,
+            amount: asked.amount,
+            by: request.by,
+            request: &request.key,
+            at,
+        };
+        let Ok(posting) = account.credit(asked.amount, &facts) else {
+            *verdict = Verdict::Refused(Refusal::BalanceTooLarge);
+            continue;
+        };
+        taken.insert(&asked.debit);
+        let refund =
+            Refund { amount: asked.amount, by: request.by, request: request.key.clone(), at, posting };
+        let debit = Debit { state: DebitState::Refunded(refund.clone()), ..debit.clone() };
+        refunds.push((debit, refund));
+    }
+
+    if refunds.is_empty() {
+        return None;
+    }
+    let moved = |(key, account): (&AccountKey, Account)| {
+        let before = snapshot.accounts.get(key)?;
+        (before.sequence != account.sequence).then_some((before.sequence, account))
+    };
+    let refused = verdicts.iter().enumerate().filter_map(|(position, verdict)| match verdict {
+        Verdict::Refused(refusal) => Some((position, *refusal)),
+        Verdict::Refunded(_) | Verdict::Due => None,
+    });
+    Some(Transaction {
+        at,
+        accounts: accounts.into_iter().filter_map(moved).collect(),
+        refunds,
+        key: request.key.clone(),
+        record: RequestRecord { fingerprint: request.fingerprint, refused: refused.collect() },
+    })
+}
+
+#[cfg(test)]
+#[path = "refund_tests.rs"]
+mod tests;

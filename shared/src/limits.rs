@@ -1,0 +1,50 @@
+//! Every limit of the system, each with its reason.
+
+use std::time::Duration;
+
+/// Largest request body, in bytes. A Lambda event holds at most 6 MB, and escaping or base64 makes a
+/// body up to a third longer on its way into one.
+pub const BODY_BYTES_MAX: usize = 4_500_000;
+
+/// Largest amount or opening balance, in units of its currency. Far above any wallet, and far enough
+/// below what `Decimal` holds (7.9 × 10^28) that no sum of postings can overflow it.
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+
+/// Decimals of an amount. eBET: amounts count to two decimals.
+pub const AMOUNT_DECIMALS_MAX: u32 = 2;
+
+/// Longest text of a number that is read as an amount, in bytes: sign, 16 digits, point, decimals and
+/// exponent have ample room, and nothing longer is worth parsing.
+pub const NUMBER_BYTES_MAX: usize = 64;
+
+/// Longest text member where the provider documents no limit, in characters.
+pub const TEXT_CHARS_MAX: usize = 128;
+
+/// Longest signature, in characters: base64 of 8192 bits, with room for line breaks.
+pub const SIGNATURE_CHARS_MAX: usize = 1_500;
+
+/// Keys of one BatchGetItem call (DynamoDB).
+pub const KEYS_PER_READ_MAX: usize = 100;
+
+/// Actions of one TransactWriteItems call (DynamoDB).
+pub const ACTIONS_PER_TRANSACTION_MAX: usize = 100;
+
+/// How long the record that ties an idempotency key to one executed request is kept. Longer than any
+/// provider sends again; what makes a refund happen once is the debit's own permanent fact.
+pub const REQUEST_RECORD_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// A request is answered within this time of its arrival: an HTTP API cuts at 30 s.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(29);
+
+/// Time kept free before the deadline for writing the answer.
+pub const ANSWER_RESERVE: Duration = Duration::from_secs(1);
+
+/// How long tenants' settings are cached in a process, in wall-clock time: a process that was frozen
+/// and thawed must not go on with old settings.
+pub const SETTINGS_CACHED: Duration = Duration::from_secs(30);
+
+/// Tenants whose settings are cached in a process; beyond that the cache starts afresh.
+pub const SETTINGS_CACHED_TENANTS_MAX: usize = 1_000;
+
+/// How far a request's timestamp may be from now, in seconds, unless its channel says otherwise.
+pub const SIGNATURE_AGE_SECONDS_DEFAULT: u64 = 24 * 60 * 60;

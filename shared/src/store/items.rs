@@ -1,0 +1,284 @@
+//! Items: how accounts, debits and request records stand in the table, and how they are read back. What
+//! is not exactly as it was written is reported as damaged, never guessed at.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use rust_decimal::Decimal;
+
+use super::StoreError;
+use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
+use crate::ledger::{
+    Account, AccountKey, Amount, Balance, Debit, DebitKey, DebitState, Fingerprint, Hash, Posting, Refund,
+    Refusal, RequestKey, RequestRecord, RefundedBy, TenantKey, exact_decimal,
+};
+use crate::limits;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) const ACCOUNT: &str = "ACCOUNT";
+const TENANT: &str = "TENANT";
+const REQUEST: &str = "REQUEST";
+pub(super) const PAYMENT_PREFIX: &str = "PAYMENT#";
+
+/// Names the layout of a refund's hashed bytes, for whoever checks them later.
+const REFUND_VERSION: u64 = 1;
+
+pub(super) const OPEN: &str = "open";
+const SETTLED: &str = "settled";
+const REFUNDED: &str = "refunded";
+
+// ---- keys ----
+
+fn key(partition: &str, sort: &str) -> Item {
+    [(PARTITION_KEY, partition), (SORT_KEY, sort)].into_iter().map(|(name, value)| text(name, value)).collect()
+}
+
+pub(super) fn tenant_key(tenant: &TenantKey) -> Item {
+    key(tenant.as_str(), TENANT)
+}
+
+pub(super) fn account_key(account: &AccountKey) -> Item {
+    key(account.as_str(), ACCOUNT)
+}
+
+pub(super) fn debit_key(debit: &DebitKey) -> Item {
+    key(debit.account.as_str(), &format!("{PAYMENT_PREFIX}{}", debit.id))
+}
+
+pub(super) fn request_key(request: &RequestKey) -> Item {
+    key(request.as_str(), REQUEST)
+}
+
+// ---- writing ----
+
+fn text(name: &str, value: &str) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::S(value.to_owned()))
+}
+
+pub(super) fn number(name: &str, value: impl ToString) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::N(value.to_string()))
+}
+
+pub(super) fn bytes(name: &str, value: &[u8]) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::B(Blob::new(value)))
+}
+
+pub(super) fn settings_item(tenant: &TenantKey, settings: &str) -> Item {
+    let mut item = tenant_key(tenant);
+    item.extend([text("settings", settings)]);
+    item
+}
+
+pub(super) fn account_item(account: &Account) -> Item {
+    let mut item = account_key(&account.key);
+    item.extend([
+        text("currency", account.currency.as_str()),
+        number("balance", account.balance),
+        number("opening", account.opening),
+        number("sequence", account.sequence),
+        bytes("head", account.head.as_bytes()),
+    ]);
+    item
+}
+
+pub(super) fn debit_item(debit: &Debit) -> Item {
+    let mut item = debit_key(&debit.key);
+    item.extend([
+        text(INDEX_PARTITION_KEY, &index_partition(&debit.key)),
+        text(INDEX_SORT_KEY, "PAYMENT"),
+        text("roundCode", debit.round.as_str()),
+        number("amount", debit.amount),
+        text("state", debit_state_name(&debit.state)),
+    ]);
+    if let DebitState::Refunded(refund) = &debit.state {
+        item.insert("refund".to_owned(), refund_value(refund));
+    }
+    item
+}
+
+/// Where a bet is found by its `seqNo` alone: under its tenant, which is the account's path less the holder.
+fn index_partition(debit: &DebitKey) -> String {
+    let account = debit.account.as_str();
+    let tenant = account.rsplit_once('#').map_or(account, |(tenant, _holder)| tenant);
+    format!("{tenant}#debit#{}", debit.id)
+}
+
+pub(super) fn debit_state_name(state: &DebitState) -> &'static str {
+    match state {
+        DebitState::Open => OPEN,
+        DebitState::Settled => SETTLED,
+        DebitState::Refunded(_) => REFUNDED,
+    }
+}
+
+pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
+    AttributeValue::M(HashMap::from([
+        number("version", REFUND_VERSION),
+        number("amount", refund.amount),
+        text("by", refund.by.as_str()),
+        text("request", refund.request.as_str()),
+        number("at", refund.at),
+        number("sequence", refund.posting.sequence),
+        number("before", refund.posting.before),
+        number("after", refund.posting.after),
+        bytes("previous", refund.posting.previous.as_bytes()),
+        bytes("hash", refund.posting.hash.as_bytes()),
+    ]))
+}
+
+/// `at` is when the record was last written, in Unix milliseconds.
+pub(super) fn record_item(request: &RequestKey, record: &RequestRecord, at: u64) -> Item {
+    let refused = record.refused.iter().map(|(position, refusal)| text(&position.to_string(), refusal.as_str()));
+    let mut item = request_key(request);
+    item.extend([
+        bytes("fingerprint", record.fingerprint.as_bytes()),
+        ("refused".to_owned(), AttributeValue::M(refused.collect())),
+        number("at", at),
+        number(EXPIRES, at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs()),
+    ]);
+    item
+}
+
+// ---- reading ----
+
+/// Reads an item's attributes, and says which one is wrong.
+pub(super) struct Reader<'a> {
+    item: &'a Item,
+    key: String,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(item: &'a Item) -> Self {
+        let part = |name| item.get(name).and_then(|value| value.as_s().ok()).map_or("?", String::as_str);
+        Self { item, key: format!("{} {}", part(PARTITION_KEY), part(SORT_KEY)) }
+    }
+
+    fn inside(&self, item: &'a Item) -> Self {
+        Self { item, key: self.key.clone() }
+    }
+
+    fn damaged(&self, what: impl ToString) -> StoreError {
+        StoreError::Damaged { key: self.key.clone(), what: what.to_string() }
+    }
+
+    fn get<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&'a AttributeValue) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        let value = self.item.get(name).ok_or_else(|| self.damaged(format!("{name} is missing")))?;
+        read(value).ok_or_else(|| self.damaged(format!("{name} can't be read")))
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<&'a str, StoreError> {
+        self.get(name, |value| value.as_s().ok().map(String::as_str))
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
+        self.get(name, |value| value.as_s().ok()?.parse().ok())
+    }
+
+    fn integer(&self, name: &str) -> Result<u64, StoreError> {
+        self.get(name, |value| value.as_n().ok()?.parse().ok())
+    }
+
+    fn decimal(&self, name: &str) -> Result<Decimal, StoreError> {
+        self.get(name, |value| exact_decimal(value.as_n().ok()?).ok())
+    }
+
+    fn amount(&self, name: &str) -> Result<Amount, StoreError> {
+        Amount::new(self.decimal(name)?).map_err(|error| self.damaged(format!("{name} {error}")))
+    }
+
+    fn balance(&self, name: &str) -> Result<Balance, StoreError> {
+        self.decimal(name).map(Balance::recorded)
+    }
+
+    fn hash(&self, name: &str) -> Result<Hash, StoreError> {
+        self.get(name, |value| Hash::recorded(value.as_b().ok()?.as_ref()))
+    }
+
+    fn map(&self, name: &str) -> Result<&'a Item, StoreError> {
+        self.get(name, |value| value.as_m().ok())
+    }
+
+    pub(super) fn account(&self) -> Result<Account, StoreError> {
+        Ok(Account {
+            key: AccountKey::recorded(self.text(PARTITION_KEY)?),
+            currency: self.parsed("currency")?,
+            balance: self.balance("balance")?,
+            opening: self.balance("opening")?,
+            sequence: self.integer("sequence")?,
+            head: self.hash("head")?,
+        })
+    }
+
+    pub(super) fn debit(&self) -> Result<Debit, StoreError> {
+        let id = self.get(SORT_KEY, |value| value.as_s().ok()?.strip_prefix(PAYMENT_PREFIX)?.parse().ok())?;
+        let state = match self.text("state")? {
+            OPEN => DebitState::Open,
+            SETTLED => DebitState::Settled,
+            REFUNDED => DebitState::Refunded(self.inside(self.map("refund")?).refund()?),
+            other => return Err(self.damaged(format!("state is {other:?}"))),
+        };
+        Ok(Debit {
+            key: DebitKey { account: AccountKey::recorded(self.text(PARTITION_KEY)?), id },
+            round: self.parsed("roundCode")?,
+            amount: self.amount("amount")?,
+            state,
+        })
+    }
+
+    fn refund(&self) -> Result<Refund, StoreError> {
+        Ok(Refund {
+            amount: self.amount("amount")?,
+            by: self.get("by", |value| RefundedBy::recorded(value.as_s().ok()?))?,
+            request: RequestKey::recorded(self.text("request")?),
+            at: self.integer("at")?,
+            posting: Posting {
+                sequence: self.integer("sequence")?,
+                before: self.balance("before")?,
+                after: self.balance("after")?,
+                previous: self.hash("previous")?,
+                hash: self.hash("hash")?,
+            },
+        })
+    }
+
+    pub(super) fn record(&self) -> Result<RequestRecord, StoreError> {
+        let refusal = |(position, refusal): (&String, &AttributeValue)| {
+            Some((position.parse().ok()?, Refusal::recorded(refusal.as_s().ok()?)?))
+        };
+        let refused: Option<BTreeMap<usize, Refusal>> = self.map("refused")?.iter().map(refusal).collect();
+        Ok(RequestRecord {
+            fingerprint: self
+                .get("fingerprint", |value| Fingerprint::recorded(value.as_b().ok()?.as_ref()))?,
+            refused: refused.ok_or_else(|| self.damaged("refused can't be read"))?,
+        })
+    }
+}
+
+// ---- sizes ----
+
+/// What one action of a transaction costs: 2 write units for each KB begun of the item.
+pub(super) fn transaction_write_units(item: &Item) -> u64 {
+    2 * (item_bytes(item) as u64).div_ceil(1_024)
+}
+
+/// An item's size as DynamoDB counts it: names and values in UTF-8, numbers by their digits.
+fn item_bytes(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+fn value_bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::M(members) => 3 + members.len() + item_bytes(members),
+        _ => 1, // the ledger writes no other types
+    }
+}

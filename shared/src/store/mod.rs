@@ -1,0 +1,68 @@
+//! The ledger's table in DynamoDB: keys, items, transactions, retries. Nothing else knows DynamoDB.
+
+mod connect;
+mod deadline;
+mod error;
+mod items;
+mod meter;
+mod read;
+mod records;
+mod refund;
+mod tenants;
+mod transact;
+
+use std::sync::Arc;
+
+pub use connect::{LOCAL_REGION, client};
+pub use deadline::Deadline;
+pub use error::StoreError;
+pub use meter::Usage;
+pub use records::{Creation, SettingsChange, Wallet};
+pub use refund::{Executed, RefundError, Refunds};
+pub use tenants::Tenants;
+
+/// The attributes the table's keys are made of, as the template defines them.
+pub mod attribute {
+    pub const PARTITION_KEY: &str = "pk";
+    pub const SORT_KEY: &str = "sk";
+    pub const INDEX_PARTITION_KEY: &str = "gsi1pk";
+    pub const INDEX_SORT_KEY: &str = "gsi1sk";
+    pub const EXPIRES: &str = "expires";
+}
+
+/// One table. Cheap to clone; made once per process.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: aws_sdk_dynamodb::Client,
+    table: Arc<str>,
+}
+
+impl Store {
+    pub fn new(client: aws_sdk_dynamodb::Client, table: &str) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The table as one request uses it: until its deadline, with what it used counted.
+    pub fn session(&self, deadline: Deadline) -> Session {
+        Session { store: self.clone(), deadline, meter: Arc::default() }
+    }
+}
+
+/// One request's use of the table.
+#[derive(Debug)]
+pub struct Session {
+    store: Store,
+    deadline: Deadline,
+    meter: Arc<meter::Meter>,
+}
+
+impl Session {
+    /// What this session has used so far.
+    pub fn usage(&self) -> Usage {
+        self.meter.usage()
+    }
+}

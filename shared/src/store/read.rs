@@ -1,0 +1,188 @@
+//! Consistent reads, asked again until the table has answered for every key.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::attribute::{PARTITION_KEY, SORT_KEY};
+use super::deadline::Backoff;
+use super::error::CallFailure;
+use super::items::{self, Item, Reader};
+use super::meter::CountAttempts;
+use super::{Session, StoreError};
+use crate::ledger::{AskedItem, RefundRequest, Snapshot};
+use crate::limits;
+
+/// Chunks of keys read at the same time.
+const CHUNKS_AT_ONCE: usize = 8;
+
+impl Session {
+    /// Reads all that a request's decision depends on: its accounts, its debits and its key's record. One
+    /// round trip for up to [`limits::KEYS_PER_READ_MAX`] keys.
+    pub(super) async fn read_snapshot(&self, request: &RefundRequest) -> Result<Snapshot, StoreError> {
+        let asked = || {
+            request.items.iter().filter_map(|item| match item {
+                AskedItem::Asked(asked) => Some(&asked.debit),
+                AskedItem::Refused(_) => None,
+            })
+        };
+        let accounts: HashSet<_> =
+            asked().map(|debit| &debit.account).chain(request.balance_of.as_ref()).collect();
+        let debits: HashSet<_> = asked().collect();
+        let keys = accounts
+            .into_iter()
+            .map(items::account_key)
+            .chain(debits.into_iter().map(items::debit_key))
+            .chain([items::request_key(&request.key)])
+            .collect();
+
+        let mut snapshot = Snapshot::default();
+        for item in self.read_items(keys).await? {
+            let reader = Reader::new(&item);
+            match reader.text(SORT_KEY)? {
+                items::ACCOUNT => {
+                    let account = reader.account()?;
+                    snapshot.accounts.insert(account.key.clone(), account);
+                }
+                sort if sort.starts_with(items::PAYMENT_PREFIX) => {
+                    let debit = reader.debit()?;
+                    snapshot.debits.insert(debit.key.clone(), debit);
+                }
+                _ => snapshot.record = Some(reader.record()?),
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// The items under `keys` that exist. `keys` are distinct; an item that is not in the answer is absent.
+    async fn read_items(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let chunks = keys.chunks(limits::KEYS_PER_READ_MAX).map(<[Item]>::to_vec).collect::<Vec<_>>();
+        let reads = stream::iter(chunks.into_iter().map(|chunk| self.read_chunk(chunk)));
+        let read: Vec<Vec<Item>> = reads.buffered(CHUNKS_AT_ONCE).try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn read_chunk(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut backoff = Backoff::default();
+        loop {
+            let failure = match self.batch_get(&keys).await {
+                Ok((items, unprocessed)) => {
+                    found.extend(items);
+                    if unprocessed.is_empty() {
+                        return Ok(found);
+                    }
+                    keys = unprocessed;
+                    CallFailure::Transient("throttled: keys were left unprocessed".to_owned())
+                }
+                Err(failure) => failure,
+            };
+            self.wait_after(failure, &mut backoff).await?;
+        }
+    }
+
+    /// One BatchGetItem: the items found, and the keys it left out.
+    async fn batch_get(&self, keys: &[Item]) -> Result<(Vec<Item>, Vec<Item>), CallFailure> {
+        let asked = KeysAndAttributes::builder()
+            .set_keys(Some(keys.to_vec()))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| CallFailure::Final(StoreError::Refused(error.to_string())))?;
+        let call = self
+            .store
+            .client
+            .batch_get_item()
+            .request_items(self.store.table(), asked)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(CountAttempts(self.meter.clone()));
+        let answer = self.in_time(call.send()).await??;
+        self.meter.read(answer.consumed_capacity());
+
+        let table = self.store.table();
+        let found = answer.responses.and_then(|mut tables| tables.remove(table)).unwrap_or_default();
+        let unprocessed = answer.unprocessed_keys.and_then(|mut tables| tables.remove(table));
+        Ok((found, unprocessed.map(|keys| keys.keys).unwrap_or_default()))
+    }
+
+    /// The item under `key`, with a consistent read.
+    pub(super) async fn read_item(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let call = self
+                .store
+                .client
+                .get_item()
+                .table_name(self.store.table())
+                .set_key(Some(key.clone()))
+                .consistent_read(true)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .customize()
+                .interceptor(CountAttempts(self.meter.clone()));
+            let failure = match self.in_time(call.send()).await.map(|sent| sent.map_err(CallFailure::from)) {
+                Ok(Ok(answer)) => {
+                    self.meter.read(answer.consumed_capacity());
+                    return Ok(answer.item);
+                }
+                Ok(Err(failure)) | Err(failure) => failure,
+            };
+            self.wait_after(failure, &mut backoff).await?;
+        }
+    }
+
+    /// All items of a partition, in the order of their sort keys.
+    pub(super) async fn read_partition(&self, partition: &str) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::new();
+        let mut start: Option<Item> = None;
+        let mut backoff = Backoff::default();
+        loop {
+            let call = self
+                .store
+                .client
+                .query()
+                .table_name(self.store.table())
+                .key_condition_expression("#partition = :partition")
+                .expression_attribute_names("#partition", PARTITION_KEY)
+                .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
+                .consistent_read(true)
+                .set_exclusive_start_key(start.clone())
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .customize()
+                .interceptor(CountAttempts(self.meter.clone()));
+            let failure = match self.in_time(call.send()).await.map(|sent| sent.map_err(CallFailure::from)) {
+                Ok(Ok(answer)) => {
+                    self.meter.read(answer.consumed_capacity());
+                    found.extend(answer.items.unwrap_or_default());
+                    start = answer.last_evaluated_key;
+                    if start.is_none() {
+                        return Ok(found);
+                    }
+                    continue;
+                }
+                Ok(Err(failure)) | Err(failure) => failure,
+            };
+            self.wait_after(failure, &mut backoff).await?;
+        }
+    }
+
+    /// Waits before a transient failure's next try, or gives up with the reason.
+    pub(super) async fn wait_after(
+        &self,
+        failure: CallFailure,
+        backoff: &mut Backoff,
+    ) -> Result<(), StoreError> {
+        match failure {
+            CallFailure::Final(error) => Err(error),
+            CallFailure::Transient(_) if backoff.pause(self.deadline).await => Ok(()),
+            CallFailure::Transient(error) => Err(StoreError::DeadlinePassed { cause: Some(error) }),
+        }
+    }
+
+    /// The call's result, unless the deadline comes first; a write may have happened all the same.
+    pub(super) async fn in_time<T>(&self, call: impl Future<Output = T>) -> Result<T, CallFailure> {
+        tokio::time::timeout_at(self.deadline.instant(), call)
+            .await
+            .map_err(|_| CallFailure::Transient("the deadline came before the answer".to_owned()))
+    }
+}

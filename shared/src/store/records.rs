@@ -1,0 +1,142 @@
+//! Facts that are put on record without a request: wallets, past debits and tenants' settings; and what
+//! is on record, for people to see. A money fact is never overwritten.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+
+use super::attribute::{PARTITION_KEY, SORT_KEY};
+use super::deadline::Backoff;
+use super::error::CallFailure;
+use super::items::{self, Item, Reader};
+use super::meter::CountAttempts;
+use super::{Session, StoreError};
+use crate::ledger::{Account, AccountKey, Debit, DebitState, TenantKey};
+
+/// What became of a fact to put on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation<T> {
+    Created,
+    /// There is one under this key already; it stays as it is.
+    Existing(T),
+}
+
+/// What became of a tenant's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingsChange {
+    Created,
+    Unchanged,
+    Replaced,
+    /// There are others, and they stay.
+    Kept,
+}
+
+/// An account with its debits.
+#[derive(Debug, Clone)]
+pub struct Wallet {
+    pub account: Account,
+    /// In the order of their ids.
+    pub debits: Vec<Debit>,
+}
+
+impl Session {
+    pub async fn create_account(&self, account: &Account) -> Result<Creation<Account>, StoreError> {
+        match self.put_new(items::account_item(account)).await? {
+            None => Ok(Creation::Created),
+            Some(existing) => Ok(Creation::Existing(Reader::new(&existing).account()?)),
+        }
+    }
+
+    /// Records a debit of the past; it moves no money. One that is already refunded is not recorded so.
+    pub async fn create_debit(&self, debit: &Debit) -> Result<Creation<Debit>, StoreError> {
+        debug_assert!(!matches!(debit.state, DebitState::Refunded(_)), "a refund is made, not imported");
+        match self.put_new(items::debit_item(debit)).await? {
+            None => Ok(Creation::Created),
+            Some(existing) => Ok(Creation::Existing(Reader::new(&existing).debit()?)),
+        }
+    }
+
+    /// Records a tenant's settings (JSON). Existing ones are only replaced if `replace`.
+    pub async fn put_settings(
+        &self,
+        tenant: &TenantKey,
+        settings: &str,
+        replace: bool,
+    ) -> Result<SettingsChange, StoreError> {
+        let item = items::settings_item(tenant, settings);
+        let Some(existing) = self.put_new(item.clone()).await? else {
+            return Ok(SettingsChange::Created);
+        };
+        if Reader::new(&existing).text("settings")? == settings {
+            return Ok(SettingsChange::Unchanged);
+        }
+        if !replace {
+            return Ok(SettingsChange::Kept);
+        }
+        self.put(item, None).await?;
+        Ok(SettingsChange::Replaced)
+    }
+
+    /// A tenant's settings (JSON), if there is such a tenant.
+    pub async fn settings(&self, tenant: &TenantKey) -> Result<Option<String>, StoreError> {
+        let item = self.read_item(items::tenant_key(tenant)).await?;
+        item.map(|item| Reader::new(&item).text("settings").map(str::to_owned)).transpose()
+    }
+
+    /// An account with all its debits, if there is such an account. Not a snapshot: it is read in pages.
+    pub async fn wallet(&self, account: &AccountKey) -> Result<Option<Wallet>, StoreError> {
+        let mut found = None;
+        let mut debits = Vec::new();
+        for item in self.read_partition(account.as_str()).await? {
+            let reader = Reader::new(&item);
+            match reader.text(SORT_KEY)? {
+                items::ACCOUNT => found = Some(reader.account()?),
+                sort if sort.starts_with(items::PAYMENT_PREFIX) => debits.push(reader.debit()?),
+                _ => {}
+            }
+        }
+        Ok(found.map(|account| Wallet { account, debits }))
+    }
+
+    /// Puts `item` unless there is one under its key: then that one is returned, untouched.
+    async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
+        let absent = format!("attribute_not_exists({PARTITION_KEY})");
+        self.put(item, Some(absent)).await
+    }
+
+    async fn put(&self, item: Item, condition: Option<String>) -> Result<Option<Item>, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let call = self
+                .store
+                .client
+                .put_item()
+                .table_name(self.store.table())
+                .set_item(Some(item.clone()))
+                .set_condition_expression(condition.clone())
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .customize()
+                .interceptor(CountAttempts(self.meter.clone()));
+            let failure = match self.in_time(call.send()).await {
+                Ok(Ok(answer)) => {
+                    self.meter.wrote(answer.consumed_capacity());
+                    return Ok(None);
+                }
+                Ok(Err(error)) => match existing_item(&error) {
+                    Some(existing) => return Ok(Some(existing)),
+                    None => CallFailure::from(error),
+                },
+                Err(failure) => failure,
+            };
+            self.wait_after(failure, &mut backoff).await?;
+        }
+    }
+}
+
+fn existing_item<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {
+    match error.as_service_error() {
+        Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+        _ => None,
+    }
+}
