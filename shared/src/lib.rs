@@ -4,6 +4,7 @@
 //! Arrows point one way: functions → provider ([`ebet`]) → [`ledger`] ← [`store`]. The ledger knows
 //! neither HTTP nor DynamoDB; [`edge`] knows Lambda and HTTP, and nothing of refunds.
 
+pub mod clock;
 pub mod ebet;
 pub mod edge;
 pub mod ledger;

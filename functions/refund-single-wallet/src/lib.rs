@@ -3,7 +3,7 @@
 mod answer;
 mod request;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use shared::ebet::{Channels, Code, Fault, Members, Numbered, authenticate, read_members};
 use shared::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
@@ -39,9 +39,8 @@ impl RefundSingleWallet {
     }
 
     async fn refund(&self, request: &Request, session: &Session) -> Outcome {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
         let members = read_members(&request.body);
-        let numbered = Numbered::of(members.as_ref().ok(), EVENT, now);
+        let numbered = Numbered::of(members.as_ref().ok(), EVENT);
         let mut outcome = Outcome::refused(numbered, Code::BadParameters);
         let result = match members {
             Ok(members) => self.execute(&members, request, session, &mut outcome).await,
@@ -79,7 +78,10 @@ impl RefundSingleWallet {
                 Ok(())
             }
             Err(RefundError::KeyReused(_)) => Err(Code::BadParameters.into()),
-            Err(RefundError::Store(error)) => Err(error.into()),
+            Err(RefundError::Store { cause, executed }) => {
+                outcome.executed = executed;
+                Err(cause.into())
+            }
         }
     }
 }
@@ -110,7 +112,7 @@ impl Function for RefundSingleWallet {
                 Ok(request) => self.refund(request, &session).await,
                 Err(malformed) => Outcome {
                     cause: Some(malformed.to_string()),
-                    ..Outcome::refused(Numbered::of(None, EVENT, 0), Code::BadParameters)
+                    ..Outcome::refused(Numbered::of(None, EVENT), Code::BadParameters)
                 },
             };
             log_request(&RequestLine {

@@ -183,7 +183,8 @@ impl Channel {
             return Err(InvalidSettings::NoBatchSignature);
         }
         let keys = settings.public_keys.iter().map(|pem| PublicKey::from_pem(pem));
-        let networks = settings.allowed_ips.as_ref().map(|list| list.iter().map(|text| network(text)).collect());
+        let networks =
+            settings.allowed_ips.as_ref().map(|list| list.iter().map(|text| network(text)).collect());
         let limit = settings.refund_limit.as_ref().map(|text| text.parse());
         Ok(Self {
             id: settings.channel_id,

@@ -37,10 +37,9 @@ impl From<Refusal> for Code {
             Refusal::NoDebitId => Self::NoSeqNo,
             Refusal::WrongAmount => Self::WrongAmount,
             Refusal::UnknownDebit | Refusal::WrongRound | Refusal::Settled => Self::NoRecord,
-            Refusal::BadItem
-            | Refusal::AboveLimit
-            | Refusal::Contradiction
-            | Refusal::BalanceTooLarge => Self::BadParameters,
+            Refusal::BadItem | Refusal::AboveLimit | Refusal::Contradiction | Refusal::BalanceTooLarge => {
+                Self::BadParameters
+            }
             Refusal::UnknownAccount => Self::UnknownUser,
             Refusal::WrongCurrency => Self::WrongCurrency,
         }

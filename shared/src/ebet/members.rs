@@ -1,11 +1,14 @@
 //! The members of a request's JSON body. Each is kept as it stands in the text until its meaning is
 //! known: the signature is over the text of a number, and an amount must never pass through a float.
 
+use std::time::SystemTime;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Code;
+use crate::clock::unix_milliseconds;
 use crate::limits;
 
 /// The top-level members of both calls; unknown ones are ignored, null is as good as absent.
@@ -100,15 +103,15 @@ pub struct Numbered {
 }
 
 impl Numbered {
-    /// Of a body that may be unreadable; `event` and `now` stand in for what is.
-    pub fn of(members: Option<&Members<'_>>, event: &str, now: u64) -> Self {
+    /// Of a body that may be unreadable; `event` and the present time stand in for what is.
+    pub fn of(members: Option<&Members<'_>>, event: &str) -> Self {
         let readable = |member: Option<&RawValue>| text(member?, limits::TEXT_CHARS_MAX).ok();
         Self {
             seq_no: members.and_then(|members| readable(members.seq_no)).unwrap_or_default(),
             event: members.and_then(|members| readable(members.event)).unwrap_or_else(|| event.to_owned()),
             timestamp: members
                 .and_then(|members| members.timestamp?.get().parse().ok())
-                .unwrap_or(now),
+                .unwrap_or_else(|| unix_milliseconds(SystemTime::now())),
         }
     }
 }

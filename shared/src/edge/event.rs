@@ -100,9 +100,8 @@ fn address(text: Option<&str>) -> Option<IpAddr> {
 fn arrival(epoch: i64) -> SystemTime {
     let now = SystemTime::now();
     let told = u64::try_from(epoch).ok().map(|epoch| UNIX_EPOCH + Duration::from_millis(epoch));
-    let is_recent = |told: &SystemTime| {
-        now.duration_since(*told).is_ok_and(|age| age < limits::ANSWER_WITHIN)
-    };
+    let is_recent =
+        |told: &SystemTime| now.duration_since(*told).is_ok_and(|age| age < limits::ANSWER_WITHIN);
     told.filter(is_recent).unwrap_or(now)
 }
 
@@ -204,7 +203,13 @@ mod tests {
 
     #[test]
     fn ordinary_hosts_and_queries_pass() {
-        for host in ["a.example", "a.example:8787", "127.0.0.1:80", "[::1]:8787", "abc123.execute-api.eu-west-1.amazonaws.com"] {
+        for host in [
+            "a.example",
+            "a.example:8787",
+            "127.0.0.1:80",
+            "[::1]:8787",
+            "abc123.execute-api.eu-west-1.amazonaws.com",
+        ] {
             let mut event = http_api_event();
             event["headers"]["host"] = json!(host);
             event["rawQueryString"] = json!("a=1&b=%20x&c[gt]=2");

@@ -47,7 +47,8 @@ pub async fn run<F: Function>(
     make: impl FnOnce(Store) -> F,
 ) -> Result<(), lambda_runtime::Error> {
     init_logging();
-    let table = std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
+    let table =
+        std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
     let store = Store::new(store::client(None).await, &table);
 
     // Init has the whole CPU, and the first TLS handshake is the dearest part of a cold start: make it
@@ -61,7 +62,8 @@ pub async fn run<F: Function>(
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
         async move {
-            let invocation = Invocation { ends: event.context.deadline(), request_id: event.context.request_id };
+            let invocation =
+                Invocation { ends: event.context.deadline(), request_id: event.context.request_id };
             Ok::<_, lambda_runtime::Error>(invoke(&*function, event.payload.get(), invocation).await)
         }
     }))

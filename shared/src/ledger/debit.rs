@@ -69,6 +69,7 @@ impl Refund {
         };
         let posting = &self.posting;
         let adds_up = posting.before.credited(self.amount) == Ok(posting.after);
-        adds_up && facts.link(posting.sequence, posting.before, posting.after, posting.previous) == posting.hash
+        adds_up
+            && facts.link(posting.sequence, posting.before, posting.after, posting.previous) == posting.hash
     }
 }

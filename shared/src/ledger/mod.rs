@@ -14,6 +14,6 @@ pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use names::{AccountKey, DebitId, DebitKey, InvalidText, RequestKey, RoundCode, TenantKey};
 pub use posting::{Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
-    AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, Refusal, RefundRequest,
+    AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,
     RequestRecord, Snapshot, Transaction, Verdict, decide, plan,
 };

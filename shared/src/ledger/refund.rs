@@ -234,7 +234,9 @@ pub struct Transaction {
 impl Transaction {
     /// What the snapshot is once this has happened.
     pub fn apply(self, snapshot: &mut Snapshot) {
-        snapshot.accounts.extend(self.accounts.into_iter().map(|(_, account)| (account.key.clone(), account)));
+        snapshot
+            .accounts
+            .extend(self.accounts.into_iter().map(|(_, account)| (account.key.clone(), account)));
         snapshot.debits.extend(self.refunds.into_iter().map(|(debit, _)| (debit.key.clone(), debit)));
         snapshot.record = Some(self.record);
     }

@@ -12,7 +12,7 @@ use super::StoreError;
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use crate::ledger::{
     Account, AccountKey, Amount, Balance, Debit, DebitKey, DebitState, Fingerprint, Hash, Posting, Refund,
-    Refusal, RequestKey, RequestRecord, RefundedBy, TenantKey, exact_decimal,
+    RefundedBy, Refusal, RequestKey, RequestRecord, TenantKey, exact_decimal,
 };
 use crate::limits;
 
@@ -33,7 +33,10 @@ const REFUNDED: &str = "refunded";
 // ---- keys ----
 
 fn key(partition: &str, sort: &str) -> Item {
-    [(PARTITION_KEY, partition), (SORT_KEY, sort)].into_iter().map(|(name, value)| text(name, value)).collect()
+    [(PARTITION_KEY, partition), (SORT_KEY, sort)]
+        .into_iter()
+        .map(|(name, value)| text(name, value))
+        .collect()
 }
 
 pub(super) fn tenant_key(tenant: &TenantKey) -> Item {
@@ -131,7 +134,8 @@ pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
 
 /// `at` is when the record was last written, in Unix milliseconds.
 pub(super) fn record_item(request: &RequestKey, record: &RequestRecord, at: u64) -> Item {
-    let refused = record.refused.iter().map(|(position, refusal)| text(&position.to_string(), refusal.as_str()));
+    let refused =
+        record.refused.iter().map(|(position, refusal)| text(&position.to_string(), refusal.as_str()));
     let mut item = request_key(request);
     item.extend([
         bytes("fingerprint", record.fingerprint.as_bytes()),

@@ -1,11 +1,12 @@
 //! Carrying out a request for refunds: read, decide, write; and again where the ledger has moved.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::deadline::Backoff;
 use super::transact::Commit;
 use super::{Session, StoreError};
+use crate::clock::unix_milliseconds;
 use crate::ledger::{Account, AccountKey, KeyReused, RefundRequest, Verdict, decide, plan};
 use crate::limits;
 
@@ -45,9 +46,10 @@ impl Executed {
 pub enum RefundError {
     #[error(transparent)]
     KeyReused(#[from] KeyReused),
-    /// Trouble that trying again soon won't mend. What was written before it stays, and is consistent.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    /// Trouble that trying again soon won't mend. What was written before it stays, and is consistent:
+    /// sending the request again completes it.
+    #[error("{cause}")]
+    Store { cause: StoreError, executed: Executed },
 }
 
 impl Session {
@@ -72,7 +74,7 @@ impl Session {
                     refunds.cause = cause;
                     break 'read;
                 }
-                Err(error) => return Err(error.into()),
+                Err(cause) => return Err(RefundError::Store { cause, executed: refunds.executed }),
             };
             loop {
                 let mut verdicts = decide(request, &snapshot)?;
@@ -87,7 +89,8 @@ impl Session {
                 let Some(transaction) = transaction else {
                     return Ok(refunds);
                 };
-                match self.commit(&transaction).await? {
+                let committed = self.commit(&transaction).await;
+                match committed.map_err(|cause| RefundError::Store { cause, executed: refunds.executed })? {
                     Commit::Done => {
                         transaction.apply(&mut snapshot);
                         refunds.executed = Executed::Yes;
@@ -118,8 +121,4 @@ impl Session {
 
 fn is_of(verdict: &Verdict, request: &RefundRequest) -> bool {
     matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key)
-}
-
-fn unix_milliseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
 }

@@ -35,10 +35,10 @@ impl<T> Tenants<T> {
         }
         // What is not there is not cached: a new tenant can call at once.
         let Some(text) = session.settings(tenant).await? else { return Ok(None) };
-        let settings = Arc::new(read(&text).map_err(|error| StoreError::Damaged {
-            key: tenant.to_string(),
-            what: error.to_string(),
-        })?);
+        let settings = Arc::new(
+            read(&text)
+                .map_err(|error| StoreError::Damaged { key: tenant.to_string(), what: error.to_string() })?,
+        );
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.len() >= limits::SETTINGS_CACHED_TENANTS_MAX {
             cached.clear();

@@ -1,0 +1,331 @@
+//! The rules that make a refund happen once, tried on states by hand and on thousands by chance.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ledger::{Balance, DebitId, TenantKey};
+
+const ACTIONS_MAX: usize = 100;
+
+fn tenant() -> TenantKey {
+    TenantKey::new("ebet", "1")
+}
+
+fn debit_key(holder: &str, id: &str) -> DebitKey {
+    DebitKey { account: tenant().account(holder), id: id.parse::<DebitId>().unwrap() }
+}
+
+fn debit(holder: &str, id: &str, amount: &str, state: DebitState) -> Debit {
+    Debit {
+        key: debit_key(holder, id),
+        round: "B1-1".parse().unwrap(),
+        amount: amount.parse().unwrap(),
+        state,
+    }
+}
+
+/// A whole ledger in memory: what any request's snapshot is taken from.
+struct Ledger {
+    snapshot: Snapshot,
+    records: HashMap<RequestKey, RequestRecord>,
+}
+
+fn ledger(wallets: &[(&str, &str)], debits: &[Debit]) -> Ledger {
+    let open = |(holder, balance): &(&str, &str)| {
+        let key = tenant().account(holder);
+        (key.clone(), Account::open(key, "CNY".parse().unwrap(), balance.parse().unwrap()))
+    };
+    let accounts = wallets.iter().map(open).collect();
+    let debits = debits.iter().map(|debit| (debit.key.clone(), debit.clone())).collect();
+    Ledger { snapshot: Snapshot { accounts, debits, record: None }, records: HashMap::new() }
+}
+
+impl Ledger {
+    fn read(&self, request: &RefundRequest) -> Snapshot {
+        Snapshot { record: self.records.get(&request.key).cloned(), ..self.snapshot.clone() }
+    }
+
+    fn decide(&self, request: &RefundRequest) -> Result<Vec<Verdict>, KeyReused> {
+        decide(request, &self.read(request))
+    }
+
+    /// Decides and carries out all of `request`, as the store does when nothing collides.
+    fn execute(&mut self, request: &RefundRequest, actions_max: usize) -> Result<Vec<Verdict>, KeyReused> {
+        loop {
+            let snapshot = self.read(request);
+            let mut verdicts = decide(request, &snapshot)?;
+            let transaction = plan(request, &mut verdicts, &snapshot, 1_577_808_000_000, actions_max);
+            let Some(transaction) = transaction else { return Ok(verdicts) };
+            self.records.insert(transaction.key.clone(), transaction.record.clone());
+            transaction.apply(&mut self.snapshot);
+        }
+    }
+
+    fn record_debit(&mut self, debit: Debit) {
+        self.snapshot.debits.insert(debit.key.clone(), debit);
+    }
+
+    fn balance(&self, holder: &str) -> String {
+        self.snapshot.accounts[&tenant().account(holder)].balance.to_string()
+    }
+}
+
+fn ask(holder: &str, id: &str, amount: &str) -> AskedItem {
+    AskedItem::Asked(AskedRefund {
+        debit: debit_key(holder, id),
+        round: None,
+        amount: amount.parse().unwrap(),
+    })
+}
+
+fn request(number: &str, items: Vec<AskedItem>) -> RefundRequest {
+    let mut fingerprint = FingerprintBuilder::new("test/1");
+    fingerprint.field(Some(&format!("{items:?}")));
+    RefundRequest {
+        key: tenant().request("test", number),
+        fingerprint: fingerprint.finish(),
+        by: RefundedBy::Provider,
+        partial_refunds: false,
+        items,
+        balance_of: None,
+    }
+}
+
+#[test]
+fn an_open_debit_is_refunded_once_whoever_asks_again() {
+    let mut ledger = ledger(&[("a", "0")], &[debit("a", "bet", "1000", DebitState::Open)]);
+    let first = ledger.execute(&request("r1", vec![ask("a", "bet", "1000")]), ACTIONS_MAX).unwrap();
+    let again = ledger.execute(&request("r1", vec![ask("a", "bet", "1000")]), ACTIONS_MAX).unwrap();
+    let other = ledger.execute(&request("r2", vec![ask("a", "bet", "1000")]), ACTIONS_MAX).unwrap();
+    assert!(matches!(&first[..], [Verdict::Refunded(_)]));
+    assert_eq!(first, again);
+    assert_eq!(first, other);
+    assert_eq!(ledger.balance("a"), "1000");
+}
+
+#[test]
+fn each_refusal_has_its_reason() {
+    use Refusal::{Settled, UnknownAccount, UnknownDebit, WrongAmount, WrongRound};
+    let ledger = ledger(
+        &[("a", "5")],
+        &[debit("a", "open", "10", DebitState::Open), debit("a", "played", "10", DebitState::Settled)],
+    );
+    let other_round = AskedItem::Asked(AskedRefund {
+        debit: debit_key("a", "open"),
+        round: Some("B1-2".parse().unwrap()),
+        amount: "10".parse().unwrap(),
+    });
+    for (item, refusal) in [
+        (ask("nobody", "open", "10"), UnknownAccount),
+        (ask("a", "nothing", "10"), UnknownDebit),
+        (other_round, WrongRound),
+        (ask("a", "played", "10"), Settled),
+        (ask("a", "open", "9.99"), WrongAmount),
+        (ask("a", "open", "10.01"), WrongAmount),
+        (AskedItem::Refused(Refusal::AboveLimit), Refusal::AboveLimit),
+    ] {
+        let request = request("r", vec![item]);
+        let mut verdicts = ledger.decide(&request).unwrap();
+        assert_eq!(verdicts, [Verdict::Refused(refusal)]);
+        assert_eq!(
+            plan(&request, &mut verdicts, &ledger.snapshot, 0, ACTIONS_MAX),
+            None,
+            "a refusal writes nothing"
+        );
+    }
+}
+
+#[test]
+fn less_than_the_debit_is_refunded_only_where_that_is_allowed_and_only_once() {
+    let start = || ledger(&[("a", "0")], &[debit("a", "bet", "10", DebitState::Open)]);
+    let mut partial = request("r1", vec![ask("a", "bet", "4")]);
+    assert_eq!(start().decide(&partial).unwrap(), [Verdict::Refused(Refusal::WrongAmount)]);
+
+    partial.partial_refunds = true;
+    let mut ledger = start();
+    assert!(matches!(ledger.execute(&partial, ACTIONS_MAX).unwrap()[..], [Verdict::Refunded(_)]));
+    let mut rest = request("r2", vec![ask("a", "bet", "6")]);
+    rest.partial_refunds = true;
+    assert_eq!(ledger.decide(&rest).unwrap(), [Verdict::Refused(Refusal::WrongAmount)]);
+    assert_eq!(ledger.balance("a"), "4");
+}
+
+#[test]
+fn another_body_under_an_executed_key_is_refused_whole() {
+    let debits = [debit("a", "one", "1", DebitState::Open), debit("a", "two", "2", DebitState::Open)];
+    let mut ledger = ledger(&[("a", "0")], &debits);
+    ledger.execute(&request("r", vec![ask("a", "one", "1")]), ACTIONS_MAX).unwrap();
+    assert_eq!(ledger.decide(&request("r", vec![ask("a", "two", "2")])), Err(KeyReused));
+}
+
+#[test]
+fn a_refusal_in_an_executed_request_stays_when_it_is_sent_again() {
+    let mut ledger = ledger(&[("a", "0")], &[debit("a", "one", "1", DebitState::Open)]);
+    let both = request("r", vec![ask("a", "one", "1"), ask("a", "late", "2")]);
+    let first = ledger.execute(&both, ACTIONS_MAX).unwrap();
+    ledger.record_debit(debit("a", "late", "2", DebitState::Open));
+    assert_eq!(ledger.execute(&both, ACTIONS_MAX).unwrap(), first);
+    assert_eq!(ledger.balance("a"), "1");
+    // A new request gets it.
+    ledger.execute(&request("r2", vec![ask("a", "late", "2")]), ACTIONS_MAX).unwrap();
+    assert_eq!(ledger.balance("a"), "3");
+}
+
+#[test]
+fn what_executed_nothing_claims_nothing() {
+    let mut ledger = ledger(&[("a", "0")], &[]);
+    let early = request("r", vec![ask("a", "bet", "2")]);
+    assert_eq!(ledger.execute(&early, ACTIONS_MAX).unwrap(), [Verdict::Refused(Refusal::UnknownDebit)]);
+    assert!(ledger.records.is_empty());
+    ledger.record_debit(debit("a", "bet", "2", DebitState::Open));
+    assert!(matches!(ledger.execute(&early, ACTIONS_MAX).unwrap()[..], [Verdict::Refunded(_)]));
+}
+
+#[test]
+fn the_same_debit_twice_in_a_request_is_one_refund_answered_twice() {
+    let mut ledger = ledger(&[("a", "0")], &[debit("a", "bet", "7", DebitState::Open)]);
+    let twice = request("r", vec![ask("a", "bet", "7"), ask("a", "bet", "7")]);
+    let verdicts = ledger.execute(&twice, ACTIONS_MAX).unwrap();
+    assert_eq!(verdicts[0], verdicts[1]);
+    assert!(matches!(verdicts[0], Verdict::Refunded(_)));
+    assert_eq!(ledger.balance("a"), "7");
+}
+
+#[test]
+fn a_transaction_never_has_more_actions_than_fit_and_splits_in_order() {
+    let ids: Vec<String> = (0..250).map(|number| format!("bet{number}")).collect();
+    let debits: Vec<Debit> = ids.iter().map(|id| debit("a", id, "1", DebitState::Open)).collect();
+    let mut ledger = ledger(&[("a", "0")], &debits);
+    let request = request("r", ids.iter().map(|id| ask("a", id, "1")).collect());
+    let mut sizes = Vec::new();
+    loop {
+        let mut verdicts = ledger.decide(&request).unwrap();
+        let planned = plan(&request, &mut verdicts, &ledger.snapshot, 0, ACTIONS_MAX);
+        let Some(transaction) = planned else { break };
+        sizes.push(transaction.refunds.len());
+        assert!(transaction.refunds.len() + transaction.accounts.len() < ACTIONS_MAX);
+        transaction.apply(&mut ledger.snapshot);
+    }
+    assert_eq!(sizes, [98, 98, 54]);
+    assert_eq!(ledger.balance("a"), "250");
+}
+
+/// Whether an account is its opening plus its postings, numbered without gaps and chained.
+fn chain_is_intact(snapshot: &Snapshot, account: &Account) -> bool {
+    let refunds = snapshot.debits.values().filter_map(|debit| match &debit.state {
+        DebitState::Refunded(refund) if debit.key.account == account.key => Some((debit, refund)),
+        _ => None,
+    });
+    let mut postings: Vec<_> = refunds.collect();
+    postings.sort_by_key(|(_, refund)| refund.posting.sequence);
+    let mut rebuilt = Account::open(account.key.clone(), account.currency.clone(), account.opening);
+    for (debit, refund) in postings {
+        let posting = &refund.posting;
+        let follows = posting.sequence == rebuilt.sequence + 1
+            && posting.previous == rebuilt.head
+            && posting.before == rebuilt.balance
+            && refund.is_vouched_for(&debit.key, account);
+        if !follows {
+            return false;
+        }
+        (rebuilt.sequence, rebuilt.balance, rebuilt.head) = (posting.sequence, posting.after, posting.hash);
+    }
+    rebuilt == *account
+}
+
+#[test]
+fn a_changed_fact_of_a_refund_is_no_longer_vouched_for() {
+    let mut ledger = ledger(&[("a", "0")], &[debit("a", "bet", "7", DebitState::Open)]);
+    ledger.execute(&request("r", vec![ask("a", "bet", "7")]), ACTIONS_MAX).unwrap();
+    let account = ledger.snapshot.accounts[&tenant().account("a")].clone();
+    let DebitState::Refunded(refund) = ledger.snapshot.debits[&debit_key("a", "bet")].state.clone() else {
+        panic!("it was refunded")
+    };
+    let key = debit_key("a", "bet");
+    assert!(refund.is_vouched_for(&key, &account));
+    let balance = |text: &str| text.parse::<Balance>().unwrap();
+    let changes: [&dyn Fn(&mut Refund); 6] = [
+        &|refund| refund.amount = "7.01".parse().unwrap(),
+        &|refund| refund.by = RefundedBy::Channel,
+        &|refund| refund.at += 1,
+        &|refund| refund.request = tenant().request("test", "other"),
+        &|refund| refund.posting.sequence = 2,
+        &|refund| (refund.posting.before, refund.posting.after) = (balance("1"), balance("8")),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut changed = refund.clone();
+        change(&mut changed);
+        assert!(!changed.is_vouched_for(&key, &account), "change {number}");
+    }
+    assert!(!refund.is_vouched_for(&debit_key("a", "other"), &account));
+    assert!(!refund.is_vouched_for(&debit_key("b", "bet"), &account));
+}
+
+proptest! {
+    /// Any requests in any order, some sent again, cut into transactions of any size.
+    #[test]
+    fn no_history_of_requests_breaks_an_invariant(
+        debits in prop::collection::vec((0usize..3, 1i64..100_000, prop::bool::weighted(0.2)), 1..20),
+        asks in prop::collection::vec(
+            (0usize..6, prop::collection::vec((0usize..20, prop::option::weighted(0.2, 1i64..100_000)), 1..12)),
+            1..20,
+        ),
+        actions_max in 3usize..12,
+        partial_refunds: bool,
+    ) {
+        let holders = ["a", "b", "c"];
+        let money = |cents: i64| rust_decimal::Decimal::new(cents, 2).to_string();
+        let table: Vec<Debit> = debits
+            .iter()
+            .enumerate()
+            .map(|(number, (holder, cents, settled))| {
+                let state = if *settled { DebitState::Settled } else { DebitState::Open };
+                debit(holders[*holder], &format!("bet{number}"), &money(*cents), state)
+            })
+            .collect();
+        let mut ledger = ledger(&[("a", "0"), ("b", "12.34"), ("c", "-5")], &table);
+        let mut answers: HashMap<(RequestKey, String), Vec<Verdict>> = HashMap::new();
+
+        for (number, items) in asks {
+            let items: Vec<AskedItem> = items
+                .into_iter()
+                .map(|(bet, cents)| {
+                    let debit = &table[bet % table.len()];
+                    let amount = cents.map_or(debit.amount.to_string(), money);
+                    AskedItem::Asked(AskedRefund {
+                        debit: debit.key.clone(),
+                        round: None,
+                        amount: amount.parse().unwrap(),
+                    })
+                })
+                .collect();
+            let mut request = request(&format!("r{number}"), items);
+            request.partial_refunds = partial_refunds;
+            let before = ledger.snapshot.clone();
+            match ledger.execute(&request, actions_max) {
+                Ok(verdicts) => {
+                    prop_assert!(!verdicts.contains(&Verdict::Due), "everything is decided");
+                    if ledger.records.contains_key(&request.key) {
+                        let name = (request.key.clone(), format!("{:?}", request.items));
+                        let first = answers.entry(name).or_insert_with(|| verdicts.clone());
+                        prop_assert_eq!(first, &verdicts, "the same request, the same answer");
+                    }
+                }
+                Err(KeyReused) => prop_assert_eq!(&ledger.snapshot.debits, &before.debits),
+            }
+            for (key, debit) in &before.debits {
+                if matches!(debit.state, DebitState::Refunded(_) | DebitState::Settled) {
+                    prop_assert_eq!(debit, &ledger.snapshot.debits[key], "what is done stays as it is");
+                }
+            }
+        }
+        for account in ledger.snapshot.accounts.values() {
+            prop_assert!(chain_is_intact(&ledger.snapshot, account));
+        }
+        for debit in ledger.snapshot.debits.values() {
+            if let DebitState::Refunded(refund) = &debit.state {
+                prop_assert!(refund.amount <= debit.amount, "never more than was taken");
+            }
+        }
+    }
+}
