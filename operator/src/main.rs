@@ -1,1 +1,72 @@
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use refundctl::{import, keygen, local, send, show};
+
+/// Refund endpoints on one ledger: run them here, and work with the ledger.
+///
+/// Without a command it starts the local stack, as `refundctl local` does.
+#[derive(Debug, Parser)]
+#[command(name = "refundctl", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    local: local::Options,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  refundctl                                     start the local stack, with demo data in memory
+  refundctl local --data refunds.db --no-demo   start it on a file, without demo data
+  refundctl send refund-single-wallet           play the API document's example on the demo data
+  refundctl show wallet 1 apitest01             see what it did
+  refundctl import facts.jsonl                  load wallets and debits into the local stack
+
+Exit codes: 0 done; 1 refused or in conflict; 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole stack here: DynamoDB, gateway and functions
+    #[command(after_help = LOCAL_EXAMPLES)]
+    Local(local::Options),
+    /// Load channels, wallets and past debits from JSON lines
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Options),
+    /// Make a key pair for a channel
+    #[command(after_help = keygen::EXAMPLES)]
+    Keygen(keygen::Options),
+    /// Sign and send a request as a provider would
+    #[command(subcommand)]
+    Send(send::Call),
+    /// Show what the ledger holds
+    #[command(subcommand)]
+    Show(show::Thing),
+}
+
+const LOCAL_EXAMPLES: &str = "\
+Examples:
+  refundctl local                        in memory, with demo data
+  refundctl local --data refunds.db      in a file: nothing is lost, however it ends
+  refundctl local --port 0 --dynamodb-port 0
+                                         on free ports; the first two lines say which
+  refundctl local --dynamodb-endpoint http://127.0.0.1:8000
+                                         with the functions on another DynamoDB
+
+It is ready once it has printed `listening on URL` and `dynamodb on URL table NAME`.";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Local(cli.local)) {
+        Command::Local(options) => local::run(&options).await.map(|()| ExitCode::SUCCESS),
+        Command::Import(options) => import::command(&options).await,
+        Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Send(call) => send::command(&call).await,
+        Command::Show(thing) => show::command(&thing).await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

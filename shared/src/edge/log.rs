@@ -4,24 +4,28 @@
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::store::Usage;
 
 /// Logs from here on as JSON lines on stderr, from the level that `AWS_LAMBDA_LOG_LEVEL` names (INFO if
-/// it names none).
-pub fn init_logging() {
+/// it names none); nothing but errors from the crates in `quiet`.
+pub fn init_logging(quiet: &[&str]) {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    // A second start in one process, as in tests, keeps the first's settings.
-    let _ = tracing_subscriber::fmt()
+    let quiet = quiet.iter().map(|name| ((*name).to_owned(), LevelFilter::ERROR));
+    let levels = Targets::new().with_default(level.unwrap_or(LevelFilter::INFO)).with_targets(quiet);
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_target(false)
-        .with_max_level(level.unwrap_or(LevelFilter::INFO))
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    // A second start in one process, as in tests, keeps the first's settings.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
 }
 
 /// A secret as logs may show it: enough of its hash to tell two apart, and no way back.

@@ -2,6 +2,7 @@
 //! a value or a pure function; the [`store`](crate::store) carries decisions out.
 
 mod account;
+mod chain;
 mod debit;
 mod money;
 mod names;
@@ -9,6 +10,7 @@ mod posting;
 mod refund;
 
 pub use account::Account;
+pub use chain::{ChainBreach, check_chain};
 pub use debit::{Debit, DebitState, Refund, RefundedBy};
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use names::{AccountKey, DebitId, DebitKey, InvalidText, RequestKey, RoundCode, TenantKey};

@@ -1,0 +1,314 @@
+//! `refundctl import`: channels, wallets and past debits from JSON lines.
+//!
+//! The whole file is read and checked before anything is written. Then each line is one conditional
+//! write: a money fact that is there already is never overwritten, so a killed import is finished by
+//! running it again.
+
+mod line;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use comfy_table::Table;
+use futures::{StreamExt, TryStreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use shared::ebet::{Channel, ChannelId};
+use shared::ledger::{Account, Currency};
+use shared::store::{Creation, Session, SettingsChange, Store};
+
+use crate::target::{TableOptions, session};
+use line::Line;
+
+pub const EXAMPLES: &str = "\
+One JSON object a line; amounts are strings, so that no digit is lost:
+  {\"kind\":\"channel\",\"channelId\":1,\"currency\":\"CNY\",\"publicKeys\":[\"-----BEGIN PUBLIC KEY-----\\n…\"]}
+       optional: \"allowedIps\":[\"203.0.113.0/24\"], \"refundLimit\":\"100000.00\", \"partialRefunds\":false,
+                 \"enabled\":true, \"maxAge\":86400,
+                 \"batchSignature\":[\"channelId+timestamp\",\"username+timestamp\",\"timestamp\"]
+  {\"kind\":\"wallet\",\"channelId\":1,\"username\":\"apitest01\",\"balance\":\"0\"}
+  {\"kind\":\"debit\",\"channelId\":1,\"username\":\"apitest01\",\"seqNo\":\"bet-1\",\"roundCode\":\"B1-1\",\"amount\":\"10.50\"}
+       optional: \"state\":\"open\"|\"settled\"
+
+Examples:
+  refundctl import facts.jsonl                       into the running local stack
+  zcat facts.jsonl.gz | refundctl import -
+  refundctl import facts.jsonl --table refunds-dev   into AWS, by your AWS settings
+
+Exit codes: 0 everything is in the table; 1 a line is wrong (then nothing was written), or in conflict
+with what is there (then that stays); 2 wrong usage.";
+
+/// Writes under way at the same time.
+const WRITES_AT_ONCE: usize = 64;
+
+/// Wrong lines that are reported before reading stops.
+const WRONG_LINES_SHOWN: usize = 20;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// File of JSON lines; - for standard input
+    file: PathBuf,
+    #[command(flatten)]
+    table: TableOptions,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct Settings {
+    /// Replace channels' settings that are there already; money facts are never replaced
+    #[arg(long)]
+    replace: bool,
+}
+
+pub async fn command(options: &Options) -> Result<ExitCode> {
+    let source = Source::open(&options.file)?;
+    let store = options.table.store().await?;
+    let report = run(&store, source, &options.settings).await?;
+    print!("{report}");
+    Ok(if report.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Lines that can be read twice: to check them, and to write them.
+pub enum Source {
+    File(BufReader<File>),
+    Text(Cursor<String>),
+}
+
+impl Source {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(Cursor::new(text.into()))
+    }
+
+    fn open(path: &std::path::Path) -> Result<Self> {
+        if path.as_os_str() == "-" {
+            // A pipe can't be read twice, so it is kept in a file that goes with the process.
+            let mut file = tempfile::tempfile()?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut file)
+                .context("could not read standard input")?;
+            file.rewind()?;
+            return Ok(Self::File(BufReader::new(file)));
+        }
+        let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+        Ok(Self::File(BufReader::new(file)))
+    }
+
+    /// The lines that are not blank, from the beginning, with their numbers.
+    fn lines(&mut self) -> Result<impl Iterator<Item = (usize, Result<String>)> + '_> {
+        let reader: &mut dyn ReadLines = match self {
+            Self::File(file) => {
+                file.rewind().context("the file can't be read twice; use - for a pipe")?;
+                file
+            }
+            Self::Text(text) => {
+                text.set_position(0);
+                text
+            }
+        };
+        let lines = (1..).zip(BufRead::split(reader, b'\n'));
+        let text =
+            |bytes: std::io::Result<Vec<u8>>| String::from_utf8(bytes?).map_err(|_| anyhow!("is not UTF-8"));
+        let lines = lines.map(move |(number, bytes)| (number, text(bytes)));
+        Ok(lines.filter(|(_, line)| !line.as_ref().is_ok_and(|line| line.trim().is_empty())))
+    }
+}
+
+trait ReadLines: BufRead + Read {}
+impl<T: BufRead + Read> ReadLines for T {}
+
+/// What an import did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// By kind and by what became of the line.
+    counts: BTreeMap<(&'static str, &'static str), u64>,
+    /// What is on record otherwise, by line, and stays.
+    pub conflicts: Vec<(usize, String)>,
+}
+
+impl Report {
+    pub fn count(&self, kind: &str, outcome: &str) -> u64 {
+        self.counts.iter().filter(|((k, o), _)| *k == kind && *o == outcome).map(|(_, count)| count).sum()
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        for ((kind, outcome), count) in &self.counts {
+            table.add_row([(*kind).to_owned(), (*outcome).to_owned(), count.to_string()]);
+        }
+        writeln!(f, "{table}")?;
+        for (number, conflict) in &self.conflicts {
+            writeln!(f, "line {number}: conflict: {conflict}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks all lines of `source`, then writes them.
+///
+/// # Errors
+/// Names wrong lines by number and reason; then nothing was written.
+pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Result<Report> {
+    let checked = check(store, &mut source).await?;
+    let progress = ProgressBar::new(checked.lines as u64).with_style(ProgressStyle::with_template(
+        "{wide_bar} {human_pos}/{human_len} lines, {per_sec}, {eta} left",
+    )?);
+    let currencies = &checked.currencies;
+    let writes = source.lines()?.map(|(number, line)| async move {
+        let line = Line::read(&line?).map_err(|error| anyhow!("line {number} has changed: {error}"))?;
+        let kind = line.kind();
+        let outcome = write(&session(store), line, currencies, settings)
+            .await
+            .with_context(|| format!("line {number}; run the import again to finish it"))?;
+        Ok::<_, anyhow::Error>((number, kind, outcome))
+    });
+    let mut report = Report::default();
+    let mut written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+    while let Some((number, kind, outcome)) = written.try_next().await? {
+        progress.inc(1);
+        *report.counts.entry((kind, outcome.name())).or_default() += 1;
+        if let Outcome::Conflict(why) = outcome {
+            report.conflicts.push((number, why));
+        }
+    }
+    progress.finish_and_clear();
+    report.conflicts.sort();
+    Ok(report)
+}
+
+struct Checked {
+    lines: usize,
+    /// Of every channel that a wallet names.
+    currencies: HashMap<ChannelId, Currency>,
+}
+
+/// Reads all lines, and complains about all that can't be written.
+async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
+    let mut wrong: Vec<(usize, String)> = Vec::new();
+    let mut lines = 0;
+    let mut currencies = HashMap::new();
+    let mut wallets: BTreeMap<ChannelId, usize> = BTreeMap::new();
+    let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
+    for (number, line) in source.lines()? {
+        if wrong.len() >= WRONG_LINES_SHOWN {
+            break;
+        }
+        lines += 1;
+        let line = match line.and_then(|line| Line::read(&line)) {
+            Ok(line) => line,
+            Err(error) => {
+                wrong.push((number, format!("{error:#}")));
+                continue;
+            }
+        };
+        let (name, facts) = (digest(&line.name()), digest(&format!("{line:?}")));
+        match seen.insert(name, (number, facts)) {
+            Some((first, other)) if other != facts => {
+                wrong.push((number, format!("contradicts line {first}: the same {} otherwise", line.kind())));
+            }
+            _ => {}
+        }
+        match line {
+            Line::Channel { channel, .. } => {
+                currencies.insert(channel.id, channel.currency);
+            }
+            Line::Wallet { channel, .. } => {
+                wallets.entry(channel).or_insert(number);
+            }
+            Line::Debit(_) => {}
+        }
+    }
+    let session = session(store);
+    for (id, number) in wallets {
+        if currencies.contains_key(&id) {
+            continue;
+        }
+        match session.settings(&id.tenant()).await.context("could not look for the channel")? {
+            Some(settings) => {
+                let channel = Channel::from_json(&settings);
+                currencies
+                    .insert(id, channel.with_context(|| format!("channel {id} in the table"))?.currency);
+            }
+            None => wrong.push((number, format!("channel {id} is neither in the file nor in the table"))),
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(Checked { lines, currencies });
+    }
+    wrong.sort();
+    let shown: Vec<String> = wrong.iter().map(|(number, why)| format!("  line {number}: {why}")).collect();
+    bail!("nothing was written:\n{}", shown.join("\n"))
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+enum Outcome {
+    Created,
+    Unchanged,
+    Replaced,
+    Conflict(String),
+}
+
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Unchanged => "unchanged",
+            Self::Replaced => "replaced",
+            Self::Conflict(_) => "conflict",
+        }
+    }
+}
+
+async fn write(
+    session: &Session,
+    line: Line,
+    currencies: &HashMap<ChannelId, Currency>,
+    settings: &Settings,
+) -> Result<Outcome> {
+    match line {
+        Line::Channel { channel, json } => {
+            let change = session.put_settings(&channel.id.tenant(), &json, settings.replace).await?;
+            Ok(match change {
+                SettingsChange::Created => Outcome::Created,
+                SettingsChange::Unchanged => Outcome::Unchanged,
+                SettingsChange::Replaced => Outcome::Replaced,
+                SettingsChange::Kept => Outcome::Conflict(format!(
+                    "channel {} has other settings; --replace replaces them",
+                    channel.id
+                )),
+            })
+        }
+        Line::Wallet { channel, account, balance } => {
+            let currency = currencies.get(&channel).context("its channel's currency is not known")?;
+            let wallet = Account::open(account, currency.clone(), balance);
+            Ok(match session.create_account(&wallet).await? {
+                Creation::Created => Outcome::Created,
+                // Postings since then are the wallet's own business.
+                Creation::Existing(there) if (there.opening, &there.currency) == (balance, currency) => {
+                    Outcome::Unchanged
+                }
+                Creation::Existing(there) => Outcome::Conflict(format!(
+                    "wallet {} was opened with {} {}",
+                    there.key, there.opening, there.currency
+                )),
+            })
+        }
+        Line::Debit(debit) => Ok(match session.create_debit(&debit).await? {
+            Creation::Created => Outcome::Created,
+            Creation::Existing(there) => match line::difference(&debit, &there) {
+                None => Outcome::Unchanged,
+                Some(difference) => Outcome::Conflict(difference),
+            },
+        }),
+    }
+}

@@ -1,0 +1,10 @@
+//! refundctl: the local stack, and what operators do with the ledger.
+
+pub mod functions;
+pub mod import;
+pub mod keygen;
+pub mod local;
+pub mod send;
+pub mod show;
+pub mod target;
+pub mod template;

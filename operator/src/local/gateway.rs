@@ -1,0 +1,168 @@
+//! The local gateway: the routes of template.yaml. Each HTTP request becomes the event that an HTTP API
+//! would send (payload 2.0), is read by the function as on Lambda, and the answer's JSON becomes HTTP.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, Version, header};
+use axum::routing::{MethodFilter, on};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use shared::clock::unix_milliseconds;
+use shared::edge::{Function, Invocation, invoke};
+use shared::store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::functions::function;
+use crate::template::Template;
+
+/// Largest request that an HTTP API passes on.
+const GATEWAY_BODY_BYTES_MAX: usize = 10_000_000;
+/// Largest event that Lambda takes for a call that waits.
+const EVENT_BYTES_MAX: usize = 6_000_000;
+/// The functions' timeout in template.yaml.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(29);
+
+/// The template's routes, each answered by its function.
+pub fn routes(template: &Template, store: &Store) -> Result<Router> {
+    let mut router = Router::new();
+    for route in &template.routes {
+        let method = Method::from_bytes(route.method.to_uppercase().as_bytes())
+            .ok()
+            .and_then(|method| MethodFilter::try_from(method).ok())
+            .with_context(|| format!("{} {} has no HTTP method", route.method, route.path))?;
+        let function = function(&route.binary, store)?;
+        router = router.route(&route.path, on(method, answer).with_state(function));
+    }
+    Ok(router
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(DefaultBodyLimit::max(GATEWAY_BODY_BYTES_MAX)))
+}
+
+pub async fn serve(listener: TcpListener, routes: Router, mut stopped: watch::Receiver<bool>) -> Result<()> {
+    let stop = async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await.context("the gateway")
+}
+
+async fn not_found() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// An answer of the gateway's own.
+fn plain(status: StatusCode, message: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}
+
+async fn answer(
+    State(function): State<Arc<dyn Function>>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let request_id = format!("local-{:016x}", fastrand::u64(..));
+    let arrived = SystemTime::now();
+    let mut event = http_api_event(method.as_str(), &uri, &headers, caller, &body);
+    let context = &mut event["requestContext"];
+    context["requestId"] = json!(request_id);
+    context["timeEpoch"] = json!(unix_milliseconds(arrived));
+    context["http"]["protocol"] = json!(format!("{version:?}"));
+    let event = event.to_string();
+    if event.len() > EVENT_BYTES_MAX {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
+    }
+    let answer =
+        invoke(&*function, &event, Invocation { request_id, ends: arrived + FUNCTION_TIMEOUT }).await;
+    // Read back as the gateway would, so that an answer which is none shows here too.
+    let answer = serde_json::to_value(answer).and_then(serde_json::from_value::<FunctionAnswer>);
+    answer
+        .ok()
+        .and_then(http_response)
+        .unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+}
+
+/// What a gateway takes from a function.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FunctionAnswer {
+    status_code: u16,
+    headers: HashMap<String, String>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+fn http_response(answer: FunctionAnswer) -> Option<Response<Body>> {
+    let body = if answer.is_base64_encoded { BASE64.decode(answer.body).ok()? } else { answer.body.into() };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(answer.status_code).ok()?;
+    *response.headers_mut() = HeaderMap::try_from(&answer.headers).ok()?;
+    Some(response)
+}
+
+/// The event that an HTTP API makes of a request: headers joined, text bodies as they are, others base64.
+pub fn http_api_event(
+    method: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+    caller: SocketAddr,
+    body: &[u8],
+) -> Value {
+    let mut joined = Map::new();
+    for name in headers.keys() {
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        joined.insert(name.as_str().to_owned(), json!(values.join(",")));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let text = std::str::from_utf8(body).ok().filter(|_| is_text(content_type.unwrap_or_default()));
+    json!({
+        "version": "2.0",
+        "routeKey": format!("{method} {}", uri.path()),
+        "rawPath": uri.path(),
+        "rawQueryString": uri.query().unwrap_or_default(),
+        "headers": joined,
+        "requestContext": {
+            "accountId": "local",
+            "apiId": "local",
+            "domainName": "localhost",
+            "http": {
+                "method": method,
+                "path": uri.path(),
+                "protocol": "HTTP/1.1",
+                "sourceIp": caller.ip().to_string(),
+                "userAgent": joined.get("user-agent"),
+            },
+            "requestId": "local",
+            "routeKey": format!("{method} {}", uri.path()),
+            "stage": "$default",
+            "timeEpoch": 0,
+        },
+        "body": text.map_or_else(|| BASE64.encode(body), str::to_owned),
+        "isBase64Encoded": text.is_none(),
+    })
+}
+
+/// What an HTTP API passes on as text.
+fn is_text(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.starts_with("text/")
+        || matches!(essence.as_str(), "application/json" | "application/javascript" | "application/xml")
+}

@@ -1,0 +1,121 @@
+//! `refundctl show`: what the ledger holds, for people.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use shared::ebet::{ChannelId, Username};
+use shared::ledger::{ChainBreach, DebitState, check_chain};
+use shared::store::{Store, Wallet};
+
+use crate::target::{TableOptions, session};
+
+#[derive(Debug, Subcommand)]
+pub enum Thing {
+    /// A player's balance and postings, with the chain checked
+    #[command(after_help = EXAMPLES)]
+    Wallet(WalletOptions),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  refundctl show wallet 1 apitest01
+  refundctl show wallet 1 apitest01 --table refunds-prod   in AWS, by your AWS settings
+
+Exit codes: 0 shown; 1 unknown wallet, or its chain is broken; 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub struct WalletOptions {
+    channel: ChannelId,
+    username: Username,
+    #[command(flatten)]
+    table: TableOptions,
+}
+
+pub async fn command(thing: &Thing) -> Result<ExitCode> {
+    let Thing::Wallet(options) = thing;
+    let store = options.table.store().await?;
+    let wallet = read(&store, options).await?;
+    let (text, breach) = describe(options, &wallet);
+    print!("{text}");
+    if let Some(breach) = breach {
+        eprintln!("error: the chain is broken: {breach}");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads are not a snapshot: a posting may be made while they go on. A chain that is really broken is so
+/// every time.
+async fn read(store: &Store, options: &WalletOptions) -> Result<Wallet> {
+    let key = options.channel.wallet(&options.username);
+    let mut tries = 3;
+    loop {
+        let wallet = session(store).wallet(&key).await?;
+        let wallet = wallet
+            .with_context(|| format!("channel {} has no wallet {}", options.channel, options.username))?;
+        tries -= 1;
+        if tries == 0 || check_chain(&wallet.account, &wallet.debits).is_ok() {
+            return Ok(wallet);
+        }
+    }
+}
+
+fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBreach>) {
+    let account = &wallet.account;
+    let checked = check_chain(account, &wallet.debits);
+    let state = if checked.is_ok() { "chain intact" } else { "CHAIN BROKEN" };
+    let mut text = format!(
+        "wallet {} of channel {}\nbalance {} {} = opening {} and {} postings, {state}\nhead {}\n",
+        options.username,
+        options.channel,
+        account.balance,
+        account.currency,
+        account.opening,
+        account.sequence,
+        account.head,
+    );
+    let count = |is: fn(&DebitState) -> bool| wallet.debits.iter().filter(|debit| is(&debit.state)).count();
+    text.push_str(&format!(
+        "debits: {} open, {} settled, {} refunded\n",
+        count(|state| matches!(state, DebitState::Open)),
+        count(|state| matches!(state, DebitState::Settled)),
+        count(|state| matches!(state, DebitState::Refunded(_))),
+    ));
+    match checked {
+        Ok(postings) if postings.is_empty() => (text, None),
+        Ok(postings) => {
+            let mut table = Table::new();
+            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_header(["#", "time (UTC)", "refund of", "amount", "before", "after", "by", "request"]);
+            for (debit, refund) in postings {
+                let posting = &refund.posting;
+                table.add_row([
+                    posting.sequence.to_string(),
+                    time(refund.at),
+                    debit.key.id.to_string(),
+                    refund.amount.to_string(),
+                    posting.before.to_string(),
+                    posting.after.to_string(),
+                    refund.by.as_str().to_owned(),
+                    refund.request.to_string(),
+                ]);
+            }
+            for column in [0, 3, 4, 5] {
+                if let Some(column) = table.column_mut(column) {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+            (format!("{text}{table}\n"), None)
+        }
+        Err(breach) => (text, Some(breach)),
+    }
+}
+
+fn time(milliseconds: u64) -> String {
+    let time = i64::try_from(milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    time.map_or("?".to_owned(), |time| time.strftime("%F %T").to_string())
+}

@@ -1,0 +1,79 @@
+//! Which table and which gateway a command works with: the running local stack, unless told otherwise.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use shared::store::{self, Deadline, Session, Store};
+
+use crate::template::Template;
+
+pub const GATEWAY_PORT: u16 = 8787;
+pub const DYNAMODB_PORT: u16 = 8788;
+
+/// How long a command tries to reach a table before it gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn gateway_url() -> String {
+    format!("http://127.0.0.1:{GATEWAY_PORT}")
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct TableOptions {
+    /// DynamoDB to use [default: the local stack's; with --table and AWS settings, AWS's]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Table to use [default: the local stack's]
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+}
+
+impl TableOptions {
+    /// The table; says on stderr where it is, unless it is the local stack's.
+    pub async fn store(&self) -> Result<Store> {
+        let table = match &self.table {
+            Some(table) => table.clone(),
+            None => Template::built_in()?.table.table_name,
+        };
+        let local = format!("http://127.0.0.1:{DYNAMODB_PORT}");
+        let endpoint = match &self.endpoint {
+            Some(url) => Some(url.as_str()),
+            // Only a table that was named, never one that settings alone point to.
+            None if self.table.is_some() && has_aws_settings() => None,
+            None => Some(local.as_str()),
+        };
+        if endpoint != Some(&local) {
+            eprintln!("table {table} {}", endpoint.map_or("in AWS".to_owned(), |url| format!("at {url}")));
+        }
+        Ok(Store::new(store::client(endpoint).await, &table))
+    }
+}
+
+/// A session for one step of a command.
+pub fn session(store: &Store) -> Session {
+    store.session(Deadline::after(PATIENCE))
+}
+
+fn has_aws_settings() -> bool {
+    let settings = ["AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID"];
+    settings.into_iter().chain(["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"]).any(is_set)
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Whether a URL names this machine's loopback interface.
+pub fn is_loopback(url: &str) -> bool {
+    let host = url.parse::<axum::http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let is_loopback = |host: &str| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    };
+    host.as_deref().is_some_and(is_loopback)
+}
+
+/// What to add to a command for it to reach `url`, where that isn't the `default`.
+pub fn options_for(url: &str, default: String) -> String {
+    if url == default { String::new() } else { format!(" --endpoint {url}") }
+}
