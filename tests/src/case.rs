@@ -1,0 +1,185 @@
+//! Conformance cases: data files that say what is in the table before, what is asked, what must be
+//! answered to the digit, and what is in the table after. `tests/conformance/README.md` says how to read
+//! and write them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use refundctl::send::{DEMO_KEY, sign};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use shared::clock::unix_milliseconds;
+use shared::ledger::DebitState;
+
+use crate::world::{CALLER, World, public_key};
+
+/// A file: cases with a common start.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub about: String,
+    before: Vec<Value>,
+    pub cases: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    /// Import lines beside the file's, and the channel's own refunds (`self-refund`).
+    #[serde(default)]
+    before: Vec<Value>,
+    steps: Vec<Step>,
+    after: After,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    request: Box<RawValue>,
+    /// The caller's address, where it matters.
+    #[serde(default)]
+    from: Option<String>,
+    answer: Box<RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    /// Nothing in the table is other than before.
+    #[serde(default)]
+    unchanged: bool,
+    /// Balances by player.
+    #[serde(default)]
+    wallets: BTreeMap<String, String>,
+    /// `open`, `settled`, or `refunded AMOUNT by provider|channel`, by `player/seqNo`.
+    #[serde(default)]
+    debits: BTreeMap<String, String>,
+}
+
+/// All files of a folder of `tests/conformance`.
+pub fn files(folder: &str) -> Vec<(PathBuf, File)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, file)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+impl File {
+    /// Plays a case in a fresh world.
+    ///
+    /// # Errors
+    /// Says what is other than the case says.
+    pub async fn play(&self, case: &Case) -> Result<()> {
+        let world = World::new().await;
+        let mut lines = Vec::new();
+        let mut self_refunds = Vec::new();
+        for line in self.before.iter().chain(&case.before).cloned() {
+            match line["kind"].as_str() {
+                Some("self-refund") => self_refunds.push(line),
+                _ => lines.push(with_public_key(line)),
+            }
+        }
+        world.import(&lines).await;
+        for line in self_refunds {
+            let text = |name: &str| line[name].as_str().unwrap().to_owned();
+            let channel = line["channelId"].as_u64().unwrap();
+            world.self_refund(channel, &text("username"), &text("seqNo")).await;
+        }
+        let before = world.dump().await;
+
+        let instance = world.instance();
+        for (number, step) in (1..).zip(&case.steps) {
+            let body = request_body(&step.request)?;
+            let answer = instance.call_text(body.as_bytes(), step.from.as_deref().unwrap_or(CALLER)).await;
+            anyhow::ensure!(answer.status_code == 200, "step {number}: HTTP {}", answer.status_code);
+            let got = indented(&answer.body);
+            let wanted = with_present_time(&indented(step.answer.get()), &answer.body);
+            anyhow::ensure!(got == wanted, "step {number}: answered\n{got}\ninstead of\n{wanted}");
+        }
+
+        if case.after.unchanged {
+            anyhow::ensure!(world.dump().await == before, "something changed in the table");
+        }
+        for (username, balance) in &case.after.wallets {
+            let found = world.balance(username).await;
+            anyhow::ensure!(&found == balance, "wallet {username} holds {found} instead of {balance}");
+        }
+        for (name, wanted) in &case.after.debits {
+            let (username, id) = name.split_once('/').context("debits are named player/seqNo")?;
+            let wallet = world.wallet(username).await;
+            let debit = wallet.debits.iter().find(|debit| debit.key.id.as_str() == id);
+            let found = describe(&debit.with_context(|| format!("no debit {name}"))?.state);
+            anyhow::ensure!(&found == wanted, "debit {name} is {found} instead of {wanted}");
+        }
+        Ok(())
+    }
+}
+
+fn describe(state: &DebitState) -> String {
+    match state {
+        DebitState::Open => "open".to_owned(),
+        DebitState::Settled => "settled".to_owned(),
+        DebitState::Refunded(refund) => format!("refunded {} by {}", refund.amount, refund.by.as_str()),
+    }
+}
+
+/// A channel without keys gets the one that `"signature": "valid"` is made with.
+fn with_public_key(mut line: Value) -> Value {
+    if line["kind"] == "channel" && line.get("publicKeys").is_none() {
+        line["publicKeys"] = serde_json::json!([public_key()]);
+    }
+    line
+}
+
+/// The body to post: the request's own text, or a text that is no JSON, with `valid` for a signature
+/// replaced by the real one.
+fn request_body(request: &RawValue) -> Result<String> {
+    let text = request.get();
+    if let Ok(body) = serde_json::from_str::<String>(text) {
+        return Ok(body);
+    }
+    #[derive(Deserialize)]
+    struct Signed<'a> {
+        username: Option<Value>,
+        #[serde(borrow)]
+        timestamp: Option<&'a RawValue>,
+    }
+    let placeholder = "\"signature\": \"valid\"";
+    if !text.contains(placeholder) {
+        return Ok(text.to_owned());
+    }
+    let members: Signed<'_> = serde_json::from_str(text)?;
+    let username = members.username.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let timestamp = members.timestamp.map_or("", RawValue::get);
+    let signature = sign(DEMO_KEY, &format!("{username}{timestamp}"))?;
+    Ok(text.replace(placeholder, &format!("\"signature\": \"{signature}\"")))
+}
+
+/// The answer's own time in the place of `now`, if it is a moment ago.
+fn with_present_time(wanted: &str, answer: &str) -> String {
+    let told = serde_json::from_str::<Value>(answer).ok().and_then(|answer| answer["timestamp"].as_u64());
+    match told {
+        Some(told) if unix_milliseconds(SystemTime::now()).abs_diff(told) < 60_000 => {
+            wanted.replace("\"timestamp\": \"now\"", &format!("\"timestamp\": {told}"))
+        }
+        _ => wanted.to_owned(),
+    }
+}
+
+/// Indented the same way, with every digit as it stands.
+fn indented(json: &str) -> String {
+    jsonformat::format(json, jsonformat::Indentation::TwoSpace)
+}

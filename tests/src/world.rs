@@ -1,0 +1,263 @@
+//! A fresh table for one test, and functions on it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use dynoxide::Database;
+use refund_single_wallet::RefundSingleWallet;
+use refundctl::import::{self, Source};
+use refundctl::local::http_api_event;
+use refundctl::send::{DEMO_KEY, sign};
+use refundctl::template::Template;
+use serde_json::{Value, json};
+use shared::ebet::ChannelId;
+use shared::edge::{Invocation, Response, invoke};
+use shared::ledger::{
+    AskedItem, AskedRefund, DebitKey, FingerprintBuilder, RefundRequest, RefundedBy, TenantKey, check_chain,
+};
+use shared::store::{self, Deadline, Session, Store, Wallet};
+use tokio::net::TcpListener;
+
+use crate::wire::{Fault, Faults, Wire};
+
+/// A table of its own: embedded, or in the DynamoDB that `DYNAMODB_ENDPOINT` names.
+pub struct World {
+    client: Client,
+    pub endpoint: String,
+    pub table: String,
+}
+
+/// The public half of the demo key, which signs for every channel here unless it has its own.
+pub fn public_key() -> String {
+    use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey, LineEnding};
+    let key = rsa::RsaPrivateKey::from_pkcs8_pem(DEMO_KEY).unwrap();
+    key.to_public_key().to_public_key_pem(LineEnding::LF).unwrap()
+}
+
+/// A channel's import line, with any age of signatures allowed.
+pub fn channel_line(id: u64) -> Value {
+    json!({"kind": "channel", "channelId": id, "currency": "CNY", "publicKeys": [public_key()], "maxAge": 0})
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let (endpoint, table) = match std::env::var("DYNAMODB_ENDPOINT") {
+            Ok(endpoint) => (endpoint, format!("refunds-test-{:016x}", fastrand::u64(..))),
+            Err(_) => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let endpoint = format!("http://{}", listener.local_addr().unwrap());
+                tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().unwrap()));
+                (endpoint, "refunds-test".to_owned())
+            }
+        };
+        let client = store::client(Some(&endpoint)).await;
+        Template::built_in().unwrap().table.create_if_absent(&client, &table).await.unwrap();
+        Self { client, endpoint, table }
+    }
+
+    /// A world with one channel (number 1).
+    pub async fn with_channel() -> Self {
+        let world = Self::new().await;
+        world.import(&[channel_line(1)]).await;
+        world
+    }
+
+    pub fn store(&self) -> Store {
+        Store::new(self.client.clone(), &self.table)
+    }
+
+    fn session(&self) -> Session {
+        self.store().session(Deadline::after(Duration::from_secs(20)))
+    }
+
+    pub async fn import(&self, lines: &[Value]) {
+        let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+        let report = import::run(&self.store(), Source::text(text.join("\n")), &import::Settings::default())
+            .await
+            .unwrap();
+        assert!(report.conflicts.is_empty(), "{report}");
+    }
+
+    pub async fn wallet_with_debits(&self, username: &str, balance: &str, debits: &[(&str, &str)]) {
+        let wallet = json!({"kind": "wallet", "channelId": 1, "username": username, "balance": balance});
+        let debit = |(seq_no, amount): &(&str, &str)| {
+            json!({"kind": "debit", "channelId": 1, "username": username, "seqNo": seq_no,
+                   "roundCode": "B1-1", "amount": amount})
+        };
+        let lines: Vec<Value> = [wallet].into_iter().chain(debits.iter().map(debit)).collect();
+        self.import(&lines).await;
+    }
+
+    /// A refund that the channel makes on its own.
+    pub async fn self_refund(&self, channel: u64, username: &str, seq_no: &str) {
+        let wallet = self.wallet_of(channel, username).await;
+        let debit = wallet.debits.into_iter().find(|debit| debit.key.id.as_str() == seq_no).unwrap();
+        let asked = AskedRefund { debit: debit.key, round: None, amount: debit.amount };
+        let request = RefundRequest {
+            key: ChannelId(channel).tenant().request("selfRefund", seq_no),
+            fingerprint: FingerprintBuilder::new("selfRefund/1").finish(),
+            by: RefundedBy::Channel,
+            partial_refunds: false,
+            items: vec![AskedItem::Asked(asked)],
+            balance_of: None,
+        };
+        self.session().refund(&request).await.unwrap();
+    }
+
+    /// A player's wallet, with its chain checked.
+    pub async fn wallet(&self, username: &str) -> Wallet {
+        self.wallet_of(1, username).await
+    }
+
+    pub async fn wallet_of(&self, channel: u64, username: &str) -> Wallet {
+        let account = ChannelId(channel).wallet(&username.parse().unwrap());
+        let wallet = self.session().wallet(&account).await.unwrap().expect("there is such a wallet");
+        check_chain(&wallet.account, &wallet.debits).expect("the chain is intact");
+        wallet
+    }
+
+    pub async fn balance(&self, username: &str) -> String {
+        self.wallet(username).await.account.balance.to_string()
+    }
+
+    /// Every item of the table, in a fixed order: for showing that nothing changed.
+    pub async fn dump(&self) -> Vec<String> {
+        let mut items = Vec::new();
+        let mut pages = self.client.scan().table_name(&self.table).into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            items.push(as_json(&AttributeValue::M(item.unwrap())).to_string());
+        }
+        items.sort();
+        items
+    }
+
+    /// One attribute of one item, as DynamoDB has it.
+    pub async fn raw(&self, pk: &str, sk: &str, attribute: &str) -> AttributeValue {
+        let call = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let call =
+            call.key("pk", AttributeValue::S(pk.to_owned())).key("sk", AttributeValue::S(sk.to_owned()));
+        call.send().await.unwrap().item.unwrap()[attribute].clone()
+    }
+
+    /// A process of the function, with nothing cached yet.
+    pub fn instance(&self) -> Instance {
+        self.instance_with(Arc::new(|_, _| Fault::None))
+    }
+
+    /// A process of the function whose calls to the table go wrong as `faults` says.
+    pub fn instance_with(&self, faults: Faults) -> Instance {
+        let (store, wire) = self.store_with(faults);
+        Instance { function: Arc::new(RefundSingleWallet::new(store)), wire }
+    }
+
+    /// A session whose calls to the table go wrong as `faults` says.
+    pub fn session_with(&self, faults: Faults) -> (Session, Wire) {
+        let (store, wire) = self.store_with(faults);
+        (store.session(Deadline::after(Duration::from_secs(20))), wire)
+    }
+
+    fn store_with(&self, faults: Faults) -> (Store, Wire) {
+        let http = self.client.config().http_client().expect("the client has an HTTP client");
+        let wire = Wire::new(http, faults);
+        let config =
+            self.client.config().to_builder().http_client(SharedHttpClient::new(wire.clone())).build();
+        (Store::new(Client::from_conf(config), &self.table), wire)
+    }
+
+    /// What the ledger is asked when a provider asks for `refunds` of a player of channel 1.
+    pub fn request(&self, number: &str, username: &str, refunds: &[(&str, &str)]) -> RefundRequest {
+        let account = ChannelId(1).wallet(&username.parse().unwrap());
+        let item = |(bet, amount): &(&str, &str)| {
+            AskedItem::Asked(AskedRefund {
+                debit: DebitKey { account: account.clone(), id: bet.parse().unwrap() },
+                round: None,
+                amount: amount.parse().unwrap(),
+            })
+        };
+        RefundRequest {
+            key: TenantKey::new("ebet", "1").request("test", number),
+            fingerprint: FingerprintBuilder::new("test/1").finish(),
+            by: RefundedBy::Provider,
+            partial_refunds: false,
+            items: refunds.iter().map(item).collect(),
+            balance_of: None,
+        }
+    }
+}
+
+/// With members in a fixed order, as JSON objects here have them.
+fn as_json(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!(text),
+        AttributeValue::N(number) => json!({ "N": number }),
+        AttributeValue::B(bytes) => json!({ "B": bytes.as_ref() }),
+        AttributeValue::M(members) => {
+            members.iter().map(|(name, value)| (name.clone(), as_json(value))).collect()
+        }
+        other => json!(format!("{other:?}")),
+    }
+}
+
+/// One process of `refund-single-wallet`.
+#[derive(Clone)]
+pub struct Instance {
+    function: Arc<RefundSingleWallet>,
+    pub wire: Wire,
+}
+
+/// The address that requests come from unless a test says otherwise.
+pub const CALLER: &str = "203.0.113.9:4711";
+
+impl Instance {
+    /// Answers a body as an HTTP API passes it on; the answer's JSON.
+    pub async fn call(&self, body: &Value) -> Value {
+        serde_json::from_str(&self.call_text(body.to_string().as_bytes(), CALLER).await.body).unwrap()
+    }
+
+    pub async fn call_text(&self, body: &[u8], caller: &str) -> Response {
+        self.call_event(&event(body, caller).to_string()).await
+    }
+
+    /// Answers an event as Lambda passes it on.
+    pub async fn call_event(&self, event: &str) -> Response {
+        self.call_event_within(event, Duration::from_secs(25)).await
+    }
+
+    pub async fn call_event_within(&self, event: &str, duration: Duration) -> Response {
+        let invocation = Invocation { request_id: "test".to_owned(), ends: SystemTime::now() + duration };
+        invoke(&*self.function, event, invocation).await
+    }
+}
+
+/// The HTTP API event of a posted body.
+pub fn event(body: &[u8], caller: &str) -> Value {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("refunds.example"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let caller: SocketAddr = caller.parse().unwrap();
+    http_api_event("POST", &Uri::from_static("/refundSingleWallet"), &headers, caller, body)
+}
+
+/// A signed request of channel 1; `refunds` are bets with the amounts they took.
+pub fn single(seq_no: &str, username: &str, refunds: &[(&str, &str)]) -> Value {
+    let item = |(bet, amount): &(&str, &str)| {
+        let money: Value = serde_json::from_str(&format!("-{amount}")).unwrap();
+        json!({"refundSeqNo": bet, "username": username, "refundMoney": money})
+    };
+    let items: Vec<Value> = refunds.iter().map(item).collect();
+    signed(json!({"channelId": 1, "username": username, "seqNo": seq_no, "event": "refundSingleWallet",
+                  "timestamp": 1_577_808_000_000u64, "currency": "CNY", "refundList": items}))
+}
+
+/// `body` with its signature by the demo key.
+pub fn signed(mut body: Value) -> Value {
+    let username = body["username"].as_str().unwrap_or_default();
+    let message = format!("{username}{}", body["timestamp"]);
+    body["signature"] = json!(sign(DEMO_KEY, &message).unwrap());
+    body
+}

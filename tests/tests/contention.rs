@@ -1,0 +1,232 @@
+//! Many at once, and calls that fail on the way: every bet is credited once, and every answer is true.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use shared::ledger::DebitState;
+use shared::store::Executed;
+use tests::wire::Fault;
+use tests::world::{CALLER, Instance, World, event, single};
+
+const MANY: usize = 64;
+
+/// Sends each body to an instance of its own, all at the same time.
+async fn at_once(instances: &[Instance], bodies: &[Value]) -> Vec<Value> {
+    join_all(instances.iter().zip(bodies).map(|(instance, body)| {
+        let (instance, body) = (instance.clone(), body.clone());
+        async move { tokio::spawn(async move { instance.call(&body).await }).await.unwrap() }
+    }))
+    .await
+}
+
+/// The numbers of a wallet's postings, sorted.
+async fn posting_numbers(world: &World, username: &str) -> Vec<u64> {
+    let wallet = world.wallet(username).await;
+    let numbers = wallet.debits.iter().filter_map(|debit| match &debit.state {
+        DebitState::Refunded(refund) => Some(refund.posting.sequence),
+        _ => None,
+    });
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_one_request_at_once_credit_once_and_all_get_the_same_answer() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "16.85", &[("bet", "100"), ("other", "1")]).await;
+    let instances: Vec<Instance> = (0..MANY).map(|_| world.instance()).collect();
+    let mut bodies = vec![single("r", "p", &[("bet", "100"), ("other", "1"), ("unknown", "1")]); MANY];
+    for (number, body) in bodies.iter_mut().enumerate() {
+        body["sessionToken"] = json!(format!("token {number}")); // not part of what is asked
+    }
+    let answers = at_once(&instances, &bodies).await;
+    assert_eq!(answers[0]["status"], 200, "{}", answers[0]);
+    assert_eq!(answers[0]["moneyAfter"].to_string(), "117.85");
+    for answer in &answers {
+        assert_eq!(answer, &answers[0]);
+    }
+    assert_eq!(world.balance("p").await, "117.85");
+    assert_eq!(posting_numbers(&world, "p").await, [1, 2]);
+}
+
+async fn different_refunds_at_once(world: &World, instances: &[Instance]) {
+    let bets: Vec<String> = (0..MANY).map(|number| format!("bet-{number}")).collect();
+    let debits: Vec<(&str, &str)> = bets.iter().map(|bet| (bet.as_str(), "1.01")).collect();
+    world.wallet_with_debits("p", "0", &debits).await;
+    let bodies: Vec<Value> =
+        bets.iter().map(|bet| single(&format!("request of {bet}"), "p", &[(bet, "1.01")])).collect();
+    for answer in at_once(instances, &bodies).await {
+        assert_eq!(answer["status"], 200, "{answer}");
+    }
+    assert_eq!(world.balance("p").await, "64.64");
+    let numbers: Vec<u64> = (1..=MANY as u64).collect();
+    assert_eq!(posting_numbers(world, "p").await, numbers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn different_refunds_of_one_wallet_at_once_are_all_credited_in_a_chain_without_gaps() {
+    let world = World::with_channel().await;
+    let instances: Vec<Instance> = (0..MANY).map(|_| world.instance()).collect();
+    different_refunds_at_once(&world, &instances).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_conflicts_change_nothing_of_that() {
+    let world = World::with_channel().await;
+    let conflicts = Arc::new(AtomicUsize::new(0));
+    let instances: Vec<Instance> = (0..MANY)
+        .map(|_| {
+            let conflicts = conflicts.clone();
+            // Every other transaction of an instance runs into another one.
+            world.instance_with(Arc::new(move |operation, number| {
+                if operation == "TransactWriteItems" && number % 2 == 0 {
+                    conflicts.fetch_add(1, Ordering::Relaxed);
+                    return Fault::TransactionConflict;
+                }
+                Fault::None
+            }))
+        })
+        .collect();
+    different_refunds_at_once(&world, &instances).await;
+    assert!(conflicts.load(Ordering::Relaxed) >= MANY, "every instance had a conflict");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bet_asked_for_under_many_numbers_at_once_is_credited_once() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "0", &[("bet", "5")]).await;
+    let instances: Vec<Instance> = (0..16).map(|_| world.instance()).collect();
+    let bodies: Vec<Value> =
+        (0..16).map(|number| single(&format!("r{number}"), "p", &[("bet", "5")])).collect();
+    for answer in at_once(&instances, &bodies).await {
+        assert_eq!((answer["status"].as_u64(), answer["moneyAfter"].as_u64()), (Some(200), Some(5)));
+    }
+    assert_eq!(world.balance("p").await, "5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_bodies_under_one_number_at_once_never_both_execute() {
+    for round in 0..20 {
+        let world = World::with_channel().await;
+        world.wallet_with_debits("p", "0", &[("one", "1"), ("two", "2")]).await;
+        world.wallet_with_debits("q", "0", &[("three", "3")]).await;
+        let bodies = [single("r", "p", &[("one", "1")]), single("r", "q", &[("three", "3")])];
+        let answers = at_once(&[world.instance(), world.instance()], &bodies).await;
+        let mut statuses: Vec<u64> =
+            answers.iter().map(|answer| answer["status"].as_u64().unwrap()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 4025], "round {round}");
+        let balances = (world.balance("p").await, world.balance("q").await);
+        let one_of_them = [("1", "0"), ("0", "3")];
+        assert!(one_of_them.contains(&(balances.0.as_str(), balances.1.as_str())), "{balances:?}");
+    }
+}
+
+/// Any single fault, at any of the calls of a refund, and then a resend by another process.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_fault_at_any_call_is_survived_and_a_resend_repeats_nothing() {
+    use Fault::{InternalError, LostAnswer, LostRequest, Throttled, TransactionConflict, UnprocessedKeys};
+    for (operation, fault) in [
+        ("GetItem", LostRequest),
+        ("GetItem", Throttled),
+        ("GetItem", InternalError),
+        ("BatchGetItem", LostRequest),
+        ("BatchGetItem", LostAnswer),
+        ("BatchGetItem", Throttled),
+        ("BatchGetItem", InternalError),
+        ("BatchGetItem", UnprocessedKeys),
+        ("TransactWriteItems", LostRequest),
+        ("TransactWriteItems", LostAnswer),
+        ("TransactWriteItems", Throttled),
+        ("TransactWriteItems", InternalError),
+        ("TransactWriteItems", TransactionConflict),
+    ] {
+        for times in [1, 5] {
+            let world = World::with_channel().await;
+            world.wallet_with_debits("p", "10", &[("one", "1"), ("two", "2")]).await;
+            let faults = move |called: &str, number: usize| {
+                if called == operation && number < times { fault } else { Fault::None }
+            };
+            let body = single("r", "p", &[("one", "1"), ("two", "2")]);
+            let first = world.instance_with(Arc::new(faults)).call(&body).await;
+            assert_eq!(first["status"], 200, "{operation} {fault:?} × {times}: {first}");
+            assert_eq!(world.balance("p").await, "13", "{operation} {fault:?} × {times}");
+            let again = world.instance().call(&body).await;
+            assert_eq!(again, first, "{operation} {fault:?} × {times}");
+            assert_eq!(posting_numbers(&world, "p").await, [1, 2]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_answer_is_lost_is_known_to_have_moved_money_once_it_is_read_again() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[("bet", "1")]).await;
+    // The SDK tries three times by itself, with one token: the table writes once.
+    let lost = |operation: &str, number: usize| match (operation, number) {
+        ("TransactWriteItems", 0..3) => Fault::LostAnswer,
+        _ => Fault::None,
+    };
+    let (session, _) = world.session_with(Arc::new(lost));
+    let refunds = session.refund(&world.request("r", "p", &[("bet", "1")])).await.unwrap();
+    assert_eq!(refunds.executed, Executed::Yes);
+    assert_eq!(world.balance("p").await, "11");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_deadline_comes_first_the_answer_is_busy_and_a_resend_completes_it() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[("bet", "1")]).await;
+    let body = single("r", "p", &[("bet", "1")]);
+    let event = event(body.to_string().as_bytes(), CALLER).to_string();
+    for broken in ["GetItem", "BatchGetItem", "TransactWriteItems"] {
+        let fails = move |operation: &str, _: usize| {
+            if operation == broken { Fault::TransactionConflict } else { Fault::None }
+        };
+        let throttled = move |operation: &str, _: usize| {
+            if operation == broken { Fault::Throttled } else { Fault::None }
+        };
+        let fault: tests::wire::Faults =
+            if broken == "TransactWriteItems" { Arc::new(fails) } else { Arc::new(throttled) };
+        let started = Instant::now();
+        let answer = world.instance_with(fault).call_event_within(&event, Duration::from_millis(1_600)).await;
+        assert!(started.elapsed() < Duration::from_millis(1_600), "{broken}: answered in time");
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(answer["status"], 4003, "{broken}: {answer}");
+        assert_eq!(world.balance("p").await, "10");
+    }
+    assert_eq!(world.instance().call(&body).await["status"], 200);
+    assert_eq!(world.balance("p").await, "11");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_items_than_a_transaction_holds_survive_a_stop_between_any_two_transactions() {
+    let bets: Vec<String> = (0..250).map(|number| format!("bet-{number}")).collect();
+    let bets: Vec<(&str, &str)> = bets.iter().map(|bet| (bet.as_str(), "1")).collect();
+    for survived in 0..3 {
+        let world = World::with_channel().await;
+        world.wallet_with_debits("p", "0", &bets).await;
+        let body = single("r", "p", &bets);
+        let stops = move |operation: &str, number: usize| {
+            let is_after = operation == "TransactWriteItems" && number >= survived;
+            if is_after { Fault::TransactionConflict } else { Fault::None }
+        };
+        let event = event(body.to_string().as_bytes(), CALLER).to_string();
+        let instance = world.instance_with(Arc::new(stops));
+        let answer = instance.call_event_within(&event, Duration::from_secs(3)).await;
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(answer["status"], 4003, "what is undecided is said to be");
+        let done = answer["resultList"].as_array().unwrap().iter().filter(|item| item["status"] == 200);
+        assert_eq!((done.count(), world.balance("p").await), (98 * survived, (98 * survived).to_string()));
+
+        let answer = world.instance().call(&body).await;
+        assert_eq!(answer["status"], 200);
+        assert_eq!((answer["moneyBefore"].as_u64(), answer["moneyAfter"].as_u64()), (Some(0), Some(250)));
+        assert_eq!(world.balance("p").await, "250");
+        assert_eq!(posting_numbers(&world, "p").await, (1..=250).collect::<Vec<u64>>());
+    }
+}

@@ -1,0 +1,125 @@
+//! What a refund costs, from what the table itself says it consumed.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use shared::ledger::Verdict;
+use tests::wire::{Call, Fault};
+use tests::world::{World, single};
+
+/// Round trips, read units and write units of `calls`.
+fn costs(calls: &[Call]) -> (usize, f64, f64) {
+    let of = |write: bool| {
+        let is_write = |call: &&Call| call.operation.starts_with("TransactWrite") == write;
+        calls.iter().filter(is_write).map(|call| call.units).sum()
+    };
+    (calls.len(), of(false), of(true))
+}
+
+#[tokio::test]
+async fn one_item_is_two_round_trips_and_six_write_units_and_each_further_item_two_units_and_no_call() {
+    let world = World::with_channel().await;
+    let bets: Vec<(String, &str)> = (0..98).map(|number| (format!("bet-{number}"), "1.50")).collect();
+    let bets: Vec<(&str, &str)> = bets.iter().map(|(id, amount)| (id.as_str(), *amount)).collect();
+    let instance = world.instance();
+    for (items, round_trips, write_units) in
+        [(1, 3, 6.0), (1, 2, 6.0), (2, 2, 8.0), (10, 2, 24.0), (97, 2, 198.0)]
+    {
+        let username = format!("p{items}-{round_trips}");
+        world.wallet_with_debits(&username, "10", &bets[..items]).await;
+        instance.wire.take_calls();
+        let answer = instance.call(&single(&username, &username, &bets[..items])).await;
+        assert_eq!(answer["status"], 200, "{answer}");
+        let calls = instance.wire.take_calls();
+        let (took, _, wrote) = costs(&calls);
+        // The very first request of a process reads its channel's settings, too.
+        assert_eq!((took, wrote), (round_trips, write_units), "{items} items: {calls:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_is_one_read_and_writes_nothing() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[("bet", "5")]).await;
+    let instance = world.instance();
+    let first = instance.call(&single("r", "p", &[("bet", "5")])).await;
+    for seq_no in ["r", "another request for the same bet"] {
+        instance.wire.take_calls();
+        let again = instance.call(&single(seq_no, "p", &[("bet", "5")])).await;
+        assert_eq!(again["status"], 200);
+        assert_eq!(again["moneyAfter"], first["moneyAfter"]);
+        let (took, read, wrote) = costs(&instance.wire.take_calls());
+        // Three items of less than 4 KB, read consistently: a unit each.
+        assert_eq!((took, read, wrote), (1, 3.0, 0.0));
+    }
+    // A cold process reads the channel's settings first.
+    let cold = world.instance();
+    assert_eq!(cold.call(&single("r", "p", &[("bet", "5")])).await, first);
+    let (took, _, wrote) = costs(&cold.wire.take_calls());
+    assert_eq!((took, wrote), (2, 0.0));
+}
+
+#[tokio::test]
+async fn a_refused_request_writes_nothing() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[("bet", "5")]).await;
+    let instance = world.instance();
+    instance.call(&single("warm", "p", &[("nothing", "5")])).await;
+    let bad_signature = {
+        let mut body = single("r", "p", &[("bet", "5")]);
+        body["signature"] = json!("AAAA");
+        body
+    };
+    for (body, status, round_trips) in [
+        (single("r", "p", &[("bet", "4")]), 207, 1),
+        (single("r", "p", &[("nothing", "5")]), 208, 1),
+        (single("r", "nobody", &[("bet", "5")]), 4037, 1),
+        (bad_signature, 4026, 0),
+    ] {
+        instance.wire.take_calls();
+        assert_eq!(instance.call(&body).await["status"], status);
+        let (took, _, wrote) = costs(&instance.wire.take_calls());
+        assert_eq!((took, wrote), (round_trips, 0.0), "status {status}");
+    }
+}
+
+#[tokio::test]
+async fn several_players_of_one_request_are_refunded_in_one_transaction() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("a", "0", &[("one", "1")]).await;
+    world.wallet_with_debits("b", "0", &[("two", "2")]).await;
+    let instance = world.instance();
+    let mut body = single("r", "a", &[("one", "1"), ("two", "2")]);
+    body["refundList"][1]["username"] = json!("b");
+    let answer = instance.call(&body).await;
+    assert_eq!(answer["status"], 200, "{answer}");
+    let operations: Vec<String> = instance.wire.take_calls().into_iter().map(|call| call.operation).collect();
+    assert_eq!(operations, ["GetItem", "BatchGetItem", "TransactWriteItems"]);
+    assert_eq!((world.balance("a").await, world.balance("b").await), ("1".to_owned(), "2".to_owned()));
+}
+
+/// A refused transaction is billed by its items' sizes, which no answer tells; the function counts it
+/// itself. It counts right if it comes to what the table says of the same transaction once written.
+#[tokio::test]
+async fn a_refused_transaction_is_counted_by_its_items_sizes() {
+    let world = World::with_channel().await;
+    let long = "x".repeat(128);
+    let many: Vec<String> =
+        (0..60).map(|number| format!("{number}-{long}").chars().take(128).collect()).collect();
+    let cases: [&[String]; 3] = [&["bet".to_owned()], std::slice::from_ref(&long), &many];
+    for (number, bets) in cases.into_iter().enumerate() {
+        let username = format!("p{number}-{}", &long[..100]);
+        let debits: Vec<(&str, &str)> = bets.iter().map(|bet| (bet.as_str(), "5")).collect();
+        world.wallet_with_debits(&username, "0", &debits).await;
+        let first_conflicts = |operation: &str, number: usize| match (operation, number) {
+            ("TransactWriteItems", 0) => Fault::TransactionConflict,
+            _ => Fault::None,
+        };
+        let (session, wire) = world.session_with(Arc::new(first_conflicts));
+        let refunds =
+            session.refund(&world.request(&format!("{long}{number}"), &username, &debits)).await.unwrap();
+        assert!(refunds.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refunded(_))));
+        let (_, _, written) = costs(&wire.take_calls());
+        assert_eq!(session.usage().write_units as f64, 2.0 * written, "once refused, once written");
+    }
+}
