@@ -1,0 +1,334 @@
+//! refundctl as people use it: the real binary, on free ports.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn refundctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refundctl"));
+    command.args(arguments);
+    // The developer's own AWS settings are none of these tests' business.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    refundctl(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running local stack; killed when dropped.
+struct Local {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    url: String,
+    dynamodb: String,
+}
+
+impl Local {
+    fn start(options: &[&str]) -> Self {
+        let arguments = [&["local", "--port", "0", "--dynamodb-port", "0"], options].concat();
+        let mut process = refundctl(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line.trim_end().to_owned()
+        };
+        let url = line().strip_prefix("listening on ").expect("the first line says where").to_owned();
+        let second = line();
+        let rest = second.strip_prefix("dynamodb on ").expect("the second line says where DynamoDB is");
+        let (dynamodb, table) = rest.split_once(" table ").expect("and names the table");
+        assert_eq!(table, "refunds-dev");
+        let dynamodb = dynamodb.to_owned();
+        Self { process, output, url, dynamodb }
+    }
+
+    fn send(&self, options: &[&str]) -> (Option<i32>, Value) {
+        let output = run(&[&["send", "refund-single-wallet", "--endpoint", &self.url], options].concat());
+        let text = stdout(&output);
+        let answer = text.split("HTTP 200\n").nth(1).unwrap_or_else(|| panic!("{text}{}", stderr(&output)));
+        (output.status.code(), serde_json::from_str(answer).unwrap())
+    }
+
+    fn show(&self, channel: &str, username: &str) -> String {
+        let output = run(&["show", "wallet", channel, username, "--endpoint", &self.dynamodb]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    }
+
+    fn import(&self, file: &Path, options: &[&str]) -> Output {
+        run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], options].concat())
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn signal(process: &Child, name: &str) {
+    let killed = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+fn lines(file: &Path, lines: &[Value]) {
+    let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(file, text.join("\n")).unwrap();
+}
+
+#[test]
+fn the_local_stack_answers_the_documents_example_and_stops_when_told() {
+    for name in ["-INT", "-TERM"] {
+        let mut local = Local::start(&[]);
+        let (code, answer) = local.send(&[]);
+        assert_eq!(code, Some(0));
+        assert_eq!(
+            answer,
+            json!({
+                "status": 200, "seqNo": "seqNoseqNoseqNoseqNo", "event": "refundSingleWallet",
+                "timestamp": 1_577_808_000_000u64, "moneyBefore": 0, "moneyAfter": 1000, "refundMoney": 1000,
+                "resultList": [{"refundSeqNo": "seqNoBetseqNoRefund", "status": 200}]
+            })
+        );
+        assert_eq!(local.send(&[]).1, answer, "sent again");
+        let shown = local.show("1", "apitest01");
+        assert!(shown.contains("balance 1000 CNY = opening 0 and 1 postings, chain intact"), "{shown}");
+        let mut try_line = String::new();
+        local.output.read_line(&mut try_line).unwrap();
+        assert!(try_line.starts_with("try: "), "{try_line}");
+
+        signal(&local.process, name);
+        assert!(local.process.wait().unwrap().success(), "{name} stops it cleanly");
+    }
+}
+
+#[test]
+fn nothing_is_lost_when_a_stack_on_a_file_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("refunds.db");
+    let options = ["--data", file.to_str().unwrap()];
+    let mut balances = Vec::new();
+    for bet in ["d34fbd4e4734d430c05f443da281d92b=20", "a70efc7cf71e03ae98b42b22ad4b4288=100"] {
+        let local = Local::start(&options);
+        let (_, answer) = local.send(&["--username", "demo", "--refund", bet]);
+        assert_eq!(answer["status"], 200, "{answer}");
+        signal(&local.process, "-KILL");
+        balances.push(answer["moneyAfter"].to_string());
+    }
+    assert_eq!(balances, ["36.85", "136.85"]);
+    let shown = Local::start(&options).show("1", "demo");
+    assert!(shown.contains("balance 136.85 CNY = opening 16.85 and 2 postings, chain intact"), "{shown}");
+}
+
+#[test]
+fn a_channel_with_a_key_of_its_own_is_imported_and_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("seven");
+    for bits in ["512", "1024"] {
+        let prefix = format!("{}-{bits}", prefix.display());
+        let made = run(&["keygen", "--bits", bits, "--out", &prefix]);
+        assert!(made.status.success(), "{}", stderr(&made));
+        let again = run(&["keygen", "--out", &prefix]);
+        assert!(!again.status.success(), "a key is never overwritten");
+
+        let channel: Value = serde_json::from_str(&stdout(&made)).unwrap();
+        let file = folder.path().join("facts.jsonl");
+        lines(
+            &file,
+            &[
+                channel,
+                json!({"kind": "wallet", "channelId": 7, "username": "player1", "balance": "1.5"}),
+                json!({"kind": "debit", "channelId": 7, "username": "player1", "seqNo": "bet",
+                       "roundCode": "R1", "amount": "999999999999999.99"}),
+            ],
+        );
+        let local = Local::start(&["--no-demo"]);
+        let imported = local.import(&file, &[]);
+        assert!(imported.status.success(), "{}", stderr(&imported));
+        let key = format!("{prefix}.private.pem");
+        let refund = ["--channel", "7", "--username", "player1", "--refund", "bet=999999999999999.99"];
+        let (code, answer) = local.send(&[&refund[..], &["--key", &key]].concat());
+        assert_eq!((code, &answer["status"]), (Some(0), &json!(200)), "{answer}");
+        let (code, answer) = local.send(&refund);
+        assert_eq!((code, &answer["status"]), (Some(1), &json!(4026)), "the demo key opens no other channel");
+        assert!(local.show("7", "player1").contains("balance 1000000000000001.49 CNY"));
+    }
+}
+
+fn facts() -> Vec<Value> {
+    let key = include_str!("../demo/data.jsonl").lines().next().unwrap();
+    let channel: Value = serde_json::from_str(key).unwrap();
+    vec![
+        channel,
+        json!({"kind": "wallet", "channelId": 1, "username": "p", "balance": "10"}),
+        json!({"kind": "debit", "channelId": 1, "username": "p", "seqNo": "bet", "roundCode": "R1", "amount": "5"}),
+    ]
+}
+
+#[test]
+fn a_wrong_line_is_named_with_its_reason_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("facts.jsonl");
+    let local = Local::start(&["--no-demo"]);
+    let wallet = |member: &str, value: Value| {
+        let mut line = facts()[1].clone();
+        line[member] = value;
+        line
+    };
+    let debit = |member: &str, value: Value| {
+        let mut line = facts()[2].clone();
+        line[member] = value;
+        line
+    };
+    let channel = |member: &str, value: Value| {
+        let mut line = facts()[0].clone();
+        line[member] = value;
+        line
+    };
+    for (line, reason) in [
+        (json!("wallet"), "line 5: "),
+        (json!({"channelId": 1}), "missing field `kind`"),
+        (json!({"kind": "purse"}), "unknown variant `purse`"),
+        (wallet("balance", json!(10)), "expected a string"),
+        (wallet("balance", json!("10.001")), "more than 2 decimals"),
+        (wallet("balance", json!("ten")), "not a decimal number"),
+        (wallet("username", json!("a/b")), "username \"a/b\" must be"),
+        (wallet("channelId", json!(9)), "channel 9 is neither in the file nor in the table"),
+        (wallet("colour", json!("red")), "unknown field `colour`"),
+        (wallet("balance", json!("11")), "contradicts line 2"),
+        (debit("amount", json!("0")), "more than zero"),
+        (debit("seqNo", json!("")), "is empty"),
+        (debit("state", json!("refunded")), "unknown variant `refunded`"),
+        (channel("publicKeys", json!([])), "at least one key"),
+        (channel("publicKeys", json!(["secret"])), "not a public key"),
+        (channel("allowedIps", json!(["localhost"])), "neither an address nor a network"),
+        (channel("refundLimit", json!("-1")), "refundLimit must be more than zero"),
+        (channel("currency", json!("yuan")), "currency"),
+    ] {
+        let mut all = facts();
+        all.push(json!({"kind": "wallet", "channelId": 1, "username": "other", "balance": "1"}));
+        all.push(line.clone());
+        lines(&file, &all);
+        let output = local.import(&file, &[]);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{line}: {told}");
+        assert!(told.contains("nothing was written") && told.contains("line 5: "), "{line}: {told}");
+        assert!(told.contains(reason), "{line}: {told}");
+    }
+    let output = run(&["show", "wallet", "1", "p", "--endpoint", &local.dynamodb]);
+    assert!(stderr(&output).contains("channel 1 has no wallet p"), "{}", stderr(&output));
+}
+
+#[test]
+fn importing_again_changes_nothing_and_conflicts_are_reported_and_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("facts.jsonl");
+    let local = Local::start(&["--no-demo"]);
+    lines(&file, &facts());
+    let counts = |output: &Output| stdout(output).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(counts(&local.import(&file, &[])), "channel created 1 debit created 1 wallet created 1");
+    // A refund in between is no difference: the facts of the past are the same.
+    assert_eq!(local.send(&["--username", "p", "--refund", "bet=5"]).1["moneyAfter"], 15);
+    let again = local.import(&file, &[]);
+    assert!(again.status.success());
+    assert_eq!(counts(&again), "channel unchanged 1 debit unchanged 1 wallet unchanged 1");
+
+    let mut other = facts();
+    other[0]["enabled"] = json!(false);
+    other[1]["balance"] = json!("99");
+    other[2]["amount"] = json!("6");
+    lines(&file, &other);
+    let output = local.import(&file, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stdout(&output);
+    for conflict in [
+        "line 1: conflict: channel 1 has other settings; --replace replaces them",
+        "line 2: conflict: wallet ebet#1#p was opened with 10 CNY",
+        "line 3: conflict: debit bet took 5",
+    ] {
+        assert!(told.contains(conflict), "{told}");
+    }
+    let replaced = local.import(&file, &["--replace"]);
+    assert_eq!(replaced.status.code(), Some(1), "money facts are not replaced");
+    assert!(counts(&replaced).starts_with("channel replaced 1 debit conflict 1 wallet conflict 1"));
+    assert!(local.show("1", "p").contains("balance 15 CNY = opening 10 and 1 postings, chain intact"));
+}
+
+#[test]
+fn an_import_from_a_pipe_that_was_killed_is_finished_by_running_it_again() {
+    const WALLETS: usize = 4_000;
+    let mut text = facts()[0].to_string();
+    for number in 0..WALLETS {
+        text.push_str(&format!(
+            "\n{{\"kind\":\"wallet\",\"channelId\":1,\"username\":\"p{number}\",\"balance\":\"{number}.01\"}}"
+        ));
+    }
+    let local = Local::start(&["--no-demo"]);
+    let import = || {
+        let mut import = refundctl(&["import", "-", "--endpoint", &local.dynamodb])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        import.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        import
+    };
+    let mut killed = import();
+    // Killed as soon as it has written something.
+    let wrote = || run(&["show", "wallet", "1", "p0", "--endpoint", &local.dynamodb]).status.success();
+    while !wrote() && killed.try_wait().unwrap().is_none() {}
+    let _ = killed.kill();
+    killed.wait().unwrap();
+
+    let finished = import().wait_with_output().unwrap();
+    assert!(finished.status.success());
+    let told = stdout(&finished);
+    let total: usize = told
+        .lines()
+        .filter(|line| line.contains("wallet"))
+        .map(|line| line.split_whitespace().last().unwrap().parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(total, WALLETS, "{told}");
+    assert!(told.contains("unchanged"), "the first run had begun: {told}");
+    assert!(local.show("1", &format!("p{}", WALLETS - 1)).contains(&format!("balance {}.01", WALLETS - 1)));
+}
+
+#[test]
+fn what_can_not_work_says_what_to_do() {
+    let local = Local::start(&[]);
+    let port = local.url.rsplit(':').next().unwrap();
+    let taken = run(&["local", "--port", port, "--dynamodb-port", "0"]);
+    assert!(stderr(&taken).contains("choose another with --port N"), "{}", stderr(&taken));
+
+    let nobody = run(&["send", "refund-single-wallet", "--endpoint", "http://127.0.0.1:1"]);
+    assert!(stderr(&nobody).contains("is `cargo run` (the local stack) running?"), "{}", stderr(&nobody));
+
+    let remote = run(&["local", "--port", "0", "--dynamodb-endpoint", "http://dynamodb.example"]);
+    assert_eq!(remote.status.code(), Some(1));
+
+    let unknown = run(&["show", "wallet", "1", "nobody", "--endpoint", &local.dynamodb]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("channel 1 has no wallet nobody"), "{}", stderr(&unknown));
+
+    assert_eq!(run(&["show", "wallet", "1", "a/b"]).status.code(), Some(2));
+    assert_eq!(run(&["import", "/no/such/file"]).status.code(), Some(1));
+    for command in [&["--help"][..], &["local", "--help"], &["import", "--help"], &["keygen", "--help"]] {
+        let help = run(command);
+        assert!(help.status.success() && stdout(&help).contains("Examples:"), "{command:?}");
+    }
+}
