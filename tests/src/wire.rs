@@ -111,12 +111,12 @@ impl Connector {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let mut asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
-        let fault = {
+        let number = {
             let mut started = self.shared.started.lock().unwrap();
-            let number = started.iter().filter(|name| **name == operation).count();
             started.push(operation.clone());
-            (self.shared.faults)(&operation, number)
+            started.iter().filter(|name| **name == operation).count() - 1
         };
+        let fault = (self.shared.faults)(&operation, number);
         let failure = |status: u16, kind: &str, extra: Value| {
             let mut body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "made up by a test"});
             body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

@@ -7,6 +7,11 @@ use shared::ledger::Verdict;
 use tests::wire::{Call, Fault};
 use tests::world::{World, single};
 
+/// DynamoDB Local counts units by rules of its own; the embedded store counts as DynamoDB bills.
+fn bills_as_dynamodb_does() -> bool {
+    std::env::var_os("DYNAMODB_ENDPOINT").is_none()
+}
+
 /// Round trips, read units and write units of `calls`.
 fn costs(calls: &[Call]) -> (usize, f64, f64) {
     let of = |write: bool| {
@@ -33,7 +38,10 @@ async fn one_item_is_two_round_trips_and_six_write_units_and_each_further_item_t
         let calls = instance.wire.take_calls();
         let (took, _, wrote) = costs(&calls);
         // The very first request of a process reads its channel's settings, too.
-        assert_eq!((took, wrote), (round_trips, write_units), "{items} items: {calls:#?}");
+        assert_eq!(took, round_trips, "{items} items: {calls:#?}");
+        if bills_as_dynamodb_does() {
+            assert_eq!(wrote, write_units, "{items} items: {calls:#?}");
+        }
     }
 }
 
@@ -49,8 +57,10 @@ async fn a_replay_is_one_read_and_writes_nothing() {
         assert_eq!(again["status"], 200);
         assert_eq!(again["moneyAfter"], first["moneyAfter"]);
         let (took, read, wrote) = costs(&instance.wire.take_calls());
-        // Three items of less than 4 KB, read consistently: a unit each.
-        assert_eq!((took, read, wrote), (1, 3.0, 0.0));
+        assert_eq!((took, wrote), (1, 0.0));
+        if bills_as_dynamodb_does() {
+            assert_eq!(read, 3.0, "three items of less than 4 KB, read consistently: a unit each");
+        }
     }
     // A cold process reads the channel's settings first.
     let cold = world.instance();
@@ -81,6 +91,28 @@ async fn a_refused_request_writes_nothing() {
         let (took, _, wrote) = costs(&instance.wire.take_calls());
         assert_eq!((took, wrote), (round_trips, 0.0), "status {status}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_lost_a_race_tries_again_with_what_the_refusal_showed_and_reads_no_more() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[("bet", "5"), ("other", "1")]).await;
+    // Another refund of the wallet comes in between this one's read and its transaction.
+    let other = world.instance();
+    let late = world.instance_with(Arc::new(move |operation, number| {
+        if operation == "TransactWriteItems" && number == 0 {
+            let body = single("r2", "p", &[("other", "1")]);
+            let refund = other.call(&body);
+            let answer = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(refund));
+            assert_eq!(answer["status"], 200);
+        }
+        Fault::None
+    }));
+    let answer = late.call(&single("r", "p", &[("bet", "5")])).await;
+    let calls = late.wire.take_calls();
+    assert_eq!((answer["moneyBefore"].as_u64(), answer["moneyAfter"].as_u64()), (Some(11), Some(16)));
+    let operations: Vec<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
+    assert_eq!(operations, ["GetItem", "BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
 }
 
 #[tokio::test]
@@ -120,6 +152,8 @@ async fn a_refused_transaction_is_counted_by_its_items_sizes() {
             session.refund(&world.request(&format!("{long}{number}"), &username, &debits)).await.unwrap();
         assert!(refunds.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refunded(_))));
         let (_, _, written) = costs(&wire.take_calls());
-        assert_eq!(session.usage().write_units as f64, 2.0 * written, "once refused, once written");
+        if bills_as_dynamodb_does() {
+            assert_eq!(session.usage().write_units as f64, 2.0 * written, "once refused, once written");
+        }
     }
 }

@@ -226,9 +226,11 @@ pub struct Transaction {
     pub accounts: Vec<(u64, Account)>,
     /// The debits as they will be, each with its refund; each must still be open.
     pub refunds: Vec<(Debit, Refund)>,
-    /// Put if there is none under the key, or one of the same request.
     pub key: RequestKey,
+    /// The request's record as it will be, put only if it still is as it was read. Were it not bound to
+    /// that, one attempt could execute what another attempt of the same request has refused.
     pub record: RequestRecord,
+    pub record_read: Option<RequestRecord>,
 }
 
 impl Transaction {
@@ -308,6 +310,7 @@ pub fn plan(
         refunds,
         key: request.key.clone(),
         record: RequestRecord { fingerprint: request.fingerprint, refused: refused.collect() },
+        record_read: snapshot.record.clone(),
     })
 }
 

@@ -306,3 +306,116 @@ proptest! {
         }
     }
 }
+
+/// The ledger as it was at every moment: for reads that are not of one moment, as the table's are not.
+struct History(Vec<Ledger>);
+
+impl History {
+    fn now(&self) -> &Ledger {
+        self.0.last().expect("it starts with one")
+    }
+
+    /// Each item as it was some moments ago, every one another number of moments.
+    fn torn_read(&self, request: &RefundRequest, ages: &mut impl Iterator<Item = usize>) -> Snapshot {
+        let mut then = || {
+            let age = ages.next().unwrap_or(0);
+            &self.0[self.0.len() - 1 - age.min(self.0.len() - 1)]
+        };
+        let record = then().records.get(&request.key).cloned();
+        let mut snapshot = Snapshot { record, ..Snapshot::default() };
+        for item in &request.items {
+            let AskedItem::Asked(asked) = item else { continue };
+            if let Some(debit) = then().snapshot.debits.get(&asked.debit) {
+                snapshot.debits.insert(debit.key.clone(), debit.clone());
+            }
+            if let Some(account) = then().snapshot.accounts.get(&asked.debit.account) {
+                snapshot.accounts.insert(account.key.clone(), account.clone());
+            }
+        }
+        snapshot
+    }
+
+    /// What the table does with a transaction: all of it if every condition holds, else nothing.
+    fn commit(&mut self, transaction: Transaction) {
+        let now = self.now();
+        let as_read =
+            |(read, account): &(u64, Account)| now.snapshot.accounts[&account.key].sequence == *read;
+        let open = |(debit, _): &(Debit, Refund)| now.snapshot.debits[&debit.key].state == DebitState::Open;
+        let record_is_as_read = now.records.get(&transaction.key) == transaction.record_read.as_ref();
+        if record_is_as_read
+            && transaction.accounts.iter().all(as_read)
+            && transaction.refunds.iter().all(open)
+        {
+            let mut next = Ledger { snapshot: now.snapshot.clone(), records: now.records.clone() };
+            next.records.insert(transaction.key.clone(), transaction.record.clone());
+            transaction.apply(&mut next.snapshot);
+            self.0.push(next);
+        }
+    }
+
+    fn import(&mut self, debit: Debit) {
+        let now = self.now();
+        let mut next = Ledger { snapshot: now.snapshot.clone(), records: now.records.clone() };
+        next.record_debit(debit);
+        self.0.push(next);
+    }
+}
+
+proptest! {
+    /// Attempts of a few requests, many times over, each on items read at different moments, while debits
+    /// are still being recorded. What an executed request has refused, no attempt of it ever executes.
+    #[test]
+    fn reads_that_are_not_of_one_moment_break_nothing(
+        attempts in prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..16)), 1..60),
+        late in prop::collection::vec(prop::bool::weighted(0.5), 8),
+        actions_max in 3usize..8,
+    ) {
+        let holder = |number: usize| ["a", "b"][number % 2];
+        let bet = |number: usize| debit(holder(number), &format!("bet{number}"), "1", DebitState::Open);
+        let (late, early): (Vec<usize>, Vec<usize>) = (0..8).partition(|number| late[*number]);
+        let start: Vec<Debit> = early.into_iter().map(bet).collect();
+        let mut history = History(vec![ledger(&[("a", "0"), ("b", "0")], &start)]);
+        let mut late = late.into_iter();
+        let requests: Vec<RefundRequest> = (0..4)
+            .map(|number| {
+                let bets = (0..8).filter(|bet| (bet + number) % 3 != 0);
+                let items = bets.map(|number| ask(holder(number), &format!("bet{number}"), "1"));
+                request(&format!("r{number}"), items.collect())
+            })
+            .collect();
+
+        for (number, ages) in attempts {
+            if number == 3 && let Some(number) = late.next() {
+                history.import(bet(number));
+            }
+            let request = &requests[number];
+            let snapshot = history.torn_read(request, &mut ages.into_iter());
+            let mut verdicts = decide(request, &snapshot).unwrap();
+            if let Some(transaction) = plan(request, &mut verdicts, &snapshot, 1, actions_max) {
+                history.commit(transaction);
+            }
+        }
+
+        for moments in history.0.windows(2) {
+            for (key, record) in &moments[0].records {
+                let later = &moments[1].records[key].refused;
+                let stays = |refused: (&usize, &Refusal)| later.get(refused.0) == Some(refused.1);
+                prop_assert!(record.refused.iter().all(stays));
+            }
+        }
+        let end = history.now();
+        for account in end.snapshot.accounts.values() {
+            prop_assert_eq!(check_chain(account, end.snapshot.debits.values()).err(), None);
+        }
+        for request in &requests {
+            let Some(record) = end.records.get(&request.key) else { continue };
+            for position in record.refused.keys() {
+                let AskedItem::Asked(asked) = &request.items[*position] else { continue };
+                let state = end.snapshot.debits.get(&asked.debit).map(|debit| &debit.state);
+                if let Some(DebitState::Refunded(refund)) = state {
+                    prop_assert!(refund.request != request.key, "refused and executed by one request");
+                }
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ use super::StoreError;
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use crate::ledger::{
     Account, AccountKey, Amount, Balance, Debit, DebitKey, DebitState, Fingerprint, Hash, Posting, Refund,
-    RefundedBy, Refusal, RequestKey, RequestRecord, TenantKey, exact_decimal,
+    RefundedBy, Refusal, RequestKey, RequestRecord, Snapshot, TenantKey, exact_decimal,
 };
 use crate::limits;
 
@@ -132,14 +132,18 @@ pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
     ]))
 }
 
+/// Refusals by the items' positions.
+pub(super) fn refused_value(record: &RequestRecord) -> AttributeValue {
+    let refusal = |(position, refusal): (&usize, &Refusal)| text(&position.to_string(), refusal.as_str());
+    AttributeValue::M(record.refused.iter().map(refusal).collect())
+}
+
 /// `at` is when the record was last written, in Unix milliseconds.
 pub(super) fn record_item(request: &RequestKey, record: &RequestRecord, at: u64) -> Item {
-    let refused =
-        record.refused.iter().map(|(position, refusal)| text(&position.to_string(), refusal.as_str()));
     let mut item = request_key(request);
     item.extend([
         bytes("fingerprint", record.fingerprint.as_bytes()),
-        ("refused".to_owned(), AttributeValue::M(refused.collect())),
+        ("refused".to_owned(), refused_value(record)),
         number("at", at),
         number(EXPIRES, at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs()),
     ]);
@@ -263,6 +267,23 @@ impl<'a> Reader<'a> {
             refused: refused.ok_or_else(|| self.damaged("refused can't be read"))?,
         })
     }
+}
+
+/// Takes an item into `snapshot`, in the place of what it held under the same key.
+pub(super) fn take_in(snapshot: &mut Snapshot, item: &Item) -> Result<(), StoreError> {
+    let reader = Reader::new(item);
+    match reader.text(SORT_KEY)? {
+        ACCOUNT => {
+            let account = reader.account()?;
+            snapshot.accounts.insert(account.key.clone(), account);
+        }
+        sort if sort.starts_with(PAYMENT_PREFIX) => {
+            let debit = reader.debit()?;
+            snapshot.debits.insert(debit.key.clone(), debit);
+        }
+        _ => snapshot.record = Some(reader.record()?),
+    }
+    Ok(())
 }
 
 // ---- sizes ----

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::attribute::{PARTITION_KEY, SORT_KEY};
+use super::attribute::PARTITION_KEY;
 use super::deadline::Backoff;
 use super::error::CallFailure;
-use super::items::{self, Item, Reader};
+use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 use crate::ledger::{AskedItem, RefundRequest, Snapshot};
@@ -39,18 +39,7 @@ impl Session {
 
         let mut snapshot = Snapshot::default();
         for item in self.read_items(keys).await? {
-            let reader = Reader::new(&item);
-            match reader.text(SORT_KEY)? {
-                items::ACCOUNT => {
-                    let account = reader.account()?;
-                    snapshot.accounts.insert(account.key.clone(), account);
-                }
-                sort if sort.starts_with(items::PAYMENT_PREFIX) => {
-                    let debit = reader.debit()?;
-                    snapshot.debits.insert(debit.key.clone(), debit);
-                }
-                _ => snapshot.record = Some(reader.record()?),
-            }
+            items::take_in(&mut snapshot, &item)?;
         }
         Ok(snapshot)
     }

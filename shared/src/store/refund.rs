@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::deadline::Backoff;
 use super::transact::Commit;
-use super::{Session, StoreError};
+use super::{Session, StoreError, items};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{Account, AccountKey, KeyReused, RefundRequest, Verdict, decide, plan};
 use crate::limits;
@@ -33,6 +33,12 @@ pub enum Executed {
 }
 
 impl Executed {
+    /// A transaction without an answer that left no trace has not happened, and can't any more: nothing
+    /// that it was for is still due.
+    fn where_all_is_decided(self) -> Self {
+        if self == Self::Unknown { Self::No } else { self }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "yes",
@@ -64,61 +70,86 @@ impl Session {
         let undecided = vec![Verdict::Due; request.items.len()];
         let mut refunds =
             Refunds { verdicts: undecided, accounts: HashMap::new(), executed: Executed::No, cause: None };
-        let mut sent_without_answer = false;
-        let mut backoff = Backoff::default();
+        match self.carry_out(request, &mut refunds).await {
+            Ok(()) => Ok(refunds),
+            Err(Stop::KeyReused(reused)) => Err(reused.into()),
+            Err(Stop::Store(StoreError::DeadlinePassed { cause })) => {
+                refunds.cause = cause;
+                Ok(refunds)
+            }
+            Err(Stop::Store(cause)) => Err(RefundError::Store { cause, executed: refunds.executed }),
+        }
+    }
 
-        'read: loop {
-            let mut snapshot = match self.read_snapshot(request).await {
-                Ok(snapshot) => snapshot,
-                Err(StoreError::DeadlinePassed { cause }) => {
-                    refunds.cause = cause;
-                    break 'read;
-                }
-                Err(cause) => return Err(RefundError::Store { cause, executed: refunds.executed }),
+    /// Works until nothing is due; `refunds` always holds what is known so far.
+    async fn carry_out(&self, request: &RefundRequest, refunds: &mut Refunds) -> Result<(), Stop> {
+        let mut backoff = Backoff::default();
+        let mut snapshot = self.read_snapshot(request).await?;
+        loop {
+            let at = unix_milliseconds(SystemTime::now());
+            let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
+            refunds.verdicts = decide(request, &snapshot)?;
+            let transaction = plan(request, &mut refunds.verdicts, &snapshot, at, actions_max);
+            refunds.accounts.clone_from(&snapshot.accounts);
+            if refunds.executed == Executed::Unknown && refunds.are_partly_of(request) {
+                refunds.executed = Executed::Yes;
+            }
+            let Some(transaction) = transaction else {
+                refunds.executed = refunds.executed.where_all_is_decided();
+                return Ok(());
             };
-            loop {
-                let mut verdicts = decide(request, &snapshot)?;
-                if sent_without_answer && verdicts.iter().any(|verdict| is_of(verdict, request)) {
+
+            let commit = self.commit(&transaction).await?;
+            let cause = match &commit {
+                Commit::Done => {
+                    transaction.apply(&mut snapshot);
                     refunds.executed = Executed::Yes;
+                    backoff = Backoff::default();
+                    continue;
                 }
-                let at = unix_milliseconds(SystemTime::now());
-                let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
-                let transaction = plan(request, &mut verdicts, &snapshot, at, actions_max);
-                refunds.verdicts = verdicts;
-                refunds.accounts.clone_from(&snapshot.accounts);
-                let Some(transaction) = transaction else {
-                    return Ok(refunds);
-                };
-                let committed = self.commit(&transaction).await;
-                match committed.map_err(|cause| RefundError::Store { cause, executed: refunds.executed })? {
-                    Commit::Done => {
-                        transaction.apply(&mut snapshot);
-                        refunds.executed = Executed::Yes;
-                        sent_without_answer = false;
-                        backoff = Backoff::default();
+                Commit::Moved(_) | Commit::Refused => "others were writing to the same items",
+                Commit::Unknown(cause) => {
+                    if refunds.executed == Executed::No {
+                        refunds.executed = Executed::Unknown;
                     }
-                    Commit::Moved => {
-                        refunds.cause = Some("others were writing to the same account".to_owned());
-                        break;
-                    }
-                    Commit::Unknown(cause) => {
-                        refunds.cause = Some(cause);
-                        sent_without_answer = true;
-                        break;
-                    }
+                    cause
                 }
-            }
+            };
             if !backoff.pause(self.deadline).await {
-                break 'read;
+                return Err(StoreError::DeadlinePassed { cause: Some(cause.to_owned()) }.into());
+            }
+            match commit {
+                Commit::Moved(now) => {
+                    now.iter().try_for_each(|item| items::take_in(&mut snapshot, item))?;
+                }
+                _ => snapshot = self.read_snapshot(request).await?,
             }
         }
-        if sent_without_answer && refunds.executed == Executed::No {
-            refunds.executed = Executed::Unknown;
-        }
-        Ok(refunds)
     }
 }
 
-fn is_of(verdict: &Verdict, request: &RefundRequest) -> bool {
-    matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key)
+/// Why work stopped before everything was decided.
+enum Stop {
+    KeyReused(KeyReused),
+    Store(StoreError),
+}
+
+impl From<KeyReused> for Stop {
+    fn from(reused: KeyReused) -> Self {
+        Self::KeyReused(reused)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Refunds {
+    fn are_partly_of(&self, request: &RefundRequest) -> bool {
+        let is_of =
+            |verdict: &Verdict| matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key);
+        self.verdicts.iter().any(is_of)
+    }
 }

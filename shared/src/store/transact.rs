@@ -2,42 +2,44 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Update,
+};
 
 use super::attribute::PARTITION_KEY;
 use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{Account, Debit, Refund, RequestKey, RequestRecord, Transaction};
+use crate::ledger::{Account, Debit, Refund, Transaction};
 
 /// What became of a transaction that was sent.
 #[derive(Debug)]
 pub(super) enum Commit {
     Done,
-    /// Nothing was written: the ledger is not as it was read, or another transaction was under way.
-    /// Read again, and decide again.
-    Moved,
+    /// Nothing was written: the ledger is not as it was read. These items stood in the way, as they are
+    /// now: decide again with them, without another read.
+    Moved(Vec<Item>),
+    /// Nothing was written, and why is not known to the last item: read again, and decide again.
+    Refused,
     /// It may have been written or not: read again to know.
     Unknown(String),
 }
 
-/// Reasons of a cancelled transaction after which reading and deciding again is right. Each action has a
-/// reason; the ones that did not stand in the way say `None`.
-const RETRYABLE_REASONS: [&str; 5] = [
-    "None",
-    "ConditionalCheckFailed",
-    "TransactionConflict",
-    "ThrottlingError",
-    "ProvisionedThroughputExceeded",
-];
+/// Reasons of a cancelled transaction, one an action. What did not stand in the way says `None`.
+const NO_REASON: &str = "None";
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+/// Reasons that pass by themselves.
+const PASSING_REASONS: [&str; 3] =
+    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
 impl Session {
     pub(super) async fn commit(&self, transaction: &Transaction) -> Result<Commit, StoreError> {
         let accounts =
             transaction.accounts.iter().map(|(sequence, account)| self.move_account(*sequence, account));
         let debits = transaction.refunds.iter().map(|(debit, refund)| self.refund_debit(debit, refund));
-        let record = self.put_record(&transaction.key, &transaction.record, transaction.at);
+        let record = self.put_record(transaction);
         let mut actions: Vec<TransactWriteItem> = Vec::new();
         let mut write_units = 0;
         for action in accounts.chain(debits).chain([record]) {
@@ -64,9 +66,9 @@ impl Session {
             Err(CallFailure::Transient(cause)) => return Ok(Commit::Unknown(cause)),
             Err(CallFailure::Final(error)) => return Err(error),
         };
-        if was_cancelled_by_what_passes(&error) {
+        if let Some(cancelled) = cancelled(&error) {
             self.meter.wrote_units(write_units);
-            return Ok(Commit::Moved);
+            return Ok(cancelled);
         }
         match CallFailure::from(error) {
             CallFailure::Transient(cause) => Ok(Commit::Unknown(cause)),
@@ -85,6 +87,7 @@ impl Session {
             .set_key(Some(items::account_key(&account.key)))
             .update_expression("SET balance = :balance, #sequence = :sequence, head = :head")
             .condition_expression("#sequence = :read")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .expression_attribute_names("#sequence", "sequence")
             .set_expression_attribute_values(Some(Item::from([
                 items::number(":balance", account.balance),
@@ -105,6 +108,7 @@ impl Session {
             .set_key(Some(items::debit_key(&debit.key)))
             .update_expression("SET #state = :refunded, refund = :refund")
             .condition_expression("#state = :open")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":open", AttributeValue::S(items::OPEN.to_owned()))
             .expression_attribute_values(":refunded", AttributeValue::S(state.to_owned()))
@@ -114,35 +118,46 @@ impl Session {
         Ok((TransactWriteItem::builder().update(update).build(), items::debit_item(debit)))
     }
 
-    /// The record of the request, if its key has none or one of the same request.
-    fn put_record(
-        &self,
-        request: &RequestKey,
-        record: &RequestRecord,
-        at: u64,
-    ) -> Result<(TransactWriteItem, Item), StoreError> {
-        let item = items::record_item(request, record, at);
+    /// The record of the request, if it is as it was read.
+    fn put_record(&self, transaction: &Transaction) -> Result<(TransactWriteItem, Item), StoreError> {
+        let item = items::record_item(&transaction.key, &transaction.record, transaction.at);
         let put = Put::builder()
             .table_name(self.store.table())
             .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(#partition) OR fingerprint = :fingerprint")
-            .expression_attribute_names("#partition", PARTITION_KEY)
-            .set_expression_attribute_values(Some(Item::from([items::bytes(
-                ":fingerprint",
-                record.fingerprint.as_bytes(),
-            )])))
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = match &transaction.record_read {
+            None => put
+                .condition_expression("attribute_not_exists(#partition)")
+                .expression_attribute_names("#partition", PARTITION_KEY),
+            Some(read) => put
+                .condition_expression("fingerprint = :fingerprint AND refused = :refused")
+                .set_expression_attribute_values(Some(Item::from([
+                    items::bytes(":fingerprint", read.fingerprint.as_bytes()),
+                    (":refused".to_owned(), items::refused_value(read)),
+                ]))),
+        };
+        let put = put.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok((TransactWriteItem::builder().put(put).build(), item))
     }
 }
 
-fn was_cancelled_by_what_passes<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+/// What a cancelled transaction says of the ledger; nothing for other errors, and for a cancellation
+/// that will not pass.
+fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Commit> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
     else {
-        return false;
+        return None;
     };
-    let reasons = cancelled.cancellation_reasons();
-    !reasons.is_empty()
-        && reasons.iter().all(|reason| RETRYABLE_REASONS.contains(&reason.code().unwrap_or("None")))
+    let mut moved = Vec::new();
+    let mut is_known = true;
+    for reason in cancelled.cancellation_reasons() {
+        match (reason.code().unwrap_or(NO_REASON), reason.item()) {
+            (NO_REASON, _) => {}
+            (CONDITION_FAILED, Some(item)) if !item.is_empty() => moved.push(item.clone()),
+            (CONDITION_FAILED, _) => is_known = false,
+            (code, _) if PASSING_REASONS.contains(&code) => is_known = false,
+            _ => return None,
+        }
+    }
+    Some(if is_known && !moved.is_empty() { Commit::Moved(moved) } else { Commit::Refused })
 }
