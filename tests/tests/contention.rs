@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::ledger::DebitState;
 use shared::store::Executed;
 use tests::wire::Fault;
-use tests::world::{CALLER, Instance, World, event, single};
+use tests::world::{CALLER, Instance, World, event, is_embedded, single};
 
 const MANY: usize = 64;
 
@@ -217,7 +217,8 @@ async fn more_items_than_a_transaction_holds_survive_a_stop_between_any_two_tran
         };
         let event = event(body.to_string().as_bytes(), CALLER).to_string();
         let instance = world.instance_with(Arc::new(stops));
-        let answer = instance.call_event_within(&event, Duration::from_secs(3)).await;
+        let patience = Duration::from_secs(if is_embedded() { 3 } else { 12 });
+        let answer = instance.call_event_within(&event, patience).await;
         let answer: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(answer["status"], 4003, "what is undecided is said to be");
         let done = answer["resultList"].as_array().unwrap().iter().filter(|item| item["status"] == 200);

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use shared::ledger::Verdict;
 use tests::wire::{Call, Fault};
-use tests::world::{World, single};
-
-/// DynamoDB Local counts units by rules of its own; the embedded store counts as DynamoDB bills.
-fn bills_as_dynamodb_does() -> bool {
-    std::env::var_os("DYNAMODB_ENDPOINT").is_none()
-}
+use tests::world::{World, is_embedded, single};
 
 /// Round trips, read units and write units of `calls`.
 fn costs(calls: &[Call]) -> (usize, f64, f64) {
@@ -39,7 +34,7 @@ async fn one_item_is_two_round_trips_and_six_write_units_and_each_further_item_t
         let (took, _, wrote) = costs(&calls);
         // The very first request of a process reads its channel's settings, too.
         assert_eq!(took, round_trips, "{items} items: {calls:#?}");
-        if bills_as_dynamodb_does() {
+        if is_embedded() {
             assert_eq!(wrote, write_units, "{items} items: {calls:#?}");
         }
     }
@@ -58,7 +53,7 @@ async fn a_replay_is_one_read_and_writes_nothing() {
         assert_eq!(again["moneyAfter"], first["moneyAfter"]);
         let (took, read, wrote) = costs(&instance.wire.take_calls());
         assert_eq!((took, wrote), (1, 0.0));
-        if bills_as_dynamodb_does() {
+        if is_embedded() {
             assert_eq!(read, 3.0, "three items of less than 4 KB, read consistently: a unit each");
         }
     }
@@ -152,7 +147,7 @@ async fn a_refused_transaction_is_counted_by_its_items_sizes() {
             session.refund(&world.request(&format!("{long}{number}"), &username, &debits)).await.unwrap();
         assert!(refunds.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refunded(_))));
         let (_, _, written) = costs(&wire.take_calls());
-        if bills_as_dynamodb_does() {
+        if is_embedded() {
             assert_eq!(session.usage().write_units as f64, 2.0 * written, "once refused, once written");
         }
     }

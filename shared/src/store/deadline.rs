@@ -38,18 +38,35 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_millis(800);
+    /// The longest wait is this power of two of the first: 64 times. Where up to that many contend for
+    /// one account, they then come about as often as the table can serve them one after another. Much
+    /// oftener, and each success makes stale what all the others know; much seldomer, and it idles.
+    const DOUBLINGS_MAX: u32 = 6;
+    /// The first wait after a throttle or a fault: a hiccup's length.
+    const HICCUP: Duration = Duration::from_millis(25);
+    /// Less time than this is not worth another attempt.
+    const ATTEMPT: Duration = Duration::from_millis(5);
 
-    /// Waits; false where the wait would end after the deadline.
+    /// Waits after a throttle or a fault; false where too little time is left.
     pub(super) async fn pause(&mut self, deadline: Deadline) -> bool {
-        let ceiling = Self::LONGEST.min(Self::FIRST * 2u32.saturating_pow(self.attempts.min(16)));
-        self.attempts += 1;
-        let until = Instant::now() + Duration::from_micros(fastrand::u64(0..=ceiling.as_micros() as u64));
-        if until >= deadline.instant() {
+        self.pause_by(Self::HICCUP, deadline).await
+    }
+
+    /// Waits after losing a race that took `lost`, which is the measure of how fast the table is now;
+    /// false where too little time is left.
+    pub(super) async fn pause_after_race(&mut self, lost: Duration, deadline: Deadline) -> bool {
+        self.pause_by(lost, deadline).await
+    }
+
+    async fn pause_by(&mut self, first: Duration, deadline: Deadline) -> bool {
+        let left = deadline.instant().saturating_duration_since(Instant::now());
+        if left < Self::ATTEMPT {
             return false;
         }
-        tokio::time::sleep_until(until).await;
+        let grown = first * 2u32.pow(self.attempts.min(Self::DOUBLINGS_MAX));
+        let ceiling = grown.min(left / 2);
+        self.attempts += 1;
+        tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=ceiling.as_micros() as u64))).await;
         true
     }
 }

@@ -1,7 +1,7 @@
 //! Carrying out a request for refunds: read, decide, write; and again where the ledger has moved.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::deadline::Backoff;
 use super::transact::Commit;
@@ -99,6 +99,7 @@ impl Session {
                 return Ok(());
             };
 
+            let sent = Instant::now();
             let commit = self.commit(&transaction).await?;
             let cause = match &commit {
                 Commit::Done => {
@@ -115,7 +116,11 @@ impl Session {
                     cause
                 }
             };
-            if !backoff.pause(self.deadline).await {
+            let has_time = match &commit {
+                Commit::Unknown(_) => backoff.pause(self.deadline).await,
+                _ => backoff.pause_after_race(sent.elapsed(), self.deadline).await,
+            };
+            if !has_time {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause.to_owned()) }.into());
             }
             match commit {
