@@ -23,6 +23,10 @@ pub const TEXT_CHARS_MAX: usize = 128;
 /// Longest signature, in characters: base64 of 8192 bits, with room for line breaks.
 pub const SIGNATURE_CHARS_MAX: usize = 1_500;
 
+/// Items of one request. More than any provider sends ("thousands"), few enough to be carried out before
+/// the deadline: some 200 transactions of one player.
+pub const ITEMS_PER_REQUEST_MAX: usize = 20_000;
+
 /// Keys of one BatchGetItem call (DynamoDB).
 pub const KEYS_PER_READ_MAX: usize = 100;
 

@@ -50,7 +50,7 @@ enum WrittenState {
 pub enum Line {
     Channel { channel: Channel, json: String },
     Wallet { channel: ChannelId, account: AccountKey, balance: Balance },
-    Debit(Debit),
+    Debit { channel: ChannelId, debit: Debit },
 }
 
 impl Line {
@@ -74,15 +74,19 @@ impl Line {
             Written::Debit(debit) => {
                 let username: Username = member("username", &debit.username)?;
                 let account = debit.channel_id.wallet(&username);
-                Self::Debit(Debit {
-                    key: DebitKey { account, id: member("seqNo", &debit.seq_no)? },
-                    round: member("roundCode", &debit.round_code)?,
-                    amount: member("amount", &debit.amount)?,
-                    state: match debit.state {
-                        WrittenState::Open => DebitState::Open,
-                        WrittenState::Settled => DebitState::Settled,
+                let state = match debit.state {
+                    WrittenState::Open => DebitState::Open,
+                    WrittenState::Settled => DebitState::Settled,
+                };
+                Self::Debit {
+                    channel: debit.channel_id,
+                    debit: Debit {
+                        key: DebitKey { account, id: member("seqNo", &debit.seq_no)? },
+                        round: member("roundCode", &debit.round_code)?,
+                        amount: member("amount", &debit.amount)?,
+                        state,
                     },
-                })
+                }
             }
         })
     }
@@ -91,7 +95,7 @@ impl Line {
         match self {
             Self::Channel { .. } => "channel",
             Self::Wallet { .. } => "wallet",
-            Self::Debit(_) => "debit",
+            Self::Debit { .. } => "debit",
         }
     }
 
@@ -100,7 +104,7 @@ impl Line {
         match self {
             Self::Channel { channel, .. } => format!("channel {}", channel.id),
             Self::Wallet { account, .. } => format!("wallet {account}"),
-            Self::Debit(debit) => format!("debit {} {}", debit.key.account, debit.key.id),
+            Self::Debit { debit, .. } => format!("debit {} {}", debit.key.account, debit.key.id),
         }
     }
 }

@@ -185,7 +185,7 @@ pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Resu
 
 struct Checked {
     lines: usize,
-    /// Of every channel that a wallet names.
+    /// Of every channel that a line names.
     currencies: HashMap<ChannelId, Currency>,
 }
 
@@ -194,7 +194,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut wrong: Vec<(usize, String)> = Vec::new();
     let mut lines = 0;
     let mut currencies = HashMap::new();
-    let mut wallets: BTreeMap<ChannelId, usize> = BTreeMap::new();
+    let mut named: BTreeMap<ChannelId, usize> = BTreeMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
         if wrong.len() >= WRONG_LINES_SHOWN {
@@ -219,14 +219,13 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             Line::Channel { channel, .. } => {
                 currencies.insert(channel.id, channel.currency);
             }
-            Line::Wallet { channel, .. } => {
-                wallets.entry(channel).or_insert(number);
+            Line::Wallet { channel, .. } | Line::Debit { channel, .. } => {
+                named.entry(channel).or_insert(number);
             }
-            Line::Debit(_) => {}
         }
     }
     let session = session(store);
-    for (id, number) in wallets {
+    for (id, number) in named {
         if currencies.contains_key(&id) {
             continue;
         }
@@ -303,7 +302,7 @@ async fn write(
                 )),
             })
         }
-        Line::Debit(debit) => Ok(match session.create_debit(&debit).await? {
+        Line::Debit { debit, .. } => Ok(match session.create_debit(&debit).await? {
             Creation::Created => Outcome::Created,
             Creation::Existing(there) => match line::difference(&debit, &there) {
                 None => Outcome::Unchanged,

@@ -117,8 +117,7 @@ async fn listen(port: u16, option: &str) -> Result<TcpListener> {
 
 /// Runs the stack until Ctrl-C or SIGTERM.
 pub async fn run(options: &Options) -> Result<()> {
-    // Not what the embedded database thinks of the calls: a first look for the table fails by design.
-    shared::edge::init_logging(&["dynoxide"]);
+    shared::edge::init_logging();
     let stack = LocalStack::start(options).await?;
     println!("listening on {}", stack.url);
     println!("dynamodb on {} table {}", stack.dynamodb_url, stack.table);

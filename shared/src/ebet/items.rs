@@ -12,6 +12,7 @@ use crate::ledger::{
     Amount, AskedItem, AskedRefund, DebitId, DebitKey, Fingerprint, FingerprintBuilder, Refusal, RoundCode,
     exact_decimal,
 };
+use crate::limits;
 
 /// One item as it was sent, with the top level's user and round where it has none of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +42,10 @@ struct ItemMembers<'a> {
 ///
 /// # Errors
 /// [`Code::WrongType`] if the list or a member has another type; [`Code::BadParameters`] if the list is
-/// empty, or an item lacks its id, its amount or a user. Then nothing of the request is done.
+/// empty or too long, or an item lacks its id, its amount or a user. Then nothing of the request is done.
 pub fn read_items(list: &RawValue, username: Option<&str>, round: Option<&str>) -> Result<Vec<Item>, Code> {
     let items = array(list)?;
-    if items.is_empty() {
+    if items.is_empty() || items.len() > limits::ITEMS_PER_REQUEST_MAX {
         return Err(Code::BadParameters);
     }
     let read = |item: &RawValue| {

@@ -12,11 +12,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::store::Usage;
 
 /// Logs from here on as JSON lines on stderr, from the level that `AWS_LAMBDA_LOG_LEVEL` names (INFO if
-/// it names none); nothing but errors from the crates in `quiet`.
-pub fn init_logging(quiet: &[&str]) {
+/// it names none). Libraries log errors only: at finer levels some would log whole bodies.
+pub fn init_logging() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    let quiet = quiet.iter().map(|name| ((*name).to_owned(), LevelFilter::ERROR));
-    let levels = Targets::new().with_default(level.unwrap_or(LevelFilter::INFO)).with_targets(quiet);
+    let levels = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target("shared", level.unwrap_or(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

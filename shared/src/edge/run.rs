@@ -46,7 +46,7 @@ pub async fn run<F: Function>(
     provider: &'static str,
     make: impl FnOnce(Store) -> F,
 ) -> Result<(), lambda_runtime::Error> {
-    init_logging(&[]);
+    init_logging();
     let table =
         std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
     let store = Store::new(store::client(None).await, &table);

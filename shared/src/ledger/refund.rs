@@ -234,13 +234,21 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// What the snapshot is once this has happened.
-    pub fn apply(self, snapshot: &mut Snapshot) {
+    /// Makes the snapshot and the verdicts what they are once this has happened.
+    pub fn apply(self, request: &RefundRequest, snapshot: &mut Snapshot, verdicts: &mut [Verdict]) {
+        let refunded: HashSet<DebitKey> = self.refunds.iter().map(|(debit, _)| debit.key.clone()).collect();
         snapshot
             .accounts
             .extend(self.accounts.into_iter().map(|(_, account)| (account.key.clone(), account)));
         snapshot.debits.extend(self.refunds.into_iter().map(|(debit, _)| (debit.key.clone(), debit)));
         snapshot.record = Some(self.record);
+        for (item, verdict) in request.items.iter().zip(verdicts) {
+            if let (AskedItem::Asked(asked), Verdict::Due) = (item, &verdict)
+                && refunded.contains(&asked.debit)
+            {
+                *verdict = decide_item(asked, request.partial_refunds, snapshot);
+            }
+        }
     }
 }
 

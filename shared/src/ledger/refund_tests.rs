@@ -57,7 +57,8 @@ impl Ledger {
             let transaction = plan(request, &mut verdicts, &snapshot, 1_577_808_000_000, actions_max);
             let Some(transaction) = transaction else { return Ok(verdicts) };
             self.records.insert(transaction.key.clone(), transaction.record.clone());
-            transaction.apply(&mut self.snapshot);
+            transaction.apply(request, &mut self.snapshot, &mut verdicts);
+            assert_eq!(verdicts, self.decide(request)?, "as if all were decided anew");
         }
     }
 
@@ -204,7 +205,7 @@ fn a_transaction_never_has_more_actions_than_fit_and_splits_in_order() {
         let Some(transaction) = planned else { break };
         sizes.push(transaction.refunds.len());
         assert!(transaction.refunds.len() + transaction.accounts.len() < ACTIONS_MAX);
-        transaction.apply(&mut ledger.snapshot);
+        transaction.apply(&request, &mut ledger.snapshot, &mut verdicts);
     }
     assert_eq!(sizes, [98, 98, 54]);
     assert_eq!(ledger.balance("a"), "250");
@@ -336,7 +337,7 @@ impl History {
     }
 
     /// What the table does with a transaction: all of it if every condition holds, else nothing.
-    fn commit(&mut self, transaction: Transaction) {
+    fn commit(&mut self, request: &RefundRequest, transaction: Transaction, verdicts: &mut [Verdict]) {
         let now = self.now();
         let as_read =
             |(read, account): &(u64, Account)| now.snapshot.accounts[&account.key].sequence == *read;
@@ -348,7 +349,7 @@ impl History {
         {
             let mut next = Ledger { snapshot: now.snapshot.clone(), records: now.records.clone() };
             next.records.insert(transaction.key.clone(), transaction.record.clone());
-            transaction.apply(&mut next.snapshot);
+            transaction.apply(request, &mut next.snapshot, verdicts);
             self.0.push(next);
         }
     }
@@ -392,7 +393,7 @@ proptest! {
             let snapshot = history.torn_read(request, &mut ages.into_iter());
             let mut verdicts = decide(request, &snapshot).unwrap();
             if let Some(transaction) = plan(request, &mut verdicts, &snapshot, 1, actions_max) {
-                history.commit(transaction);
+                history.commit(request, transaction, &mut verdicts);
             }
         }
 

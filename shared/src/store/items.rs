@@ -132,10 +132,36 @@ pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
     ]))
 }
 
-/// Refusals by the items' positions.
+/// The positions of refused items by the reason, in ranges: a large request's record stays small.
 pub(super) fn refused_value(record: &RequestRecord) -> AttributeValue {
-    let refusal = |(position, refusal): (&usize, &Refusal)| text(&position.to_string(), refusal.as_str());
-    AttributeValue::M(record.refused.iter().map(refusal).collect())
+    let mut positions: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (position, refusal) in &record.refused {
+        positions.entry(refusal.as_str()).or_default().push(*position);
+    }
+    let ranges = |(refusal, positions): (&str, Vec<usize>)| text(refusal, &ranges_text(&positions));
+    AttributeValue::M(positions.into_iter().map(ranges).collect())
+}
+
+/// `0-2,5` for 0, 1, 2 and 5.
+fn ranges_text(positions: &[usize]) -> String {
+    let ranges = positions.chunk_by(|position, next| position + 1 == *next).map(|range| match range {
+        [first, .., last] => format!("{first}-{last}"),
+        single => single.iter().map(usize::to_string).collect(),
+    });
+    ranges.collect::<Vec<String>>().join(",")
+}
+
+fn ranges_positions(text: &str) -> Option<Vec<usize>> {
+    let mut positions = Vec::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse().ok()?, last.parse::<usize>().ok()?);
+        if last >= limits::ITEMS_PER_REQUEST_MAX {
+            return None;
+        }
+        positions.extend(first..=last);
+    }
+    Some(positions)
 }
 
 /// `at` is when the record was last written, in Unix milliseconds.
@@ -257,15 +283,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn record(&self) -> Result<RequestRecord, StoreError> {
-        let refusal = |(position, refusal): (&String, &AttributeValue)| {
-            Some((position.parse().ok()?, Refusal::recorded(refusal.as_s().ok()?)?))
-        };
-        let refused: Option<BTreeMap<usize, Refusal>> = self.map("refused")?.iter().map(refusal).collect();
-        Ok(RequestRecord {
-            fingerprint: self
-                .get("fingerprint", |value| Fingerprint::recorded(value.as_b().ok()?.as_ref()))?,
-            refused: refused.ok_or_else(|| self.damaged("refused can't be read"))?,
-        })
+        let mut refused = BTreeMap::new();
+        for (refusal, positions) in self.map("refused")? {
+            let read =
+                Refusal::recorded(refusal).zip(positions.as_s().ok().and_then(|text| ranges_positions(text)));
+            let (refusal, positions) = read.ok_or_else(|| self.damaged("refused can't be read"))?;
+            refused.extend(positions.into_iter().map(|position| (position, refusal)));
+        }
+        let fingerprint = |value: &AttributeValue| Fingerprint::recorded(value.as_b().ok()?.as_ref());
+        Ok(RequestRecord { fingerprint: self.get("fingerprint", fingerprint)?, refused })
     }
 }
 
@@ -305,5 +331,23 @@ fn value_bytes(value: &AttributeValue) -> usize {
         AttributeValue::B(bytes) => bytes.as_ref().len(),
         AttributeValue::M(members) => 3 + members.len() + item_bytes(members),
         _ => 1, // the ledger writes no other types
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_written_in_ranges_and_read_back() {
+        for (positions, text) in
+            [(vec![0], "0"), (vec![0, 1, 2], "0-2"), (vec![0, 2, 3, 7, 19_999], "0,2-3,7,19999")]
+        {
+            assert_eq!(ranges_text(&positions), text);
+            assert_eq!(ranges_positions(text), Some(positions));
+        }
+        for text in ["", "x", "1-", "-1", "0-20000", "0-18446744073709551615", "0-99999999999999999999"] {
+            assert_eq!(ranges_positions(text), None, "{text:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::deadline::Backoff;
 use super::transact::Commit;
 use super::{Session, StoreError, items};
 use crate::clock::unix_milliseconds;
-use crate::ledger::{Account, AccountKey, KeyReused, RefundRequest, Verdict, decide, plan};
+use crate::ledger::{Account, AccountKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, plan};
 use crate::limits;
 
 /// What a request for refunds came to.
@@ -85,15 +85,12 @@ impl Session {
     async fn carry_out(&self, request: &RefundRequest, refunds: &mut Refunds) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
         let mut snapshot = self.read_snapshot(request).await?;
+        refunds.decide(request, &snapshot)?;
         loop {
             let at = unix_milliseconds(SystemTime::now());
             let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
-            refunds.verdicts = decide(request, &snapshot)?;
             let transaction = plan(request, &mut refunds.verdicts, &snapshot, at, actions_max);
             refunds.accounts.clone_from(&snapshot.accounts);
-            if refunds.executed == Executed::Unknown && refunds.are_partly_of(request) {
-                refunds.executed = Executed::Yes;
-            }
             let Some(transaction) = transaction else {
                 refunds.executed = refunds.executed.where_all_is_decided();
                 return Ok(());
@@ -103,7 +100,7 @@ impl Session {
             let commit = self.commit(&transaction).await?;
             let cause = match &commit {
                 Commit::Done => {
-                    transaction.apply(&mut snapshot);
+                    transaction.apply(request, &mut snapshot, &mut refunds.verdicts);
                     refunds.executed = Executed::Yes;
                     backoff = Backoff::default();
                     continue;
@@ -129,6 +126,7 @@ impl Session {
                 }
                 _ => snapshot = self.read_snapshot(request).await?,
             }
+            refunds.decide(request, &snapshot)?;
         }
     }
 }
@@ -152,9 +150,14 @@ impl From<StoreError> for Stop {
 }
 
 impl Refunds {
-    fn are_partly_of(&self, request: &RefundRequest) -> bool {
+    /// Takes the verdicts of `snapshot`; a transaction whose answer was lost shows in them.
+    fn decide(&mut self, request: &RefundRequest, snapshot: &Snapshot) -> Result<(), KeyReused> {
+        self.verdicts = decide(request, snapshot)?;
         let is_of =
             |verdict: &Verdict| matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key);
-        self.verdicts.iter().any(is_of)
+        if self.executed == Executed::Unknown && self.verdicts.iter().any(is_of) {
+            self.executed = Executed::Yes;
+        }
+        Ok(())
     }
 }
