@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use refundctl::{import, keygen, local, send, show};
+use shared::store::StoreError;
 
 /// Refund endpoints on one ledger: run them here, and work with the ledger.
 ///
@@ -67,6 +68,12 @@ async fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
+        let unreachable = |cause: &&(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(StoreError::DeadlinePassed { .. }))
+        };
+        if error.chain().any(|cause| unreachable(&cause)) {
+            eprintln!("is the local stack (`cargo run`) running, or the endpoint another one?");
+        }
         ExitCode::FAILURE
     })
 }

@@ -12,15 +12,19 @@ pub const GATEWAY_PORT: u16 = 8787;
 pub const DYNAMODB_PORT: u16 = 8788;
 
 /// How long a command tries to reach a table before it gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub fn gateway_url() -> String {
     format!("http://127.0.0.1:{GATEWAY_PORT}")
 }
 
+pub fn dynamodb_url() -> String {
+    format!("http://127.0.0.1:{DYNAMODB_PORT}")
+}
+
 #[derive(Debug, Clone, Default, Args)]
 pub struct TableOptions {
-    /// DynamoDB to use [default: the local stack's; with --table and AWS settings, AWS's]
+    /// DynamoDB to use [default: the local stack's; with --table and AWS settings, AWS]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
     /// Table to use [default: the local stack's]
@@ -35,15 +39,20 @@ impl TableOptions {
             Some(table) => table.clone(),
             None => Template::built_in()?.table.table_name,
         };
-        let local = format!("http://127.0.0.1:{DYNAMODB_PORT}");
+        let local = dynamodb_url();
         let endpoint = match &self.endpoint {
             Some(url) => Some(url.as_str()),
             // Only a table that was named, never one that settings alone point to.
             None if self.table.is_some() && has_aws_settings() => None,
             None => Some(local.as_str()),
         };
-        if endpoint != Some(&local) {
-            eprintln!("table {table} {}", endpoint.map_or("in AWS".to_owned(), |url| format!("at {url}")));
+        match endpoint {
+            None => eprintln!("table {table} in AWS, by your AWS settings"),
+            Some(url) if self.endpoint.is_some() => eprintln!("table {table} at {url}"),
+            Some(url) if self.table.is_some() => {
+                eprintln!("table {table} at {url}, the local stack: there are no AWS settings");
+            }
+            Some(_) => {}
         }
         Ok(Store::new(store::client(endpoint).await, &table))
     }
@@ -54,9 +63,24 @@ pub fn session(store: &Store) -> Session {
     store.session(Deadline::after(PATIENCE))
 }
 
+/// Whether the SDK would find a region or credentials: in variables, or in the files of a home folder.
 fn has_aws_settings() -> bool {
-    let settings = ["AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID"];
-    settings.into_iter().chain(["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"]).any(is_set)
+    let settings = [
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_DYNAMODB",
+    ];
+    let has_file =
+        |name: &str| std::env::home_dir().is_some_and(|home| home.join(".aws").join(name).exists());
+    settings.into_iter().any(is_set) || has_file("config") || has_file("credentials")
 }
 
 fn is_set(variable: &str) -> bool {
@@ -74,6 +98,6 @@ pub fn is_loopback(url: &str) -> bool {
 }
 
 /// What to add to a command for it to reach `url`, where that isn't the `default`.
-pub fn options_for(url: &str, default: String) -> String {
+pub fn options_for(url: &str, default: &str) -> String {
     if url == default { String::new() } else { format!(" --endpoint {url}") }
 }

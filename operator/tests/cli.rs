@@ -319,7 +319,10 @@ fn what_can_not_work_says_what_to_do() {
     assert!(stderr(&nobody).contains("is `cargo run` (the local stack) running?"), "{}", stderr(&nobody));
 
     let remote = run(&["local", "--port", "0", "--dynamodb-endpoint", "http://dynamodb.example"]);
-    assert_eq!(remote.status.code(), Some(1));
+    assert!(stderr(&remote).contains("add --no-demo to use http://dynamodb.example"), "{}", stderr(&remote));
+
+    let nothing = run(&["show", "wallet", "1", "p", "--endpoint", "http://127.0.0.1:1"]);
+    assert!(stderr(&nothing).contains("is the local stack (`cargo run`) running"), "{}", stderr(&nothing));
 
     let unknown = run(&["show", "wallet", "1", "nobody", "--endpoint", &local.dynamodb]);
     assert_eq!(unknown.status.code(), Some(1));

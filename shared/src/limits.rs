@@ -20,12 +20,13 @@ pub const NUMBER_BYTES_MAX: usize = 64;
 /// Longest text member where the provider documents no limit, in characters.
 pub const TEXT_CHARS_MAX: usize = 128;
 
-/// Longest signature, in characters: base64 of 8192 bits, with room for line breaks.
-pub const SIGNATURE_CHARS_MAX: usize = 1_500;
+/// Longest signature, in characters: base64 of 4096 bits, the longest key, with room for line breaks.
+pub const SIGNATURE_CHARS_MAX: usize = 1_000;
 
-/// Items of one request. More than any provider sends ("thousands"), few enough to be carried out before
-/// the deadline: some 200 transactions of one player.
-pub const ITEMS_PER_REQUEST_MAX: usize = 20_000;
+/// Items of one request. Providers send thousands; these can be carried out before the deadline (some 100
+/// transactions of one player), and an answer that echoes that many of the longest ids, escaped twice, is
+/// still below the 6 MB that Lambda passes on.
+pub const ITEMS_PER_REQUEST_MAX: usize = 10_000;
 
 /// Keys of one BatchGetItem call (DynamoDB).
 pub const KEYS_PER_READ_MAX: usize = 100;

@@ -52,10 +52,11 @@ struct After {
     /// Nothing in the table is other than before.
     #[serde(default)]
     unchanged: bool,
-    /// Balances by player.
+    /// Balances by player; `2/p` is player p of channel 2.
     #[serde(default)]
     wallets: BTreeMap<String, String>,
-    /// `open`, `settled`, or `refunded AMOUNT by provider|channel`, by `player/seqNo`.
+    /// `open`, `settled`, or `refunded AMOUNT by provider|channel`, by `player/seqNo`, or
+    /// `channel/player/seqNo`.
     #[serde(default)]
     debits: BTreeMap<String, String>,
 }
@@ -113,18 +114,32 @@ impl File {
         if case.after.unchanged {
             anyhow::ensure!(world.dump().await == before, "something changed in the table");
         }
-        for (username, balance) in &case.after.wallets {
-            let found = world.balance(username).await;
-            anyhow::ensure!(&found == balance, "wallet {username} holds {found} instead of {balance}");
+        for line in lines.iter().filter(|line| line["kind"] == "wallet") {
+            let channel = line["channelId"].as_u64().context("a wallet has a channel")?;
+            world.wallet_of(channel, line["username"].as_str().context("and a name")?).await;
+        }
+        for (name, balance) in &case.after.wallets {
+            let (channel, username) = of_channel(name, 1)?;
+            let found = world.wallet_of(channel, username).await.account.balance.to_string();
+            anyhow::ensure!(&found == balance, "wallet {name} holds {found} instead of {balance}");
         }
         for (name, wanted) in &case.after.debits {
+            let (channel, name) = of_channel(name, 2)?;
             let (username, id) = name.split_once('/').context("debits are named player/seqNo")?;
-            let wallet = world.wallet(username).await;
+            let wallet = world.wallet_of(channel, username).await;
             let debit = wallet.debits.iter().find(|debit| debit.key.id.as_str() == id);
             let found = describe(&debit.with_context(|| format!("no debit {name}"))?.state);
             anyhow::ensure!(&found == wanted, "debit {name} is {found} instead of {wanted}");
         }
         Ok(())
+    }
+}
+
+/// A name's channel, 1 unless it has one part more than `parts`, and the rest of it.
+fn of_channel(name: &str, parts: usize) -> Result<(u64, &str)> {
+    match name.split_once('/') {
+        Some((channel, rest)) if name.split('/').count() > parts => Ok((channel.parse()?, rest)),
+        _ => Ok((1, name)),
     }
 }
 

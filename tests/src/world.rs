@@ -110,6 +110,7 @@ impl World {
             fingerprint: FingerprintBuilder::new("selfRefund/1").finish(),
             by: RefundedBy::Channel,
             partial_refunds: false,
+            currency: "CNY".parse().unwrap(),
             items: vec![AskedItem::Asked(asked)],
             balance_of: None,
         };
@@ -191,6 +192,7 @@ impl World {
             fingerprint: FingerprintBuilder::new("test/1").finish(),
             by: RefundedBy::Provider,
             partial_refunds: false,
+            currency: "CNY".parse().unwrap(),
             items: refunds.iter().map(item).collect(),
             balance_of: None,
         }

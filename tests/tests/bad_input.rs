@@ -26,6 +26,18 @@ fn body_event(body: &[u8]) -> String {
     event(body, CALLER).to_string()
 }
 
+fn rest_event(body: &str) -> Value {
+    json!({
+        "resource": "/refundSingleWallet", "path": "/refundSingleWallet", "httpMethod": "POST",
+        "headers": {"Host": "refunds.example"}, "multiValueHeaders": {"Host": ["refunds.example"]},
+        "queryStringParameters": null, "multiValueQueryStringParameters": null,
+        "pathParameters": null, "stageVariables": null,
+        "requestContext": {"identity": {"sourceIp": "203.0.113.9"}, "httpMethod": "POST", "stage": "prod",
+                           "requestId": "r", "requestTimeEpoch": 1},
+        "body": body, "isBase64Encoded": false
+    })
+}
+
 /// A correctly signed request, with one member other than it should be; `value` is JSON text.
 fn with_member(member: &str, value: &str) -> String {
     let mut body = single("r", "p", &[("bet", "5")]);
@@ -170,6 +182,11 @@ async fn malformed_events_are_refused_and_change_nothing() {
         *event.pointer_mut(pointer).unwrap() = value.clone();
         assert_eq!(status(&instance, &event.to_string()).await, 4025, "{pointer} = {value}");
     }
+    for (header, value) in [("headers", json!("a b")), ("multiValueHeaders", json!(["x:99999"]))] {
+        let mut event = rest_event(&body);
+        event[header]["Host"] = value;
+        assert_eq!(status(&instance, &event.to_string()).await, 4025, "REST, {header}");
+    }
     for event in ["{}", "[]", "null", "\"\"", "{\"Records\":[]}"] {
         assert_eq!(status(&instance, event).await, 4025, "{event}");
     }
@@ -184,22 +201,42 @@ async fn a_base64_body_and_a_rest_event_are_as_good_as_a_plain_one() {
     let mut base64 = event(body.as_bytes(), CALLER);
     base64["body"] = json!(BASE64.encode(&body));
     base64["isBase64Encoded"] = json!(true);
-    let rest = json!({
-        "resource": "/refundSingleWallet", "path": "/refundSingleWallet", "httpMethod": "POST",
-        "headers": {"Host": "refunds.example"}, "multiValueHeaders": {"Host": ["refunds.example"]},
-        "queryStringParameters": null, "multiValueQueryStringParameters": null,
-        "pathParameters": null, "stageVariables": null,
-        "requestContext": {"identity": {"sourceIp": "203.0.113.9"}, "httpMethod": "POST", "stage": "prod",
-                           "requestId": "r", "requestTimeEpoch": 1},
-        "body": body, "isBase64Encoded": false
-    });
-    for event in [base64, rest] {
+    for event in [base64, rest_event(&body)] {
         assert_eq!(status(&instance, &event.to_string()).await, 200);
     }
     assert_eq!(world.balance("p").await, "15");
 }
 
 const MEMBERS: [&str; 6] = ["refundSeqNo", "username", "roundCode", "refundMoney", "seqNo", "other"];
+
+/// The longest ids there are, of what is escaped most, in the most items a request may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_requests_are_answered_and_larger_ones_refused() {
+    let world = world().await;
+    let instance = world.instance();
+    let request = |items: usize| {
+        let ids: Vec<String> = (0..items).map(|number| format!("{number:\\<128}")).collect();
+        let mut refunds: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "5")).collect();
+        refunds[items / 2] = ("bet", "5");
+        let mut body = single(&format!("r{items}"), "p", &refunds);
+        for item in body["refundList"].as_array_mut().unwrap() {
+            item.as_object_mut().unwrap().remove("username");
+        }
+        event(body.to_string().as_bytes(), CALLER).to_string()
+    };
+    assert_eq!(status(&instance, &request(10_001)).await, 4025);
+    let largest = request(10_000);
+    for attempt in ["first", "again"] {
+        let response = instance.call_event(&largest).await;
+        let bytes = serde_json::to_string(&response).unwrap().len();
+        assert!(bytes < 6 * 1024 * 1024, "{bytes} bytes are more than Lambda passes on");
+        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        assert_eq!((&answer["status"], &answer["moneyAfter"]), (&json!(200), &json!(15)), "{attempt}");
+        let results = answer["resultList"].as_array().unwrap();
+        assert_eq!(results.iter().filter(|result| result["status"] == 208).count(), 9_999);
+    }
+    assert_eq!(world.balance("p").await, "15");
+}
 
 /// JSON values of any shape, some of them ours in the wrong place.
 fn any_json() -> impl Strategy<Value = Value> {

@@ -23,7 +23,7 @@ async fn one_item_is_two_round_trips_and_six_write_units_and_each_further_item_t
     let bets: Vec<(&str, &str)> = bets.iter().map(|(id, amount)| (id.as_str(), *amount)).collect();
     let instance = world.instance();
     for (items, round_trips, write_units) in
-        [(1, 3, 6.0), (1, 2, 6.0), (2, 2, 8.0), (10, 2, 24.0), (97, 2, 198.0)]
+        [(1, 3, 6.0), (1, 2, 6.0), (2, 2, 8.0), (10, 2, 24.0), (98, 2, 200.0)]
     {
         let username = format!("p{items}-{round_trips}");
         world.wallet_with_debits(&username, "10", &bets[..items]).await;

@@ -55,6 +55,10 @@ impl Answer {
         Self { status, numbered, body: None }
     }
 
+    pub fn seq_no(&self) -> &str {
+        &self.numbered.seq_no
+    }
+
     pub fn items(&self) -> usize {
         self.body.as_ref().map_or(0, |body| body.results.len())
     }
@@ -67,10 +71,10 @@ impl Answer {
         // By account and posting number, so that a bet asked for twice counts once.
         let mut credited: HashMap<_, &Refund> = HashMap::new();
         for (item, verdict) in request.asked.items.iter().zip(&refunds.verdicts) {
-            if let (Some(account), Verdict::Refunded(refund)) = (item.account(), verdict)
+            if let (Some(asked), Verdict::Refunded(refund)) = (item.asked(), verdict)
                 && refund.by == RefundedBy::Provider
             {
-                credited.insert((account, refund.posting.sequence), refund);
+                credited.insert((&asked.debit.account, refund.posting.sequence), refund);
             }
         }
         let player = request.asked.balance_of.as_ref();

@@ -5,7 +5,9 @@ mod request;
 
 use std::time::SystemTime;
 
-use shared::ebet::{Channels, Code, Fault, Members, Numbered, authenticate, read_members};
+use shared::ebet::{
+    ChannelId, Channels, Code, Fault, Members, Numbered, authenticate, channel_id, read_members,
+};
 use shared::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
 use shared::ledger::TenantKey;
 use shared::store::{Deadline, Executed, RefundError, Session, Store};
@@ -27,7 +29,6 @@ pub struct RefundSingleWallet {
 struct Outcome {
     answer: Answer,
     tenant: Option<TenantKey>,
-    key: String,
     session: Option<String>,
     executed: Executed,
     cause: Option<String>,
@@ -43,12 +44,17 @@ impl RefundSingleWallet {
         let numbered = Numbered::of(members.as_ref().ok(), EVENT);
         let mut outcome = Outcome::refused(numbered, Code::BadParameters);
         let result = match members {
-            Ok(members) => self.execute(&members, request, session, &mut outcome).await,
+            Ok(members) => {
+                outcome.tenant = channel_id(&members).ok().map(ChannelId::tenant);
+                self.execute(&members, request, session, &mut outcome).await
+            }
             Err(code) => Err(code.into()),
         };
         if let Err(fault) = result {
             outcome.answer.status = fault.code();
-            outcome.cause = matches!(fault, Fault::Store(_)).then(|| fault.to_string());
+            if let Fault::Store(trouble) = fault {
+                outcome.cause = Some(trouble.to_string());
+            }
         }
         outcome
     }
@@ -65,11 +71,9 @@ impl RefundSingleWallet {
             Ok(vec![signed(timestamp)?])
         })
         .await?;
-        outcome.tenant = Some(channel.id.tenant());
 
         let refund = SingleRefund::read(members, &channel)?;
         outcome.session.clone_from(&refund.session);
-        outcome.key = refund.asked.key.to_string();
         match session.refund(&refund.asked).await {
             Ok(refunds) => {
                 outcome.executed = refunds.executed;
@@ -77,7 +81,10 @@ impl RefundSingleWallet {
                 outcome.answer.fill(&refund, &refunds);
                 Ok(())
             }
-            Err(RefundError::KeyReused(_)) => Err(Code::BadParameters.into()),
+            Err(RefundError::KeyReused(reused)) => {
+                outcome.cause = Some(reused.to_string());
+                Err(Code::BadParameters.into())
+            }
             Err(RefundError::Store { cause, executed }) => {
                 outcome.executed = executed;
                 Err(cause.into())
@@ -91,7 +98,6 @@ impl Outcome {
         Self {
             answer: Answer::refused(numbered, code),
             tenant: None,
-            key: String::new(),
             session: None,
             executed: Executed::No,
             cause: None,
@@ -119,7 +125,7 @@ impl Function for RefundSingleWallet {
                 function: EVENT,
                 request_id: &invocation.request_id,
                 tenant: outcome.tenant.as_ref().map_or("", TenantKey::as_str),
-                key: &outcome.key,
+                key: outcome.answer.seq_no(),
                 outcome: outcome.answer.status.number(),
                 items: outcome.answer.items(),
                 session: outcome.session.as_deref(),

@@ -46,7 +46,7 @@ with what is there (then that stays); 2 wrong usage.";
 /// Writes under way at the same time.
 const WRITES_AT_ONCE: usize = 64;
 
-/// Wrong lines that are reported before reading stops.
+/// Wrong lines that are shown; the others are counted.
 const WRONG_LINES_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
@@ -61,9 +61,10 @@ pub struct Options {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Settings {
-    /// Replace channels' settings that are there already; money facts are never replaced
+    /// Replace channels' settings that are there already, in effect everywhere within 30 s; money facts
+    /// are never replaced
     #[arg(long)]
-    replace: bool,
+    pub replace: bool,
 }
 
 pub async fn command(options: &Options) -> Result<ExitCode> {
@@ -197,9 +198,6 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut named: BTreeMap<ChannelId, usize> = BTreeMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
-        if wrong.len() >= WRONG_LINES_SHOWN {
-            break;
-        }
         lines += 1;
         let line = match line.and_then(|line| Line::read(&line)) {
             Ok(line) => line,
@@ -242,7 +240,11 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         return Ok(Checked { lines, currencies });
     }
     wrong.sort();
-    let shown: Vec<String> = wrong.iter().map(|(number, why)| format!("  line {number}: {why}")).collect();
+    let shown = wrong.iter().take(WRONG_LINES_SHOWN);
+    let mut shown: Vec<String> = shown.map(|(number, why)| format!("  line {number}: {why}")).collect();
+    if wrong.len() > WRONG_LINES_SHOWN {
+        shown.push(format!("  and {} more lines", wrong.len() - WRONG_LINES_SHOWN));
+    }
     bail!("nothing was written:\n{}", shown.join("\n"))
 }
 

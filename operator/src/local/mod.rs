@@ -62,6 +62,11 @@ impl LocalStack {
     /// Says what could not be started, and what to do about it.
     pub async fn start(options: &Options) -> Result<Self> {
         let template = Template::built_in()?;
+        if let Some(url) =
+            options.dynamodb_endpoint.as_ref().filter(|url| !options.no_demo && !is_loopback(url))
+        {
+            bail!("demo data is for this machine only; add --no-demo to use {url}");
+        }
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
 
@@ -82,9 +87,6 @@ impl LocalStack {
 
         let store = Store::new(client, &table);
         if !options.no_demo {
-            if !is_loopback(&dynamodb_url) {
-                bail!("demo data is for this machine only; add --no-demo to use {dynamodb_url}");
-            }
             import::run(&store, Source::text(DEMO_DATA), &import::Settings::default())
                 .await
                 .context("demo data")?;
@@ -121,9 +123,13 @@ pub async fn run(options: &Options) -> Result<()> {
     let stack = LocalStack::start(options).await?;
     println!("listening on {}", stack.url);
     println!("dynamodb on {} table {}", stack.dynamodb_url, stack.table);
-    if !options.no_demo {
-        let ports = target::options_for(&stack.url, target::gateway_url());
-        println!("try: cargo run -- send refund-single-wallet{ports}");
+    let gateway = target::options_for(&stack.url, &target::gateway_url());
+    let table = target::options_for(&stack.dynamodb_url, &target::dynamodb_url());
+    if options.no_demo {
+        println!("try: cargo run -- import facts.jsonl{table}    (import --help shows the lines)");
+    } else {
+        println!("try: cargo run -- send refund-single-wallet{gateway}");
+        println!("     cargo run -- show wallet 1 apitest01{table}");
     }
     wait_for_stop_signal().await?;
     eprintln!("stopping");

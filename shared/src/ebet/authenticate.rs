@@ -44,7 +44,8 @@ impl Fault {
 ///
 /// # Errors
 /// In this order: what is missing or of the wrong type among the members needed here, 202 unknown
-/// channel, 4026 bad signature or too old, 4027 address not allowed, 4029 disabled.
+/// channel, 4026 bad signature, 4025 a timestamp that is none, 4026 too old, 4027 address not allowed,
+/// 4029 disabled.
 pub async fn authenticate(
     channels: &Channels,
     session: &Session,
@@ -52,19 +53,16 @@ pub async fn authenticate(
     source_ip: Option<IpAddr>,
     signed_texts: impl FnOnce(&Channel, &str) -> Result<Vec<String>, Code>,
 ) -> Result<Arc<Channel>, Fault> {
-    let channel_id = number(members.channel_id.ok_or(Code::BadParameters)?)?;
+    let id = channel_id(members);
     let timestamp = number(members.timestamp.ok_or(Code::BadParameters)?)?;
-    let signature = text(members.signature.ok_or(Code::BadParameters)?, limits::SIGNATURE_CHARS_MAX);
-
-    // A number that can't be a channel's is not one of ours.
-    let id: ChannelId = channel_id.parse().map_err(|_| Code::UnknownChannel)?;
-    let channel = channels.get(session, &id.tenant(), Channel::from_json).await?;
+    // One that is too long is none of ours.
+    let signature = match text(members.signature.ok_or(Code::BadParameters)?, limits::SIGNATURE_CHARS_MAX) {
+        Err(Code::BadParameters) => String::new(),
+        signature => signature?,
+    };
+    let channel = channels.get(session, &id?.tenant(), Channel::from_json).await?;
     let channel = channel.ok_or(Code::UnknownChannel)?;
 
-    let signature = signature.map_err(|code| match code {
-        Code::WrongType => Code::WrongType,
-        _ => Code::BadSignature,
-    })?;
     let signed_texts = signed_texts(&channel, timestamp)?;
     let verifies = |text: &String| channel.public_keys.iter().any(|key| key.verifies(text, &signature));
     if !signed_texts.iter().any(verifies) {
@@ -78,6 +76,16 @@ pub async fn authenticate(
         return Err(Code::Disabled.into());
     }
     Ok(channel)
+}
+
+/// The number of the channel that a request names.
+///
+/// # Errors
+/// [`Code::BadParameters`] if it names none, [`Code::WrongType`] if that is no number, and
+/// [`Code::UnknownChannel`] if it is a number that no channel can have.
+pub fn channel_id(members: &Members<'_>) -> Result<ChannelId, Code> {
+    let text = number(members.channel_id.ok_or(Code::BadParameters)?)?;
+    text.parse().map_err(|_| Code::UnknownChannel)
 }
 
 /// A signature does not age by itself: a captured one must not be good for ever.

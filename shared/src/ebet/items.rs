@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::members::{array, object};
-use super::{Channel, Code, Username, number, text};
+use super::{Channel, Code, Username, number, optional_text};
 use crate::ledger::{
     Amount, AskedItem, AskedRefund, DebitId, DebitKey, Fingerprint, FingerprintBuilder, Refusal, RoundCode,
     exact_decimal,
@@ -42,7 +42,7 @@ struct ItemMembers<'a> {
 ///
 /// # Errors
 /// [`Code::WrongType`] if the list or a member has another type; [`Code::BadParameters`] if the list is
-/// empty or too long, or an item lacks its id, its amount or a user. Then nothing of the request is done.
+/// empty or too long, a text is over-long, or an item lacks its id, its amount or a user. Then nothing of the request is done.
 pub fn read_items(list: &RawValue, username: Option<&str>, round: Option<&str>) -> Result<Vec<Item>, Code> {
     let items = array(list)?;
     if items.is_empty() || items.len() > limits::ITEMS_PER_REQUEST_MAX {
@@ -62,11 +62,6 @@ pub fn read_items(list: &RawValue, username: Option<&str>, round: Option<&str>) 
         })
     };
     items.into_iter().map(read).collect()
-}
-
-/// An over-long text is its item's trouble alone, and is found when the item's names are read.
-fn optional_text(value: Option<&RawValue>) -> Result<Option<String>, Code> {
-    value.map(|value| text(value, usize::MAX)).transpose()
 }
 
 /// Which sign a call's amounts have.
@@ -99,18 +94,26 @@ pub fn asked(items: &[Item], rules: &ItemRules<'_>) -> Vec<AskedItem> {
         }
     }
     let read = |item: &Item| {
-        if contradicting.contains(&bet(item)) {
-            return AskedItem::Refused(Refusal::Contradiction);
+        let wrong_currency =
+            rules.currency.is_some_and(|currency| currency != rules.channel.currency.as_str());
+        let asked = match asked_refund(item, rules) {
+            Err(Refusal::NoDebitId) => return AskedItem::Refused(Refusal::NoDebitId),
+            _ if contradicting.contains(&bet(item)) => return AskedItem::Refused(Refusal::Contradiction),
+            Err(refusal) => return AskedItem::Refused(refusal),
+            Ok(asked) => asked,
+        };
+        if wrong_currency {
+            AskedItem::Barred(asked, Refusal::WrongCurrency)
+        } else if rules.channel.refund_limit.is_some_and(|limit| asked.amount > limit) {
+            AskedItem::Barred(asked, Refusal::AboveLimit)
+        } else {
+            AskedItem::Asked(asked)
         }
-        asked_item(item, rules).map_or_else(AskedItem::Refused, AskedItem::Asked)
     };
     items.iter().map(read).collect()
 }
 
-fn asked_item(item: &Item, rules: &ItemRules<'_>) -> Result<AskedRefund, Refusal> {
-    if rules.currency.is_some_and(|currency| currency != rules.channel.currency.as_str()) {
-        return Err(Refusal::WrongCurrency);
-    }
+fn asked_refund(item: &Item, rules: &ItemRules<'_>) -> Result<AskedRefund, Refusal> {
     if item.id.is_empty() {
         return Err(Refusal::NoDebitId);
     }
@@ -124,9 +127,6 @@ fn asked_item(item: &Item, rules: &ItemRules<'_>) -> Result<AskedRefund, Refusal
         Sign::Positive => Amount::new(money),
     };
     let amount = amount.map_err(|_| Refusal::BadItem)?;
-    if rules.channel.refund_limit.is_some_and(|limit| amount > limit) {
-        return Err(Refusal::AboveLimit);
-    }
     Ok(AskedRefund { debit: DebitKey { account: rules.channel.id.wallet(&user), id }, round, amount })
 }
 

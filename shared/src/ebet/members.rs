@@ -80,6 +80,14 @@ pub fn text(value: &RawValue, chars_max: usize) -> Result<String, Code> {
     if text.chars().count() > chars_max { Err(Code::BadParameters) } else { Ok(text) }
 }
 
+/// A string of at most [`limits::TEXT_CHARS_MAX`] characters, where there is one.
+///
+/// # Errors
+/// As [`text`].
+pub fn optional_text(member: Option<&RawValue>) -> Result<Option<String>, Code> {
+    member.map(|value| text(value, limits::TEXT_CHARS_MAX)).transpose()
+}
+
 /// The text of a number, as it stands in the JSON text.
 ///
 /// # Errors

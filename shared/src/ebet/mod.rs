@@ -8,11 +8,11 @@ mod items;
 mod members;
 mod signature;
 
-pub use authenticate::{Channels, Fault, authenticate};
+pub use authenticate::{Channels, Fault, authenticate, channel_id};
 pub use channel::{BatchSignature, Channel, ChannelId, ChannelSettings, InvalidSettings, Username};
 pub use code::Code;
 pub use items::{Item, ItemRules, Sign, asked, fingerprint, read_items};
-pub use members::{JsonMoney, Members, Numbered, number, read_members, text};
+pub use members::{JsonMoney, Members, Numbered, number, optional_text, read_members, text};
 pub use signature::{InvalidKey, PublicKey};
 
 /// The prefix of all keys of this provider.

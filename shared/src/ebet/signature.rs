@@ -33,9 +33,10 @@ impl PublicKey {
         if bits < Self::BITS_MIN { Err(InvalidKey::TooShort(bits)) } else { Ok(Self(VerifyingKey::new(key))) }
     }
 
-    /// Whether `signature` (base64) is this key's over `message`.
+    /// Whether `signature` (base64, with or without line breaks) is this key's over `message`.
     pub fn verifies(&self, message: &str, signature: &str) -> bool {
-        let Ok(bytes) = BASE64.decode(signature.trim()) else { return false };
+        let signature: String = signature.split_ascii_whitespace().collect();
+        let Ok(bytes) = BASE64.decode(signature) else { return false };
         let Ok(signature) = Signature::try_from(bytes.as_slice()) else { return false };
         self.0.verify(message.as_bytes(), &signature).is_ok()
     }
@@ -55,8 +56,11 @@ mod tests {
         "b6mrUCFhI3FPteREYGcjx3HTdu4JJ5wARnM3FbDouFBO0CW8DvDBk02p/YbTSf4sD6aXAomeO0Q+JDI7OTkFTg==";
 
     #[test]
-    fn ebets_own_signature_verifies() {
-        assert!(PublicKey::from_pem(KEY).unwrap().verifies(MESSAGE, SIGNATURE));
+    fn ebets_own_signature_verifies_in_one_line_or_two() {
+        let key = PublicKey::from_pem(KEY).unwrap();
+        assert!(key.verifies(MESSAGE, SIGNATURE));
+        let (first, second) = SIGNATURE.split_at(76);
+        assert!(key.verifies(MESSAGE, &format!("{first}\r\n{second}\n")));
     }
 
     #[test]

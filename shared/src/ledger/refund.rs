@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::posting::FieldDigest;
 use super::{
-    Account, AccountKey, Amount, Debit, DebitKey, DebitState, Hash, PostingFacts, Refund, RefundedBy,
-    RequestKey, RoundCode,
+    Account, AccountKey, Amount, Currency, Debit, DebitKey, DebitState, Hash, PostingFacts, Refund,
+    RefundedBy, RequestKey, RoundCode,
 };
 
 /// Refunds asked for together under one idempotency key.
@@ -19,24 +19,29 @@ pub struct RefundRequest {
     pub by: RefundedBy,
     /// Whether less than the whole debit may be refunded. A debit is refunded once all the same.
     pub partial_refunds: bool,
+    /// What the accounts must be held in.
+    pub currency: Currency,
     pub items: Vec<AskedItem>,
     /// An account whose balance the answer needs even if no item touches it.
     pub balance_of: Option<AccountKey>,
 }
 
-/// One item: asked for, or already refused for what it says. A refused one is part of the request all the
-/// same, so that sending again gives it the same answer.
+/// One item. A refused one is part of the request all the same, so that sending again gives it the same
+/// answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskedItem {
     Asked(AskedRefund),
+    /// The tenant's rules of the day forbid it. What was refunded before stays so: rules change.
+    Barred(AskedRefund, Refusal),
+    /// It can't be asked for at all, for what it says.
     Refused(Refusal),
 }
 
 impl AskedItem {
-    /// The account that the item would credit; none for one that is refused for what it says.
-    pub fn account(&self) -> Option<&AccountKey> {
+    /// What the item asks for; nothing for one that can't be asked for.
+    pub fn asked(&self) -> Option<&AskedRefund> {
         match self {
-            Self::Asked(asked) => Some(&asked.debit.account),
+            Self::Asked(asked) | Self::Barred(asked, _) => Some(asked),
             Self::Refused(_) => None,
         }
     }
@@ -186,20 +191,47 @@ pub fn decide(request: &RefundRequest, snapshot: &Snapshot) -> Result<Vec<Verdic
         return Err(KeyReused);
     }
     let recorded = |position| snapshot.record.as_ref()?.refused.get(&position).copied();
-    let verdict = |(position, item): (usize, &AskedItem)| match (recorded(position), item) {
-        (Some(refusal), _) | (None, &AskedItem::Refused(refusal)) => Verdict::Refused(refusal),
-        (None, AskedItem::Asked(asked)) => decide_item(asked, request.partial_refunds, snapshot),
-    };
+    let verdict = |(position, item)| decide_item(item, recorded(position), request, snapshot);
     Ok(request.items.iter().enumerate().map(verdict).collect())
 }
 
-/// The order matters where several things are wrong: what is refunded or played is judged only for the
-/// right debit, and the amount only for one that could be refunded.
-fn decide_item(asked: &AskedRefund, partial_refunds: bool, snapshot: &Snapshot) -> Verdict {
-    if !snapshot.accounts.contains_key(&asked.debit.account) {
-        return Verdict::Refused(Refusal::UnknownAccount);
+/// The order matters where several things are true. What this request has done stays done; then what it
+/// was told stays true; then the rules of the day; and the amount is judged only for a debit that could
+/// be refunded.
+fn decide_item(
+    item: &AskedItem,
+    recorded: Option<Refusal>,
+    request: &RefundRequest,
+    snapshot: &Snapshot,
+) -> Verdict {
+    let asked = item.asked();
+    let debit = asked.and_then(|asked| snapshot.debits.get(&asked.debit));
+    let refund = debit.and_then(|debit| match &debit.state {
+        DebitState::Refunded(refund) => Some(refund),
+        DebitState::Open | DebitState::Settled => None,
+    });
+    let is_same = |refund: &Refund| asked.is_some_and(|asked| asked.amount == refund.amount);
+    if let Some(refund) = refund
+        && refund.request == request.key
+        && is_same(refund)
+    {
+        return Verdict::Refunded(refund.clone());
     }
-    let Some(debit) = snapshot.debits.get(&asked.debit) else {
+    match (recorded, item, refund) {
+        (Some(refusal), ..) | (None, &AskedItem::Refused(refusal), _) => return Verdict::Refused(refusal),
+        (None, AskedItem::Barred(_, Refusal::AboveLimit), Some(refund)) if is_same(refund) => {}
+        (None, &AskedItem::Barred(_, refusal), _) => return Verdict::Refused(refusal),
+        (None, AskedItem::Asked(_), _) => {}
+    }
+    let Some(asked) = asked else { return Verdict::Refused(Refusal::BadItem) };
+    match snapshot.accounts.get(&asked.debit.account) {
+        None => return Verdict::Refused(Refusal::UnknownAccount),
+        Some(account) if account.currency != request.currency => {
+            return Verdict::Refused(Refusal::WrongCurrency);
+        }
+        Some(_) => {}
+    }
+    let Some(debit) = debit else {
         return Verdict::Refused(Refusal::UnknownDebit);
     };
     if asked.round.as_ref().is_some_and(|round| *round != debit.round) {
@@ -208,11 +240,12 @@ fn decide_item(asked: &AskedRefund, partial_refunds: bool, snapshot: &Snapshot) 
     match &debit.state {
         DebitState::Settled => Verdict::Refused(Refusal::Settled),
         // What the channel gave back on its own need not be what the provider asks for.
-        DebitState::Refunded(refund) if refund.by == RefundedBy::Channel => Verdict::Refunded(refund.clone()),
-        DebitState::Refunded(refund) if refund.amount == asked.amount => Verdict::Refunded(refund.clone()),
+        DebitState::Refunded(refund) if refund.by == RefundedBy::Channel || is_same(refund) => {
+            Verdict::Refunded(refund.clone())
+        }
         DebitState::Refunded(_) => Verdict::Refused(Refusal::WrongAmount),
         DebitState::Open if asked.amount == debit.amount => Verdict::Due,
-        DebitState::Open if asked.amount < debit.amount && partial_refunds => Verdict::Due,
+        DebitState::Open if asked.amount < debit.amount && request.partial_refunds => Verdict::Due,
         DebitState::Open => Verdict::Refused(Refusal::WrongAmount),
     }
 }
@@ -243,10 +276,9 @@ impl Transaction {
         snapshot.debits.extend(self.refunds.into_iter().map(|(debit, _)| (debit.key.clone(), debit)));
         snapshot.record = Some(self.record);
         for (item, verdict) in request.items.iter().zip(verdicts) {
-            if let (AskedItem::Asked(asked), Verdict::Due) = (item, &verdict)
-                && refunded.contains(&asked.debit)
-            {
-                *verdict = decide_item(asked, request.partial_refunds, snapshot);
+            let is_done = || item.asked().is_some_and(|asked| refunded.contains(&asked.debit));
+            if *verdict == Verdict::Due && is_done() {
+                *verdict = decide_item(item, None, request, snapshot);
             }
         }
     }

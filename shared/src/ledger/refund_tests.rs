@@ -87,6 +87,7 @@ fn request(number: &str, items: Vec<AskedItem>) -> RefundRequest {
         fingerprint: fingerprint.finish(),
         by: RefundedBy::Provider,
         partial_refunds: false,
+        currency: "CNY".parse().unwrap(),
         items,
         balance_of: None,
     }
@@ -170,6 +171,38 @@ fn a_refusal_in_an_executed_request_stays_when_it_is_sent_again() {
     // A new request gets it.
     ledger.execute(&request("r2", vec![ask("a", "late", "2")]), ACTIONS_MAX).unwrap();
     assert_eq!(ledger.balance("a"), "3");
+}
+
+#[test]
+fn what_was_refunded_stays_so_when_the_rules_of_the_day_change() {
+    let mut ledger = ledger(&[("a", "0")], &[debit("a", "bet", "9", DebitState::Open)]);
+    let first = ledger.execute(&request("r", vec![ask("a", "bet", "9")]), ACTIONS_MAX).unwrap();
+    let AskedItem::Asked(asked) = ask("a", "bet", "9") else { panic!("it is asked") };
+    for (number, refusal, verdict) in [
+        ("r", Refusal::AboveLimit, first[0].clone()),
+        ("r", Refusal::WrongCurrency, first[0].clone()),
+        ("another", Refusal::AboveLimit, first[0].clone()),
+        ("another", Refusal::WrongCurrency, Verdict::Refused(Refusal::WrongCurrency)),
+    ] {
+        let mut again = request(number, vec![AskedItem::Barred(asked.clone(), refusal)]);
+        again.fingerprint = request("r", vec![ask("a", "bet", "9")]).fingerprint;
+        assert_eq!(ledger.decide(&again).unwrap(), [verdict], "{number} {refusal:?}");
+    }
+    let other = DebitKey { id: "other".parse().unwrap(), ..asked.debit.clone() };
+    let barred = AskedItem::Barred(AskedRefund { debit: other, ..asked }, Refusal::AboveLimit);
+    ledger.record_debit(debit("a", "other", "9", DebitState::Open));
+    assert_eq!(
+        ledger.decide(&request("new", vec![barred])).unwrap(),
+        [Verdict::Refused(Refusal::AboveLimit)]
+    );
+}
+
+#[test]
+fn an_account_in_another_currency_is_not_credited() {
+    let ledger = ledger(&[("a", "0")], &[debit("a", "bet", "9", DebitState::Open)]);
+    let mut request = request("r", vec![ask("a", "bet", "9")]);
+    request.currency = "USD".parse().unwrap();
+    assert_eq!(ledger.decide(&request).unwrap(), [Verdict::Refused(Refusal::WrongCurrency)]);
 }
 
 #[test]
@@ -325,7 +358,7 @@ impl History {
         let record = then().records.get(&request.key).cloned();
         let mut snapshot = Snapshot { record, ..Snapshot::default() };
         for item in &request.items {
-            let AskedItem::Asked(asked) = item else { continue };
+            let Some(asked) = item.asked() else { continue };
             if let Some(debit) = then().snapshot.debits.get(&asked.debit) {
                 snapshot.debits.insert(debit.key.clone(), debit.clone());
             }
@@ -397,11 +430,25 @@ proptest! {
             }
         }
 
+        let executed = |moment: &Ledger, request: &RefundRequest, position: usize| {
+            let debit = request.items[position].asked().and_then(|asked| moment.snapshot.debits.get(&asked.debit));
+            debit.is_some_and(|debit| {
+                matches!(&debit.state, DebitState::Refunded(refund) if refund.request == request.key)
+            })
+        };
         for moments in history.0.windows(2) {
-            for (key, record) in &moments[0].records {
-                let later = &moments[1].records[key].refused;
-                let stays = |refused: (&usize, &Refusal)| later.get(refused.0) == Some(refused.1);
-                prop_assert!(record.refused.iter().all(stays));
+            for request in &requests {
+                let Some(record) = moments[0].records.get(&request.key) else { continue };
+                let later = &moments[1].records[&request.key].refused;
+                for (position, refusal) in &record.refused {
+                    let stays = later.get(position) == Some(refusal);
+                    prop_assert!(stays || executed(&moments[0], request, *position), "stays refused");
+                    prop_assert_eq!(
+                        executed(&moments[0], request, *position),
+                        executed(&moments[1], request, *position),
+                        "what was refused is not executed"
+                    );
+                }
             }
         }
         let end = history.now();
@@ -409,13 +456,9 @@ proptest! {
             prop_assert_eq!(check_chain(account, end.snapshot.debits.values()).err(), None);
         }
         for request in &requests {
-            let Some(record) = end.records.get(&request.key) else { continue };
-            for position in record.refused.keys() {
-                let AskedItem::Asked(asked) = &request.items[*position] else { continue };
-                let state = end.snapshot.debits.get(&asked.debit).map(|debit| &debit.state);
-                if let Some(DebitState::Refunded(refund)) = state {
-                    prop_assert!(refund.request != request.key, "refused and executed by one request");
-                }
+            for (position, verdict) in end.decide(request).unwrap().iter().enumerate() {
+                let is_refunded = matches!(verdict, Verdict::Refunded(_));
+                prop_assert!(is_refunded || !executed(end, request, position), "what was done is said");
             }
         }
     }

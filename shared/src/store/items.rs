@@ -341,12 +341,12 @@ mod tests {
     #[test]
     fn positions_are_written_in_ranges_and_read_back() {
         for (positions, text) in
-            [(vec![0], "0"), (vec![0, 1, 2], "0-2"), (vec![0, 2, 3, 7, 19_999], "0,2-3,7,19999")]
+            [(vec![0], "0"), (vec![0, 1, 2], "0-2"), (vec![0, 2, 3, 7, 9_999], "0,2-3,7,9999")]
         {
             assert_eq!(ranges_text(&positions), text);
             assert_eq!(ranges_positions(text), Some(positions));
         }
-        for text in ["", "x", "1-", "-1", "0-20000", "0-18446744073709551615", "0-99999999999999999999"] {
+        for text in ["", "x", "1-", "-1", "0-10000", "0-18446744073709551615", "0-99999999999999999999"] {
             assert_eq!(ranges_positions(text), None, "{text:?}");
         }
     }

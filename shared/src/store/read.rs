@@ -11,7 +11,7 @@ use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{AskedItem, RefundRequest, Snapshot};
+use crate::ledger::{RefundRequest, Snapshot};
 use crate::limits;
 
 /// Chunks of keys read at the same time.
@@ -21,12 +21,7 @@ impl Session {
     /// Reads all that a request's decision depends on: its accounts, its debits and its key's record. One
     /// round trip for up to [`limits::KEYS_PER_READ_MAX`] keys.
     pub(super) async fn read_snapshot(&self, request: &RefundRequest) -> Result<Snapshot, StoreError> {
-        let asked = || {
-            request.items.iter().filter_map(|item| match item {
-                AskedItem::Asked(asked) => Some(&asked.debit),
-                AskedItem::Refused(_) => None,
-            })
-        };
+        let asked = || request.items.iter().filter_map(|item| Some(&item.asked()?.debit));
         let accounts: HashSet<_> =
             asked().map(|debit| &debit.account).chain(request.balance_of.as_ref()).collect();
         let debits: HashSet<_> = asked().collect();
