@@ -1,8 +1,9 @@
 //! `refundctl show`: what the ledger holds, for people.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use jiff::Timestamp;
@@ -26,6 +27,9 @@ Examples:
 
 Exit codes: 0 shown; 1 unknown wallet, or its chain is broken; 2 wrong usage.";
 
+/// How often a wallet is read that changes all the time.
+const READS_MAX: usize = 20;
+
 #[derive(Debug, Args)]
 pub struct WalletOptions {
     channel: ChannelId,
@@ -47,20 +51,26 @@ pub async fn command(thing: &Thing) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads are not a snapshot: a posting may be made while they go on. A chain that is really broken is so
-/// every time.
+/// Reads again while postings are being made: what is read is not of one moment, so a chain is known to be
+/// broken only if it is so in two reads between which nothing was posted.
 async fn read(store: &Store, options: &WalletOptions) -> Result<Wallet> {
     let key = options.channel.wallet(&options.username);
-    let mut tries = 3;
-    loop {
+    let mut last_head = None;
+    for _ in 0..READS_MAX {
         let wallet = session(store).wallet(&key).await?;
         let wallet = wallet
             .with_context(|| format!("channel {} has no wallet {}", options.channel, options.username))?;
-        tries -= 1;
-        if tries == 0 || check_chain(&wallet.account, &wallet.debits).is_ok() {
+        let head = Some(wallet.account.head);
+        if check_chain(&wallet.account, &wallet.debits).is_ok() || head == last_head {
             return Ok(wallet);
         }
+        last_head = head;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    bail!(
+        "wallet {} is too busy to be checked now: it changed during each of {READS_MAX} reads",
+        options.username
+    )
 }
 
 fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBreach>) {

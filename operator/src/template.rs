@@ -3,6 +3,8 @@
 //! The binary carries the template it was built with. Intrinsic functions are resolved as far as the
 //! local stack needs them: `!Ref` and `!Sub` of parameters; the others stay what they are.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, Projection,
@@ -19,6 +21,8 @@ const TEMPLATE: &str = include_str!("../../template.yaml");
 pub struct Template {
     pub table: Table,
     pub routes: Vec<Route>,
+    /// Of every function.
+    pub timeout: Duration,
 }
 
 /// One route of the HTTP API.
@@ -114,7 +118,9 @@ impl Template {
         }
         let [table] =
             <[Table; 1]>::try_from(tables).map_err(|tables| anyhow!("has {} tables", tables.len()))?;
-        Ok(Self { table, routes })
+        let timeout = template["Globals"]["Function"]["Timeout"].as_u64();
+        let timeout = timeout.context("has no Globals.Function.Timeout")?;
+        Ok(Self { table, routes, timeout: Duration::from_secs(timeout) })
     }
 }
 

@@ -265,6 +265,10 @@ fn importing_again_changes_nothing_and_conflicts_are_reported_and_stay() {
     let replaced = local.import(&file, &["--replace"]);
     assert_eq!(replaced.status.code(), Some(1), "money facts are not replaced");
     assert!(counts(&replaced).starts_with("channel replaced 1 debit conflict 1 wallet conflict 1"));
+    other[0]["currency"] = json!("USD");
+    lines(&file, &other);
+    let refused = local.import(&file, &["--replace"]);
+    assert!(stderr(&refused).contains("a currency can't be changed"), "{}", stderr(&refused));
     assert!(local.show("1", "p").contains("balance 15 CNY = opening 10 and 1 postings, chain intact"));
 }
 

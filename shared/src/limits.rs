@@ -23,9 +23,9 @@ pub const TEXT_CHARS_MAX: usize = 128;
 /// Longest signature, in characters: base64 of 4096 bits, the longest key, with room for line breaks.
 pub const SIGNATURE_CHARS_MAX: usize = 1_000;
 
-/// Items of one request. Providers send thousands; these can be carried out before the deadline (some 100
-/// transactions of one player), and an answer that echoes that many of the longest ids, escaped twice, is
-/// still below the 6 MB that Lambda passes on.
+/// Items of one request. Providers send thousands; an answer that echoes that many of the longest ids,
+/// escaped twice, is still below the 6 MB that Lambda passes on. What can't be carried out before the
+/// deadline is completed when the request is sent again.
 pub const ITEMS_PER_REQUEST_MAX: usize = 10_000;
 
 /// Keys of one BatchGetItem call (DynamoDB).

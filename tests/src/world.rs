@@ -90,6 +90,12 @@ impl World {
         assert!(report.conflicts.is_empty(), "{report}");
     }
 
+    /// Puts the settings of channel 1 on record as they are, whatever they were.
+    pub async fn put_settings(&self, settings: &Value) {
+        let change = self.session().put_settings(&ChannelId(1).tenant(), &settings.to_string(), true).await;
+        change.unwrap();
+    }
+
     pub async fn wallet_with_debits(&self, username: &str, balance: &str, debits: &[(&str, &str)]) {
         let wallet = json!({"kind": "wallet", "channelId": 1, "username": username, "balance": balance});
         let debit = |(seq_no, amount): &(&str, &str)| {

@@ -29,6 +29,7 @@ pub struct RefundSingleWallet {
 struct Outcome {
     answer: Answer,
     tenant: Option<TenantKey>,
+    authenticated: bool,
     session: Option<String>,
     executed: Executed,
     cause: Option<String>,
@@ -72,6 +73,7 @@ impl RefundSingleWallet {
         })
         .await?;
 
+        outcome.authenticated = true;
         let refund = SingleRefund::read(members, &channel)?;
         outcome.session.clone_from(&refund.session);
         match session.refund(&refund.asked).await {
@@ -98,6 +100,7 @@ impl Outcome {
         Self {
             answer: Answer::refused(numbered, code),
             tenant: None,
+            authenticated: false,
             session: None,
             executed: Executed::No,
             cause: None,
@@ -125,6 +128,7 @@ impl Function for RefundSingleWallet {
                 function: EVENT,
                 request_id: &invocation.request_id,
                 tenant: outcome.tenant.as_ref().map_or("", TenantKey::as_str),
+                authenticated: outcome.authenticated,
                 key: outcome.answer.seq_no(),
                 outcome: outcome.answer.status.number(),
                 items: outcome.answer.items(),

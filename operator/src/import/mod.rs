@@ -64,7 +64,7 @@ pub struct Settings {
     /// Replace channels' settings that are there already, in effect everywhere within 30 s; money facts
     /// are never replaced
     #[arg(long)]
-    pub replace: bool,
+    replace: bool,
 }
 
 pub async fn command(options: &Options) -> Result<ExitCode> {
@@ -215,6 +215,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         }
         match line {
             Line::Channel { channel, .. } => {
+                named.entry(channel.id).or_insert(number);
                 currencies.insert(channel.id, channel.currency);
             }
             Line::Wallet { channel, .. } | Line::Debit { channel, .. } => {
@@ -222,18 +223,25 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             }
         }
     }
-    let session = session(store);
     for (id, number) in named {
-        if currencies.contains_key(&id) {
-            continue;
-        }
-        match session.settings(&id.tenant()).await.context("could not look for the channel")? {
-            Some(settings) => {
-                let channel = Channel::from_json(&settings);
-                currencies
-                    .insert(id, channel.with_context(|| format!("channel {id} in the table"))?.currency);
+        let settings =
+            session(store).settings(&id.tenant()).await.context("could not look for the channel")?;
+        let recorded = settings.map(|settings| Channel::from_json(&settings)).transpose();
+        let recorded = recorded.with_context(|| format!("channel {id} in the table"))?;
+        match (recorded.map(|channel| channel.currency), currencies.get(&id)) {
+            (Some(recorded), Some(given)) if recorded != *given => {
+                let why = format!(
+                    "channel {id} is in {recorded}, and its wallets are: a currency can't be changed"
+                );
+                wrong.push((number, why));
             }
-            None => wrong.push((number, format!("channel {id} is neither in the file nor in the table"))),
+            (Some(recorded), None) => {
+                currencies.insert(id, recorded);
+            }
+            (None, None) => {
+                wrong.push((number, format!("channel {id} is neither in the file nor in the table")))
+            }
+            (_, Some(_)) => {}
         }
     }
     if wrong.is_empty() {

@@ -29,8 +29,13 @@ use crate::template::Template;
 const GATEWAY_BODY_BYTES_MAX: usize = 10_000_000;
 /// Largest event that Lambda takes for a call that waits.
 const EVENT_BYTES_MAX: usize = 6_000_000;
-/// The functions' timeout in template.yaml.
-const FUNCTION_TIMEOUT: Duration = Duration::from_secs(29);
+
+/// A function as the gateway calls it.
+#[derive(Clone)]
+struct Target {
+    function: Arc<dyn Function>,
+    timeout: Duration,
+}
 
 /// The template's routes, each answered by its function.
 pub fn routes(template: &Template, store: &Store) -> Result<Router> {
@@ -40,8 +45,8 @@ pub fn routes(template: &Template, store: &Store) -> Result<Router> {
             .ok()
             .and_then(|method| MethodFilter::try_from(method).ok())
             .with_context(|| format!("{} {} has no HTTP method", route.method, route.path))?;
-        let function = function(&route.binary, store)?;
-        router = router.route(&route.path, on(method, answer).with_state(function));
+        let target = Target { function: function(&route.binary, store)?, timeout: template.timeout };
+        router = router.route(&route.path, on(method, answer).with_state(target));
     }
     Ok(router
         .fallback(not_found)
@@ -70,7 +75,7 @@ fn plain(status: StatusCode, message: &str) -> Response<Body> {
 }
 
 async fn answer(
-    State(function): State<Arc<dyn Function>>,
+    State(target): State<Target>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
     method: Method,
     uri: Uri,
@@ -89,8 +94,8 @@ async fn answer(
     if event.len() > EVENT_BYTES_MAX {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
     }
-    let answer =
-        invoke(&*function, &event, Invocation { request_id, ends: arrived + FUNCTION_TIMEOUT }).await;
+    let invocation = Invocation { request_id, ends: arrived + target.timeout };
+    let answer = invoke(&*target.function, &event, invocation).await;
     // Read back as the gateway would, so that an answer which is none shows here too.
     let answer = serde_json::to_value(answer).and_then(serde_json::from_value::<FunctionAnswer>);
     answer

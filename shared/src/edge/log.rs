@@ -39,7 +39,9 @@ pub fn hashed(secret: &str) -> String {
 pub struct RequestLine<'a> {
     pub function: &'static str,
     pub request_id: &'a str,
+    /// Who calls, or says so: `authenticated` tells.
     pub tenant: &'a str,
+    pub authenticated: bool,
     /// The idempotency key.
     pub key: &'a str,
     /// The answer's status in the protocol's own numbers.
@@ -61,6 +63,7 @@ pub fn log_request(line: &RequestLine<'_>) {
         function = line.function,
         request_id = line.request_id,
         tenant = line.tenant,
+        authenticated = line.authenticated,
         key = line.key,
         outcome = line.outcome,
         items = line.items,

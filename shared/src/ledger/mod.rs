@@ -17,5 +17,5 @@ pub use names::{AccountKey, DebitId, DebitKey, InvalidText, RequestKey, RoundCod
 pub use posting::{Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
     AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,
-    RequestRecord, Snapshot, Transaction, Verdict, decide, plan,
+    RequestRecord, Snapshot, Transaction, Verdict, decide, is_conclusive, plan,
 };

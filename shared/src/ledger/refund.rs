@@ -155,6 +155,8 @@ impl FingerprintBuilder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRecord {
     pub fingerprint: Fingerprint,
+    /// 1 for the first transaction of the request, and one more for each further one.
+    pub version: u64,
     /// By the item's position in the request.
     pub refused: BTreeMap<usize, Refusal>,
 }
@@ -195,8 +197,8 @@ pub fn decide(request: &RefundRequest, snapshot: &Snapshot) -> Result<Vec<Verdic
     Ok(request.items.iter().enumerate().map(verdict).collect())
 }
 
-/// The order matters where several things are true. What this request has done stays done; then what it
-/// was told stays true; then the rules of the day; and the amount is judged only for a debit that could
+/// The order matters where several things are true. What the request was told stays true, what it has
+/// done stays done; then come the rules of the day; and the amount is judged only for a debit that could
 /// be refunded.
 fn decide_item(
     item: &AskedItem,
@@ -211,17 +213,17 @@ fn decide_item(
         DebitState::Open | DebitState::Settled => None,
     });
     let is_same = |refund: &Refund| asked.is_some_and(|asked| asked.amount == refund.amount);
-    if let Some(refund) = refund
-        && refund.request == request.key
-        && is_same(refund)
-    {
+    if let Some(refusal) = recorded {
+        return Verdict::Refused(refusal);
+    }
+    if let Some(refund) = refund.filter(|refund| refund.request == request.key && is_same(refund)) {
         return Verdict::Refunded(refund.clone());
     }
-    match (recorded, item, refund) {
-        (Some(refusal), ..) | (None, &AskedItem::Refused(refusal), _) => return Verdict::Refused(refusal),
-        (None, AskedItem::Barred(_, Refusal::AboveLimit), Some(refund)) if is_same(refund) => {}
-        (None, &AskedItem::Barred(_, refusal), _) => return Verdict::Refused(refusal),
-        (None, AskedItem::Asked(_), _) => {}
+    match (item, refund) {
+        (&AskedItem::Refused(refusal), _) => return Verdict::Refused(refusal),
+        (AskedItem::Barred(_, Refusal::AboveLimit), Some(refund)) if is_same(refund) => {}
+        (&AskedItem::Barred(_, refusal), _) => return Verdict::Refused(refusal),
+        (AskedItem::Asked(_), _) => {}
     }
     let Some(asked) = asked else { return Verdict::Refused(Refusal::BadItem) };
     match snapshot.accounts.get(&asked.debit.account) {
@@ -250,6 +252,22 @@ fn decide_item(
     }
 }
 
+/// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment.
+///
+/// Where something of the request has been executed, each of its refusals was put on record with it. One
+/// that isn't there may come of an item that was read before that: read again, to know.
+pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
+    let is_of =
+        |verdict: &Verdict| matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key);
+    let has_begun = snapshot.record.is_some() || verdicts.iter().any(is_of);
+    let is_recorded =
+        |position| snapshot.record.as_ref().is_some_and(|record| record.refused.contains_key(&position));
+    let mut verdicts = verdicts.iter().enumerate();
+    !has_begun
+        || verdicts
+            .all(|(position, verdict)| !matches!(verdict, Verdict::Refused(_)) || is_recorded(position))
+}
+
 /// Changes that happen together or not at all, if the ledger still is as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
@@ -260,10 +278,10 @@ pub struct Transaction {
     /// The debits as they will be, each with its refund; each must still be open.
     pub refunds: Vec<(Debit, Refund)>,
     pub key: RequestKey,
-    /// The request's record as it will be, put only if it still is as it was read. Were it not bound to
-    /// that, one attempt could execute what another attempt of the same request has refused.
+    /// The request's record as it will be, put only if it still has the version before, or there still is
+    /// none. Were it not bound to that, one attempt could execute what another attempt of the same request
+    /// has refused.
     pub record: RequestRecord,
-    pub record_read: Option<RequestRecord>,
 }
 
 impl Transaction {
@@ -349,8 +367,11 @@ pub fn plan(
         accounts: accounts.into_iter().filter_map(moved).collect(),
         refunds,
         key: request.key.clone(),
-        record: RequestRecord { fingerprint: request.fingerprint, refused: refused.collect() },
-        record_read: snapshot.record.clone(),
+        record: RequestRecord {
+            fingerprint: request.fingerprint,
+            version: snapshot.record.as_ref().map_or(0, |record| record.version) + 1,
+            refused: refused.collect(),
+        },
     })
 }
 

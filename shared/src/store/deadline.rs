@@ -22,10 +22,6 @@ impl Deadline {
         Self::after(ends.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    pub fn has_passed(self) -> bool {
-        Instant::now() >= self.0
-    }
-
     pub(super) fn instant(self) -> Instant {
         self.0
     }

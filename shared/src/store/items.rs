@@ -133,7 +133,7 @@ pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
 }
 
 /// The positions of refused items by the reason, in ranges: a large request's record stays small.
-pub(super) fn refused_value(record: &RequestRecord) -> AttributeValue {
+fn refused_value(record: &RequestRecord) -> AttributeValue {
     let mut positions: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (position, refusal) in &record.refused {
         positions.entry(refusal.as_str()).or_default().push(*position);
@@ -169,6 +169,7 @@ pub(super) fn record_item(request: &RequestKey, record: &RequestRecord, at: u64)
     let mut item = request_key(request);
     item.extend([
         bytes("fingerprint", record.fingerprint.as_bytes()),
+        number("version", record.version),
         ("refused".to_owned(), refused_value(record)),
         number("at", at),
         number(EXPIRES, at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs()),
@@ -291,7 +292,11 @@ impl<'a> Reader<'a> {
             refused.extend(positions.into_iter().map(|position| (position, refusal)));
         }
         let fingerprint = |value: &AttributeValue| Fingerprint::recorded(value.as_b().ok()?.as_ref());
-        Ok(RequestRecord { fingerprint: self.get("fingerprint", fingerprint)?, refused })
+        Ok(RequestRecord {
+            fingerprint: self.get("fingerprint", fingerprint)?,
+            version: self.integer("version")?,
+            refused,
+        })
     }
 }
 

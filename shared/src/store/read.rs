@@ -92,8 +92,7 @@ impl Session {
 
     /// The item under `key`, with a consistent read.
     pub(super) async fn read_item(&self, key: Item) -> Result<Option<Item>, StoreError> {
-        let mut backoff = Backoff::default();
-        loop {
+        self.until_answered(|| async {
             let call = self
                 .store
                 .client
@@ -104,58 +103,67 @@ impl Session {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .customize()
                 .interceptor(CountAttempts(self.meter.clone()));
-            let failure = match self.in_time(call.send()).await.map(|sent| sent.map_err(CallFailure::from)) {
-                Ok(Ok(answer)) => {
-                    self.meter.read(answer.consumed_capacity());
-                    return Ok(answer.item);
-                }
-                Ok(Err(failure)) | Err(failure) => failure,
-            };
-            self.wait_after(failure, &mut backoff).await?;
-        }
+            let answer = self.in_time(call.send()).await??;
+            self.meter.read(answer.consumed_capacity());
+            Ok(answer.item)
+        })
+        .await
     }
 
     /// All items of a partition, in the order of their sort keys.
     pub(super) async fn read_partition(&self, partition: &str) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
         let mut start: Option<Item> = None;
+        loop {
+            let (page, next) = self.until_answered(|| self.read_page(partition, start.clone())).await?;
+            found.extend(page);
+            start = next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// One Query: a page of items, and where the next one starts.
+    async fn read_page(
+        &self,
+        partition: &str,
+        start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
+        let call = self
+            .store
+            .client
+            .query()
+            .table_name(self.store.table())
+            .key_condition_expression("#partition = :partition")
+            .expression_attribute_names("#partition", PARTITION_KEY)
+            .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
+            .consistent_read(true)
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(CountAttempts(self.meter.clone()));
+        let answer = self.in_time(call.send()).await??;
+        self.meter.read(answer.consumed_capacity());
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+
+    /// Tries again until there is an answer, a failure that stays, or the deadline.
+    pub(super) async fn until_answered<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, CallFailure>>,
+    {
         let mut backoff = Backoff::default();
         loop {
-            let call = self
-                .store
-                .client
-                .query()
-                .table_name(self.store.table())
-                .key_condition_expression("#partition = :partition")
-                .expression_attribute_names("#partition", PARTITION_KEY)
-                .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
-                .consistent_read(true)
-                .set_exclusive_start_key(start.clone())
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .customize()
-                .interceptor(CountAttempts(self.meter.clone()));
-            let failure = match self.in_time(call.send()).await.map(|sent| sent.map_err(CallFailure::from)) {
-                Ok(Ok(answer)) => {
-                    self.meter.read(answer.consumed_capacity());
-                    found.extend(answer.items.unwrap_or_default());
-                    start = answer.last_evaluated_key;
-                    if start.is_none() {
-                        return Ok(found);
-                    }
-                    continue;
-                }
-                Ok(Err(failure)) | Err(failure) => failure,
-            };
-            self.wait_after(failure, &mut backoff).await?;
+            match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => self.wait_after(failure, &mut backoff).await?,
+            }
         }
     }
 
     /// Waits before a transient failure's next try, or gives up with the reason.
-    pub(super) async fn wait_after(
-        &self,
-        failure: CallFailure,
-        backoff: &mut Backoff,
-    ) -> Result<(), StoreError> {
+    async fn wait_after(&self, failure: CallFailure, backoff: &mut Backoff) -> Result<(), StoreError> {
         match failure {
             CallFailure::Final(error) => Err(error),
             CallFailure::Transient(_) if backoff.pause(self.deadline).await => Ok(()),

@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 
 use super::attribute::{PARTITION_KEY, SORT_KEY};
-use super::deadline::Backoff;
 use super::error::CallFailure;
 use super::items::{self, Item, Reader};
 use super::meter::CountAttempts;
@@ -47,9 +46,14 @@ impl Session {
         }
     }
 
-    /// Records a debit of the past; it moves no money. One that is already refunded is not recorded so.
+    /// Records a debit of the past, open or settled; it moves no money.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] also for a refunded one: a refund is made, not recorded.
     pub async fn create_debit(&self, debit: &Debit) -> Result<Creation<Debit>, StoreError> {
-        debug_assert!(!matches!(debit.state, DebitState::Refunded(_)), "a refund is made, not imported");
+        if let DebitState::Refunded(_) = debit.state {
+            return Err(StoreError::Refused("a refund is made, not recorded".to_owned()));
+        }
         match self.put_new(items::debit_item(debit)).await? {
             None => Ok(Creation::Created),
             Some(existing) => Ok(Creation::Existing(Reader::new(&existing).debit()?)),
@@ -105,8 +109,7 @@ impl Session {
     }
 
     async fn put(&self, item: Item, condition: Option<String>) -> Result<Option<Item>, StoreError> {
-        let mut backoff = Backoff::default();
-        loop {
+        self.until_answered(|| async {
             let call = self
                 .store
                 .client
@@ -118,19 +121,15 @@ impl Session {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .customize()
                 .interceptor(CountAttempts(self.meter.clone()));
-            let failure = match self.in_time(call.send()).await {
-                Ok(Ok(answer)) => {
+            match self.in_time(call.send()).await? {
+                Ok(answer) => {
                     self.meter.wrote(answer.consumed_capacity());
-                    return Ok(None);
+                    Ok(None)
                 }
-                Ok(Err(error)) => match existing_item(&error) {
-                    Some(existing) => return Ok(Some(existing)),
-                    None => CallFailure::from(error),
-                },
-                Err(failure) => failure,
-            };
-            self.wait_after(failure, &mut backoff).await?;
-        }
+                Err(error) => existing_item(&error).map(Some).ok_or_else(|| CallFailure::from(error)),
+            }
+        })
+        .await
     }
 }
 

@@ -7,7 +7,9 @@ use super::deadline::Backoff;
 use super::transact::Commit;
 use super::{Session, StoreError, items};
 use crate::clock::unix_milliseconds;
-use crate::ledger::{Account, AccountKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, plan};
+use crate::ledger::{
+    Account, AccountKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, is_conclusive, plan,
+};
 use crate::limits;
 
 /// What a request for refunds came to.
@@ -70,63 +72,86 @@ impl Session {
         let undecided = vec![Verdict::Due; request.items.len()];
         let mut refunds =
             Refunds { verdicts: undecided, accounts: HashMap::new(), executed: Executed::No, cause: None };
-        match self.carry_out(request, &mut refunds).await {
-            Ok(()) => Ok(refunds),
-            Err(Stop::KeyReused(reused)) => Err(reused.into()),
-            Err(Stop::Store(StoreError::DeadlinePassed { cause })) => {
+        let mut snapshot = Snapshot::default();
+        let stopped = self.carry_out(request, &mut refunds, &mut snapshot).await.err();
+        refunds.accounts = snapshot.accounts;
+        match stopped {
+            None => Ok(refunds),
+            Some(Stop::KeyReused(reused)) => Err(reused.into()),
+            Some(Stop::Store(StoreError::DeadlinePassed { cause })) => {
                 refunds.cause = cause;
                 Ok(refunds)
             }
-            Err(Stop::Store(cause)) => Err(RefundError::Store { cause, executed: refunds.executed }),
+            Some(Stop::Store(cause)) => Err(RefundError::Store { cause, executed: refunds.executed }),
         }
     }
 
-    /// Works until nothing is due; `refunds` always holds what is known so far.
-    async fn carry_out(&self, request: &RefundRequest, refunds: &mut Refunds) -> Result<(), Stop> {
+    /// Works until nothing is due; `refunds` and `snapshot` always hold what is known so far.
+    async fn carry_out(
+        &self,
+        request: &RefundRequest,
+        refunds: &mut Refunds,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
-        let mut snapshot = self.read_snapshot(request).await?;
-        refunds.decide(request, &snapshot)?;
+        *snapshot = self.read_snapshot(request).await?;
         loop {
-            let at = unix_milliseconds(SystemTime::now());
-            let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
-            let transaction = plan(request, &mut refunds.verdicts, &snapshot, at, actions_max);
-            refunds.accounts.clone_from(&snapshot.accounts);
-            let Some(transaction) = transaction else {
+            refunds.decide(request, snapshot)?;
+            if !is_conclusive(request, snapshot, &refunds.verdicts) {
+                // All that is read from here on is newer than what was executed of the request.
+                *snapshot = self.read_snapshot(request).await?;
+                refunds.decide(request, snapshot)?;
+            }
+            let Some(failed) = self.commit_all(request, refunds, snapshot, &mut backoff).await? else {
                 refunds.executed = refunds.executed.where_all_is_decided();
                 return Ok(());
             };
+            match failed {
+                Commit::Moved(now) => now.iter().try_for_each(|item| items::take_in(snapshot, item))?,
+                _ => *snapshot = self.read_snapshot(request).await?,
+            }
+        }
+    }
+
+    /// Commits what is due, one transaction after another, until nothing is due or one was not done: then
+    /// it has waited, and says how that one failed.
+    async fn commit_all(
+        &self,
+        request: &RefundRequest,
+        refunds: &mut Refunds,
+        snapshot: &mut Snapshot,
+        backoff: &mut Backoff,
+    ) -> Result<Option<Commit>, Stop> {
+        loop {
+            let at = unix_milliseconds(SystemTime::now());
+            let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
+            let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
+            let Some(transaction) = transaction else { return Ok(None) };
 
             let sent = Instant::now();
-            let commit = self.commit(&transaction).await?;
-            let cause = match &commit {
-                Commit::Done => {
-                    transaction.apply(request, &mut snapshot, &mut refunds.verdicts);
+            let commit = self.commit(&transaction).await;
+            // Whatever else came back: an earlier attempt of the SDK's may have been carried out.
+            if refunds.executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {
+                refunds.executed = Executed::Unknown;
+            }
+            let (cause, has_time) = match &commit {
+                Ok(Commit::Done) => {
+                    transaction.apply(request, snapshot, &mut refunds.verdicts);
                     refunds.executed = Executed::Yes;
-                    backoff = Backoff::default();
+                    *backoff = Backoff::default();
                     continue;
                 }
-                Commit::Moved(_) | Commit::Refused => "others were writing to the same items",
-                Commit::Unknown(cause) => {
-                    if refunds.executed == Executed::No {
-                        refunds.executed = Executed::Unknown;
-                    }
-                    cause
+                Ok(Commit::Moved(_) | Commit::Refused) => {
+                    let has_time = backoff.pause_after_race(sent.elapsed(), self.deadline).await;
+                    ("others were writing to the same items".to_owned(), has_time)
                 }
-            };
-            let has_time = match &commit {
-                Commit::Unknown(_) => backoff.pause(self.deadline).await,
-                _ => backoff.pause_after_race(sent.elapsed(), self.deadline).await,
+                Ok(Commit::Unknown(cause)) => (cause.clone(), backoff.pause(self.deadline).await),
+                Err(_) => (String::new(), true),
             };
             if !has_time {
-                return Err(StoreError::DeadlinePassed { cause: Some(cause.to_owned()) }.into());
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) }.into());
             }
-            match commit {
-                Commit::Moved(now) => {
-                    now.iter().try_for_each(|item| items::take_in(&mut snapshot, item))?;
-                }
-                _ => snapshot = self.read_snapshot(request).await?,
-            }
-            refunds.decide(request, &snapshot)?;
+            return Ok(Some(commit?));
         }
     }
 }

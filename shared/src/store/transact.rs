@@ -118,23 +118,20 @@ impl Session {
         Ok((TransactWriteItem::builder().update(update).build(), items::debit_item(debit)))
     }
 
-    /// The record of the request, if it is as it was read.
+    /// The record of the request, if it still has the version before, or there still is none.
     fn put_record(&self, transaction: &Transaction) -> Result<(TransactWriteItem, Item), StoreError> {
         let item = items::record_item(&transaction.key, &transaction.record, transaction.at);
         let put = Put::builder()
             .table_name(self.store.table())
             .set_item(Some(item.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match &transaction.record_read {
-            None => put
+        let put = match transaction.record.version - 1 {
+            0 => put
                 .condition_expression("attribute_not_exists(#partition)")
                 .expression_attribute_names("#partition", PARTITION_KEY),
-            Some(read) => put
-                .condition_expression("fingerprint = :fingerprint AND refused = :refused")
-                .set_expression_attribute_values(Some(Item::from([
-                    items::bytes(":fingerprint", read.fingerprint.as_bytes()),
-                    (":refused".to_owned(), items::refused_value(read)),
-                ]))),
+            read => put
+                .condition_expression("version = :read")
+                .set_expression_attribute_values(Some(Item::from([items::number(":read", read)]))),
         };
         let put = put.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok((TransactWriteItem::builder().put(put).build(), item))
