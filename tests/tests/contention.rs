@@ -126,6 +126,43 @@ async fn two_bodies_under_one_number_at_once_never_both_execute() {
     }
 }
 
+/// A bet is recorded, and a copy of the request refunds it, between another copy's read and its transaction:
+/// what that other copy knows of the bet is older than what its own request has done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_read_too_early_answers_what_its_request_has_done() {
+    let world = Arc::new(World::with_channel().await);
+    world.wallet_with_debits("p", "0", &[("known", "5")]).await;
+    let body = single("r", "p", &[("late", "2"), ("known", "5")]);
+    let in_between = {
+        let (world, body) = (world.clone(), body.clone());
+        async move {
+            world
+                .import(&[json!({"kind": "debit", "channelId": 1, "username": "p", "seqNo": "late",
+                                 "roundCode": "B1-1", "amount": "2"})])
+                .await;
+            world.instance().call(&body).await
+        }
+    };
+    let in_between = std::sync::Mutex::new(Some(in_between));
+    let first_answer = Arc::new(std::sync::Mutex::new(Value::Null));
+    let first = first_answer.clone();
+    let copy = world.instance_with(Arc::new(move |operation, _| {
+        if operation == "TransactWriteItems"
+            && let Some(in_between) = in_between.lock().unwrap().take()
+        {
+            let answer =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(in_between));
+            *first.lock().unwrap() = answer;
+        }
+        Fault::None
+    }));
+    let answer = copy.call(&body).await;
+    assert_eq!(answer["resultList"][0], json!({"refundSeqNo": "late", "status": 200}));
+    assert_eq!(answer, *first_answer.lock().unwrap());
+    assert_eq!(answer, world.instance().call(&body).await);
+    assert_eq!(world.balance("p").await, "7");
+}
+
 /// Any single fault, at any of the calls of a refund, and then a resend by another process.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_fault_at_any_call_is_survived_and_a_resend_repeats_nothing() {

@@ -8,7 +8,7 @@ mod line;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -101,7 +101,7 @@ impl Source {
 
     /// The lines that are not blank, from the beginning, with their numbers.
     fn lines(&mut self) -> Result<impl Iterator<Item = (usize, Result<String>)> + '_> {
-        let reader: &mut dyn ReadLines = match self {
+        let reader: &mut (dyn BufRead + Send) = match self {
             Self::File(file) => {
                 file.rewind().context("the file can't be read twice; use - for a pipe")?;
                 file
@@ -118,9 +118,6 @@ impl Source {
         Ok(lines.filter(|(_, line)| !line.as_ref().is_ok_and(|line| line.trim().is_empty())))
     }
 }
-
-trait ReadLines: BufRead + Read {}
-impl<T: BufRead + Read> ReadLines for T {}
 
 /// What an import did.
 #[derive(Debug, Default)]
