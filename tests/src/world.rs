@@ -158,6 +158,14 @@ impl World {
         call.send().await.unwrap().item.unwrap()[attribute].clone()
     }
 
+    /// Deletes an item, as expiry does.
+    pub async fn delete(&self, pk: &str, sk: &str) {
+        let call = self.client.delete_item().table_name(&self.table);
+        let call =
+            call.key("pk", AttributeValue::S(pk.to_owned())).key("sk", AttributeValue::S(sk.to_owned()));
+        call.send().await.unwrap();
+    }
+
     /// A process of the function, with nothing cached yet.
     pub fn instance(&self) -> Instance {
         self.instance_with(Arc::new(|_, _| Fault::None))

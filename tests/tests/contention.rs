@@ -163,6 +163,20 @@ async fn a_copy_that_read_too_early_answers_what_its_request_has_done() {
     assert_eq!(world.balance("p").await, "7");
 }
 
+/// Records of requests expire; refunds don't. A request sent again long afterwards gets its refunds as they
+/// were, and what it was refused for is judged anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_record_has_expired_is_answered_from_its_refunds() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "0", &[("one", "5"), ("two", "2")]).await;
+    let body = single("r", "p", &[("one", "5"), ("unknown", "1")]);
+    let first = world.instance().call(&body).await;
+    world.delete("ebet#1#request#refundSingleWallet#r", "REQUEST").await;
+    let before = world.dump().await;
+    assert_eq!(world.instance().call(&body).await, first);
+    assert_eq!(world.dump().await, before, "nothing was due, so nothing is written");
+}
+
 /// Any single fault, at any of the calls of a refund, and then a resend by another process.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_fault_at_any_call_is_survived_and_a_resend_repeats_nothing() {

@@ -97,10 +97,14 @@ impl Session {
         *snapshot = self.read_snapshot(request).await?;
         loop {
             refunds.decide(request, snapshot)?;
-            if !is_conclusive(request, snapshot, &refunds.verdicts) {
-                // All that is read from here on is newer than what was executed of the request.
+            while !is_conclusive(request, snapshot, &refunds.verdicts) {
+                // If nothing of the request was executed during a read, all of it is newer than what was.
+                let executed = snapshot.record.as_ref().map(|record| record.version);
                 *snapshot = self.read_snapshot(request).await?;
                 refunds.decide(request, snapshot)?;
+                if executed == snapshot.record.as_ref().map(|record| record.version) {
+                    break;
+                }
             }
             let Some(failed) = self.commit_all(request, refunds, snapshot, &mut backoff).await? else {
                 refunds.executed = refunds.executed.where_all_is_decided();
@@ -134,24 +138,24 @@ impl Session {
             if refunds.executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {
                 refunds.executed = Executed::Unknown;
             }
-            let (cause, has_time) = match &commit {
-                Ok(Commit::Done) => {
+            let commit = commit?;
+            let (has_time, cause) = match &commit {
+                Commit::Done => {
                     transaction.apply(request, snapshot, &mut refunds.verdicts);
                     refunds.executed = Executed::Yes;
                     *backoff = Backoff::default();
                     continue;
                 }
-                Ok(Commit::Moved(_) | Commit::Refused) => {
-                    let has_time = backoff.pause_after_race(sent.elapsed(), self.deadline).await;
-                    ("others were writing to the same items".to_owned(), has_time)
-                }
-                Ok(Commit::Unknown(cause)) => (cause.clone(), backoff.pause(self.deadline).await),
-                Err(_) => (String::new(), true),
+                Commit::Moved(_) | Commit::Refused => (
+                    backoff.pause_after_race(sent.elapsed(), self.deadline).await,
+                    "others were writing to the same items",
+                ),
+                Commit::Unknown(cause) => (backoff.pause(self.deadline).await, cause.as_str()),
             };
             if !has_time {
-                return Err(StoreError::DeadlinePassed { cause: Some(cause) }.into());
+                return Err(StoreError::DeadlinePassed { cause: Some(cause.to_owned()) }.into());
             }
-            return Ok(Some(commit?));
+            return Ok(Some(commit));
         }
     }
 }

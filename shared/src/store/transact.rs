@@ -35,6 +35,10 @@ const PASSING_REASONS: [&str; 3] =
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
 impl Session {
+    /// Sends one transaction.
+    ///
+    /// # Errors
+    /// Only what trying again won't mend.
     pub(super) async fn commit(&self, transaction: &Transaction) -> Result<Commit, StoreError> {
         let accounts =
             transaction.accounts.iter().map(|(sequence, account)| self.move_account(*sequence, account));
