@@ -30,7 +30,10 @@ impl Deadline {
 /// Waits between attempts: exponential with full jitter, so that those who collided don't meet again.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    attempts: u32,
+    waits: u32,
+    lost_a_race: bool,
+    /// The shortest time that a lost race took: how fast the table is when it isn't queueing.
+    fastest: Option<Duration>,
 }
 
 impl Backoff {
@@ -43,15 +46,21 @@ impl Backoff {
     /// Less time than this is not worth another attempt.
     const ATTEMPT: Duration = Duration::from_millis(5);
 
+    /// After losing a race that took `took`: whether to try again at once, with what the refusal showed.
+    /// Only the first time: who loses again is in a crowd, and does better to wait and then look anew.
+    pub(super) fn may_retry_at_once(&mut self, took: Duration) -> bool {
+        self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        !std::mem::replace(&mut self.lost_a_race, true)
+    }
+
     /// Waits after a throttle or a fault; false where too little time is left.
     pub(super) async fn pause(&mut self, deadline: Deadline) -> bool {
         self.pause_by(Self::HICCUP, deadline).await
     }
 
-    /// Waits after losing a race that took `lost`, which is the measure of how fast the table is now;
-    /// false where too little time is left.
-    pub(super) async fn pause_after_race(&mut self, lost: Duration, deadline: Deadline) -> bool {
-        self.pause_by(lost, deadline).await
+    /// Waits after losing races, in measures of how fast the table is; false where too little time is left.
+    pub(super) async fn pause_after_race(&mut self, deadline: Deadline) -> bool {
+        self.pause_by(self.fastest.unwrap_or(Self::HICCUP), deadline).await
     }
 
     async fn pause_by(&mut self, first: Duration, deadline: Deadline) -> bool {
@@ -59,9 +68,9 @@ impl Backoff {
         if left < Self::ATTEMPT {
             return false;
         }
-        let grown = first * 2u32.pow(self.attempts.min(Self::DOUBLINGS_MAX));
+        let grown = first * 2u32.pow(self.waits.min(Self::DOUBLINGS_MAX));
         let ceiling = grown.min(left / 2);
-        self.attempts += 1;
+        self.waits += 1;
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=ceiling.as_micros() as u64))).await;
         true
     }

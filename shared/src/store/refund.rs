@@ -106,31 +106,31 @@ impl Session {
                     break;
                 }
             }
-            let Some(failed) = self.commit_all(request, refunds, snapshot, &mut backoff).await? else {
-                refunds.executed = refunds.executed.where_all_is_decided();
-                return Ok(());
-            };
-            match failed {
-                Commit::Moved(now) => now.iter().try_for_each(|item| items::take_in(snapshot, item))?,
-                _ => *snapshot = self.read_snapshot(request).await?,
+            let next = self.commit_all(request, refunds, snapshot, &mut backoff).await?;
+            match next {
+                Next::Done => {
+                    refunds.executed = refunds.executed.where_all_is_decided();
+                    return Ok(());
+                }
+                Next::DecideWith(now) => now.iter().try_for_each(|item| items::take_in(snapshot, item))?,
+                Next::ReadAgain => *snapshot = self.read_snapshot(request).await?,
             }
         }
     }
 
-    /// Commits what is due, one transaction after another, until nothing is due or one was not done: then
-    /// it has waited, and says how that one failed.
+    /// Commits what is due, one transaction after another, until nothing is due or one was not done.
     async fn commit_all(
         &self,
         request: &RefundRequest,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
         backoff: &mut Backoff,
-    ) -> Result<Option<Commit>, Stop> {
+    ) -> Result<Next, Stop> {
         loop {
             let at = unix_milliseconds(SystemTime::now());
             let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
-            let Some(transaction) = transaction else { return Ok(None) };
+            let Some(transaction) = transaction else { return Ok(Next::Done) };
 
             let sent = Instant::now();
             let commit = self.commit(&transaction).await;
@@ -138,26 +138,38 @@ impl Session {
             if refunds.executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {
                 refunds.executed = Executed::Unknown;
             }
-            let commit = commit?;
-            let (has_time, cause) = match &commit {
+            let (has_time, cause) = match commit? {
                 Commit::Done => {
                     transaction.apply(request, snapshot, &mut refunds.verdicts);
                     refunds.executed = Executed::Yes;
                     *backoff = Backoff::default();
                     continue;
                 }
-                Commit::Moved(_) | Commit::Refused => (
-                    backoff.pause_after_race(sent.elapsed(), self.deadline).await,
-                    "others were writing to the same items",
-                ),
-                Commit::Unknown(cause) => (backoff.pause(self.deadline).await, cause.as_str()),
+                Commit::Moved(now) if backoff.may_retry_at_once(sent.elapsed()) => {
+                    return Ok(Next::DecideWith(now));
+                }
+                Commit::Moved(_) | Commit::Refused => {
+                    let has_time = backoff.pause_after_race(self.deadline).await;
+                    (has_time, "others were writing to the same items".to_owned())
+                }
+                Commit::Unknown(cause) => (backoff.pause(self.deadline).await, cause),
             };
             if !has_time {
-                return Err(StoreError::DeadlinePassed { cause: Some(cause.to_owned()) }.into());
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) }.into());
             }
-            return Ok(Some(commit));
+            return Ok(Next::ReadAgain);
         }
     }
+}
+
+/// What follows on transactions.
+enum Next {
+    /// Nothing: all is decided.
+    Done,
+    /// Decide again with these items, as a refusal showed them a moment ago.
+    DecideWith(Vec<items::Item>),
+    /// It has waited, and what it knows is old.
+    ReadAgain,
 }
 
 /// Why work stopped before everything was decided.
