@@ -67,9 +67,8 @@ impl RefundSingleWallet {
         session: &Session,
         outcome: &mut Outcome,
     ) -> Result<(), Fault> {
-        let signed = |timestamp: &str| request::signed_text(members, timestamp);
         let channel = authenticate(&self.channels, session, members, request.source_ip, |_, timestamp| {
-            Ok(vec![signed(timestamp)?])
+            Ok(vec![request::signed_text(members, timestamp)?])
         })
         .await?;
 

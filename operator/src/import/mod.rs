@@ -128,12 +128,6 @@ pub struct Report {
     pub conflicts: Vec<(usize, String)>,
 }
 
-impl Report {
-    pub fn count(&self, kind: &str, outcome: &str) -> u64 {
-        self.counts.iter().filter(|((k, o), _)| *k == kind && *o == outcome).map(|(_, count)| count).sum()
-    }
-}
-
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut table = Table::new();

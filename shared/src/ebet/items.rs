@@ -42,7 +42,8 @@ struct ItemMembers<'a> {
 ///
 /// # Errors
 /// [`Code::WrongType`] if the list or a member has another type; [`Code::BadParameters`] if the list is
-/// empty or too long, a text is over-long, or an item lacks its id, its amount or a user. Then nothing of the request is done.
+/// empty or too long, a text is over-long, or an item lacks its id, its amount or a user. Then nothing of
+/// the request is done.
 pub fn read_items(list: &RawValue, username: Option<&str>, round: Option<&str>) -> Result<Vec<Item>, Code> {
     let items = array(list)?;
     if items.is_empty() || items.len() > limits::ITEMS_PER_REQUEST_MAX {
@@ -84,21 +85,21 @@ pub struct ItemRules<'a> {
 
 /// What the ledger is asked for `items`, each refused already where it breaks a rule.
 pub fn asked(items: &[Item], rules: &ItemRules<'_>) -> Vec<AskedItem> {
+    let wrong_currency = rules.currency.is_some_and(|currency| currency != rules.channel.currency.as_str());
     let bet = |item: &Item| (item.username.to_ascii_lowercase(), item.id.clone());
+    let bets: Vec<(String, String)> = items.iter().map(bet).collect();
     let mut amounts: HashMap<_, Option<Decimal>> = HashMap::new();
     let mut contradicting = HashSet::new();
-    for item in items {
+    for (item, bet) in items.iter().zip(&bets) {
         let money = exact_decimal(&item.money).ok();
-        if *amounts.entry(bet(item)).or_insert(money) != money {
-            contradicting.insert(bet(item));
+        if *amounts.entry(bet).or_insert(money) != money {
+            contradicting.insert(bet);
         }
     }
-    let read = |item: &Item| {
-        let wrong_currency =
-            rules.currency.is_some_and(|currency| currency != rules.channel.currency.as_str());
+    let read = |(item, bet): (&Item, &(String, String))| {
         let asked = match asked_refund(item, rules) {
             Err(Refusal::NoDebitId) => return AskedItem::Refused(Refusal::NoDebitId),
-            _ if contradicting.contains(&bet(item)) => return AskedItem::Refused(Refusal::Contradiction),
+            _ if contradicting.contains(bet) => return AskedItem::Refused(Refusal::Contradiction),
             Err(refusal) => return AskedItem::Refused(refusal),
             Ok(asked) => asked,
         };
@@ -110,7 +111,7 @@ pub fn asked(items: &[Item], rules: &ItemRules<'_>) -> Vec<AskedItem> {
             AskedItem::Asked(asked)
         }
     };
-    items.iter().map(read).collect()
+    items.iter().zip(&bets).map(read).collect()
 }
 
 fn asked_refund(item: &Item, rules: &ItemRules<'_>) -> Result<AskedRefund, Refusal> {

@@ -179,6 +179,13 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
+impl Verdict {
+    /// Whether `request` itself moved the money, in this attempt or an earlier one.
+    pub fn is_executed_by(&self, request: &RefundRequest) -> bool {
+        matches!(self, Self::Refunded(refund) if refund.request == request.key)
+    }
+}
+
 /// Another request was executed under this key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("another request was executed under this idempotency key")]
@@ -257,9 +264,8 @@ fn decide_item(
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know.
 pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
-    let is_of =
-        |verdict: &Verdict| matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key);
-    let has_begun = snapshot.record.is_some() || verdicts.iter().any(is_of);
+    let has_begun =
+        snapshot.record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
     let is_recorded =
         |position| snapshot.record.as_ref().is_some_and(|record| record.refused.contains_key(&position));
     let mut verdicts = verdicts.iter().enumerate();

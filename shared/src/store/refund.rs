@@ -194,9 +194,8 @@ impl Refunds {
     /// Takes the verdicts of `snapshot`; a transaction whose answer was lost shows in them.
     fn decide(&mut self, request: &RefundRequest, snapshot: &Snapshot) -> Result<(), KeyReused> {
         self.verdicts = decide(request, snapshot)?;
-        let is_of =
-            |verdict: &Verdict| matches!(verdict, Verdict::Refunded(refund) if refund.request == request.key);
-        if self.executed == Executed::Unknown && self.verdicts.iter().any(is_of) {
+        let is_executed = || self.verdicts.iter().any(|verdict| verdict.is_executed_by(request));
+        if self.executed == Executed::Unknown && is_executed() {
             self.executed = Executed::Yes;
         }
         Ok(())
