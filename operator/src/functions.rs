@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use auto_batch_refund::AutoBatchRefund;
 use refund_single_wallet::RefundSingleWallet;
 use shared::edge::Function;
 use shared::store::Store;
@@ -13,6 +14,7 @@ use shared::store::Store;
 /// If there is no such function: then template.yaml names one that this program does not carry.
 pub fn function(binary: &str, store: &Store) -> Result<Arc<dyn Function>> {
     Ok(match binary {
+        "auto-batch-refund" => Arc::new(AutoBatchRefund::new(store.clone())),
         "refund-single-wallet" => Arc::new(RefundSingleWallet::new(store.clone())),
         other => bail!("template.yaml names the binary {other}, which this program does not carry"),
     })

@@ -4,6 +4,8 @@ pub mod functions;
 pub mod import;
 pub mod keygen;
 pub mod local;
+pub mod sample;
+pub mod self_refund;
 pub mod send;
 pub mod show;
 pub mod target;

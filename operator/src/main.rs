@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use refundctl::{import, keygen, local, send, show};
+use refundctl::{import, keygen, local, sample, self_refund, send, show};
 use shared::store::StoreError;
 
 /// Refund endpoints on one ledger: run them here, and work with the ledger.
@@ -22,6 +22,7 @@ Examples:
   refundctl local --data refunds.db --no-demo   start it on a file, without demo data
   refundctl send refund-single-wallet           play the API document's example on the demo data
   refundctl show wallet 1 apitest01             see what it did
+  refundctl self-refund 1 demo BET              give a bet back before the provider asks
   refundctl import facts.jsonl                  load wallets and debits into the local stack
 
 Exit codes: 0 done; 1 refused or in conflict; 2 wrong usage.";
@@ -37,6 +38,12 @@ enum Command {
     /// Make a key pair for a channel
     #[command(after_help = keygen::EXAMPLES)]
     Keygen(keygen::Options),
+    /// Write wallets and debits to try things with, as import lines
+    #[command(after_help = sample::EXAMPLES)]
+    Sample(sample::Options),
+    /// Give a bet back on the channel's own account
+    #[command(after_help = self_refund::EXAMPLES)]
+    SelfRefund(self_refund::Options),
     /// Sign and send a request as a provider would
     #[command(subcommand)]
     Send(send::Call),
@@ -63,6 +70,8 @@ async fn main() -> ExitCode {
         Command::Local(options) => local::run(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Import(options) => import::command(&options).await,
         Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Sample(options) => sample::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::SelfRefund(options) => self_refund::command(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Send(call) => send::command(&call).await,
         Command::Show(thing) => show::command(&thing).await,
     };

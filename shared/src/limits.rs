@@ -6,6 +6,9 @@ use std::time::Duration;
 /// body up to a third longer on its way into one.
 pub const BODY_BYTES_MAX: usize = 4_500_000;
 
+/// Largest answer, in bytes, as a function gives it to its gateway: Lambda passes on 6 MB.
+pub const ANSWER_BYTES_MAX: usize = 6_000_000;
+
 /// Largest amount or opening balance, in units of its currency. Far above any wallet, and far enough
 /// below what `Decimal` holds (7.9 × 10^28) that no sum of postings can overflow it.
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
@@ -24,8 +27,8 @@ pub const TEXT_CHARS_MAX: usize = 128;
 pub const SIGNATURE_CHARS_MAX: usize = 1_000;
 
 /// Items of one request. Providers send thousands; an answer that echoes that many of the longest ids,
-/// escaped twice, is still below the 6 MB that Lambda passes on. What can't be carried out before the
-/// deadline is completed when the request is sent again.
+/// escaped twice, is still below [`ANSWER_BYTES_MAX`]. What can't be carried out before the deadline is
+/// completed when the request is sent again.
 pub const ITEMS_PER_REQUEST_MAX: usize = 10_000;
 
 /// Keys of one BatchGetItem call (DynamoDB).
@@ -33,6 +36,14 @@ pub const KEYS_PER_READ_MAX: usize = 100;
 
 /// Actions of one TransactWriteItems call (DynamoDB).
 pub const ACTIONS_PER_TRANSACTION_MAX: usize = 100;
+
+/// Accounts of one request that are worked on at the same time: enough to keep a small function busy while it
+/// waits for the table, and few enough that their connections and memory stay small.
+pub const PARTS_AT_ONCE: usize = 32;
+
+/// How long the parts of a request wait for its leading part to claim the key, before one of them does so by a
+/// write of its own: many times what a transaction takes, and little of the time there is to answer in.
+pub const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the record that ties an idempotency key to one executed request is kept. Longer than any
 /// provider sends again; what makes a refund happen once is the debit's own permanent fact.

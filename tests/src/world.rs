@@ -113,6 +113,7 @@ impl World {
         let asked = AskedRefund { debit: debit.key, round: None, amount: debit.amount };
         let request = RefundRequest {
             key: ChannelId(channel).tenant().request("selfRefund", seq_no),
+            part: None,
             fingerprint: FingerprintBuilder::new("selfRefund/1").finish(),
             by: RefundedBy::Channel,
             partial_refunds: false,
@@ -203,6 +204,7 @@ impl World {
         };
         RefundRequest {
             key: TenantKey::new("ebet", "1").request("test", number),
+            part: None,
             fingerprint: FingerprintBuilder::new("test/1").finish(),
             by: RefundedBy::Provider,
             partial_refunds: false,

@@ -10,16 +10,9 @@ use shared::store::Refunds;
 
 use crate::request::SingleRefund;
 
-#[derive(Debug)]
-pub struct Answer {
-    pub status: Code,
-    numbered: Numbered,
-    body: Option<Body>,
-}
-
 /// What only a request that reached the ledger is told.
 #[derive(Debug)]
-struct Body {
+pub struct Told {
     results: Vec<ItemResult>,
     refunded: Decimal,
     /// Before and after, of the request's player; none if the player is unknown.
@@ -50,81 +43,58 @@ struct ItemResult {
     status: u16,
 }
 
-impl Answer {
-    pub fn refused(numbered: Numbered, status: Code) -> Self {
-        Self { status, numbered, body: None }
-    }
+/// The request's status, and what it is told.
+pub fn tell(request: &SingleRefund<'_>, refunds: &Refunds) -> (Code, Told) {
+    let codes: Vec<Code> = refunds.verdicts.iter().map(Code::from).collect();
+    let status = overall(&codes);
 
-    pub fn seq_no(&self) -> &str {
-        &self.numbered.seq_no
-    }
-
-    pub fn items(&self) -> usize {
-        self.body.as_ref().map_or(0, |body| body.results.len())
-    }
-
-    /// Says what became of `request`.
-    pub fn fill(&mut self, request: &SingleRefund, refunds: &Refunds) {
-        let codes: Vec<Code> = refunds.verdicts.iter().map(code).collect();
-        self.status = overall(&codes);
-
-        // By account and posting number, so that a bet asked for twice counts once.
-        let mut credited: HashMap<_, &Refund> = HashMap::new();
-        for (item, verdict) in request.asked.items.iter().zip(&refunds.verdicts) {
-            if let (Some(asked), Verdict::Refunded(refund)) = (item.asked(), verdict)
-                && refund.by == RefundedBy::Provider
-            {
-                credited.insert((&asked.debit.account, refund.posting.sequence), refund);
-            }
+    // By account and posting number, so that a bet asked for twice counts once.
+    let mut credited: HashMap<_, &Refund> = HashMap::new();
+    for (item, verdict) in request.asked.items.iter().zip(&refunds.verdicts) {
+        if let (Some(asked), Verdict::Refunded(refund)) = (item.asked(), verdict)
+            && refund.by == RefundedBy::Provider
+        {
+            credited.insert((&asked.debit.account, refund.posting.sequence), refund);
         }
-        let player = request.asked.balance_of.as_ref();
-        let postings = || {
-            let of_player = credited.iter().filter(|((account, _), _)| Some(*account) == player);
-            of_player.map(|(_, refund)| &refund.posting)
-        };
-        let first = postings().min_by_key(|posting| posting.sequence);
-        let last = postings().max_by_key(|posting| posting.sequence);
-        let current = player.and_then(|player| refunds.accounts.get(player)).map(|account| account.balance);
-        let balances = match (first, last, current) {
-            (Some(first), Some(last), _) => Some((first.before.value(), last.after.value())),
-            (_, _, Some(balance)) => Some((balance.value(), balance.value())),
-            _ => None,
-        };
-        let result = |(item, code): (&Item, Code)| ItemResult {
-            refund_seq_no: item.id.clone(),
-            status: code.number(),
-        };
-        self.body = Some(Body {
-            results: request.items.iter().zip(codes).map(result).collect(),
-            refunded: credited.values().map(|refund| refund.amount.value()).sum(),
-            balances,
-        });
     }
-
-    pub fn to_json(&self) -> String {
-        let body = self.body.as_ref();
-        let balances = body.and_then(|body| body.balances);
-        let wire = Wire {
-            status: self.status.number(),
-            seq_no: &self.numbered.seq_no,
-            event: &self.numbered.event,
-            timestamp: self.numbered.timestamp,
-            money_before: balances.map(|(before, _)| JsonMoney(before)),
-            money_after: balances.map(|(_, after)| JsonMoney(after)),
-            refund_money: body.map(|body| JsonMoney(body.refunded)),
-            result_list: body.map(|body| body.results.as_slice()),
-        };
-        serde_json::to_string(&wire).unwrap_or_default()
-    }
+    let player = request.asked.balance_of.as_ref();
+    let postings = || {
+        let of_player = credited.iter().filter(|((account, _), _)| Some(*account) == player);
+        of_player.map(|(_, refund)| &refund.posting)
+    };
+    let first = postings().min_by_key(|posting| posting.sequence);
+    let last = postings().max_by_key(|posting| posting.sequence);
+    let current = player.and_then(|player| refunds.accounts.get(player)).map(|account| account.balance);
+    let balances = match (first, last, current) {
+        (Some(first), Some(last), _) => Some((first.before.value(), last.after.value())),
+        (_, _, Some(balance)) => Some((balance.value(), balance.value())),
+        _ => None,
+    };
+    let result = |(item, code): (&Item<'_>, Code)| ItemResult {
+        refund_seq_no: item.id.clone(),
+        status: code.number(),
+    };
+    let told = Told {
+        results: request.items.iter().zip(codes).map(result).collect(),
+        refunded: credited.values().map(|refund| refund.amount.value()).sum(),
+        balances,
+    };
+    (status, told)
 }
 
-fn code(verdict: &Verdict) -> Code {
-    match verdict {
-        Verdict::Refunded(refund) if refund.by == RefundedBy::Channel => Code::AlreadyRefunded,
-        Verdict::Refunded(_) => Code::Ok,
-        Verdict::Due => Code::Busy,
-        Verdict::Refused(refusal) => Code::from(*refusal),
-    }
+pub fn to_json(status: Code, numbered: &Numbered, told: Option<&Told>) -> String {
+    let balances = told.and_then(|told| told.balances);
+    let wire = Wire {
+        status: status.number(),
+        seq_no: &numbered.seq_no,
+        event: &numbered.event,
+        timestamp: numbered.timestamp,
+        money_before: balances.map(|(before, _)| JsonMoney(before)),
+        money_after: balances.map(|(_, after)| JsonMoney(after)),
+        refund_money: told.map(|told| JsonMoney(told.refunded)),
+        result_list: told.map(|told| told.results.as_slice()),
+    };
+    serde_json::to_string(&wire).unwrap_or_default()
 }
 
 /// The request's status: busy while anything is undecided, so that eBET sends again; ok if anything was

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use shared::clock::unix_milliseconds;
 use shared::edge::{Function, Invocation, invoke};
+use shared::limits::ANSWER_BYTES_MAX;
 use shared::store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -96,10 +97,10 @@ async fn answer(
     }
     let invocation = Invocation { request_id, ends: arrived + target.timeout };
     let answer = invoke(&*target.function, &event, invocation).await;
-    // Read back as the gateway would, so that an answer which is none shows here too.
-    let answer = serde_json::to_value(answer).and_then(serde_json::from_value::<FunctionAnswer>);
+    // Read back as the gateway would, so that an answer which is none, or too large, shows here too.
+    let answer = serde_json::to_string(&answer).ok().filter(|answer| answer.len() <= ANSWER_BYTES_MAX);
     answer
-        .ok()
+        .and_then(|answer| serde_json::from_str::<FunctionAnswer>(&answer).ok())
         .and_then(http_response)
         .unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
 }

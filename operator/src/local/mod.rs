@@ -129,6 +129,7 @@ pub async fn run(options: &Options) -> Result<()> {
         println!("try: cargo run -- import facts.jsonl{table}    (import --help shows the lines)");
     } else {
         println!("try: cargo run -- send refund-single-wallet{gateway}");
+        println!("     cargo run -- send auto-batch-refund{gateway}");
         println!("     cargo run -- show wallet 1 apitest01{table}");
     }
     wait_for_stop_signal().await?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Channel, ChannelId, Code, Members, number, text};
+use super::{Call, Channel, ChannelId, Code, Members, number, text};
 use crate::limits;
 use crate::store::{Session, StoreError, Tenants};
 
@@ -37,21 +37,17 @@ impl Fault {
     }
 }
 
-/// The channel that a request comes from.
-///
-/// `signed_texts` gives what the signature may be over, for this channel and the timestamp's own text;
-/// any one of them will do.
+/// The channel that a request for `C` comes from.
 ///
 /// # Errors
 /// In this order: what is missing or of the wrong type among the members needed here, 202 unknown
 /// channel, 4026 bad signature, 4025 a timestamp that is none, 4026 too old, 4027 address not allowed,
 /// 4029 disabled.
-pub async fn authenticate(
+pub async fn authenticate<C: Call>(
     channels: &Channels,
     session: &Session,
     members: &Members<'_>,
     source_ip: Option<IpAddr>,
-    signed_texts: impl FnOnce(&Channel, &str) -> Result<Vec<String>, Code>,
 ) -> Result<Arc<Channel>, Fault> {
     let id = channel_id(members);
     let timestamp = number(members.timestamp.ok_or(Code::BadParameters)?)?;
@@ -63,9 +59,8 @@ pub async fn authenticate(
     let channel = channels.get(session, &id?.tenant(), Channel::from_json).await?;
     let channel = channel.ok_or(Code::UnknownChannel)?;
 
-    let signed_texts = signed_texts(&channel, timestamp)?;
-    let verifies = |text: &String| channel.public_keys.iter().any(|key| key.verifies(text, &signature));
-    if !signed_texts.iter().any(verifies) {
+    let verifies = |text: &str| channel.public_keys.iter().any(|key| key.verifies(text, &signature));
+    if !C::signed_texts(members, &channel, timestamp)?.any(|text| verifies(&text)) {
         return Err(Code::BadSignature.into());
     }
     check_age(&channel, timestamp)?;

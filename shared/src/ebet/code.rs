@@ -1,6 +1,6 @@
 //! eBET's status codes: the one table from what happened to the number that tells it.
 
-use crate::ledger::Refusal;
+use crate::ledger::{RefundedBy, Refusal, Verdict};
 
 /// A status that a channel may answer, by eBET's list of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,17 @@ impl From<Refusal> for Code {
             }
             Refusal::UnknownAccount => Self::UnknownUser,
             Refusal::WrongCurrency => Self::WrongCurrency,
+        }
+    }
+}
+
+impl From<&Verdict> for Code {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Refunded(refund) if refund.by == RefundedBy::Channel => Self::AlreadyRefunded,
+            Verdict::Refunded(_) => Self::Ok,
+            Verdict::Due => Self::Busy,
+            Verdict::Refused(refusal) => Self::from(*refusal),
         }
     }
 }

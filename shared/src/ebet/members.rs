@@ -11,7 +11,7 @@ use super::Code;
 use crate::clock::unix_milliseconds;
 use crate::limits;
 
-/// The top-level members of both calls; unknown ones are ignored, null is as good as absent.
+/// The top-level members of all calls; unknown ones are ignored, null is as good as absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Members<'a> {
@@ -33,8 +33,16 @@ pub struct Members<'a> {
     pub currency: Option<&'a RawValue>,
     #[serde(borrow)]
     pub signature: Option<&'a RawValue>,
+    /// Of `refundSingleWallet`.
     #[serde(borrow)]
     pub refund_list: Option<&'a RawValue>,
+    /// This and the following ones are of `autoBatchRefund`.
+    #[serde(borrow)]
+    pub batch_refund_list: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub refund_threshold: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub last_start_process_time: Option<&'a RawValue>,
 }
 
 /// Reads the top level of a body.
@@ -53,7 +61,10 @@ pub fn read_members(body: &[u8]) -> Result<Members<'_>, Code> {
 }
 
 /// Reads an object, and only an object: serde would take an array of its members too.
-pub(super) fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Code> {
+///
+/// # Errors
+/// [`Code::WrongType`] if it is none; [`Code::BadParameters`] if a member is named twice.
+pub fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Code> {
     if !value.get().starts_with('{') {
         return Err(Code::WrongType);
     }
@@ -61,7 +72,10 @@ pub(super) fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, C
 }
 
 /// The elements of an array.
-pub(super) fn array(value: &RawValue) -> Result<Vec<&RawValue>, Code> {
+///
+/// # Errors
+/// [`Code::WrongType`] if it is none.
+pub fn array(value: &RawValue) -> Result<Vec<&RawValue>, Code> {
     if !value.get().starts_with('[') {
         return Err(Code::WrongType);
     }

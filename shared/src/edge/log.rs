@@ -47,14 +47,22 @@ pub struct RequestLine<'a> {
     /// The answer's status in the protocol's own numbers.
     pub outcome: u16,
     pub items: usize,
+    /// Items refused, by the reason.
+    pub refused: &'a str,
+    /// Items that are neither refunded nor refused.
+    pub undecided: usize,
     /// The caller's session, as a hash: the token itself is a secret.
     pub session: Option<&'a str>,
+    /// When the caller began to look for what failed, as it says: Unix milliseconds.
+    pub last_start_process_time: Option<i64>,
     /// Whether this attempt moved money: yes, no or unknown.
     pub executed: &'static str,
     pub arrived: SystemTime,
     pub usage: Usage,
     /// What stood in the way, for operators.
     pub cause: Option<&'a str>,
+    /// What is odd about the request, and refuses nothing.
+    pub note: Option<&'a str>,
 }
 
 pub fn log_request(line: &RequestLine<'_>) {
@@ -67,13 +75,17 @@ pub fn log_request(line: &RequestLine<'_>) {
         key = line.key,
         outcome = line.outcome,
         items = line.items,
+        refused = line.refused,
+        undecided = line.undecided,
         session = line.session,
+        last_start_process_time = line.last_start_process_time,
         executed = line.executed,
         milliseconds,
         round_trips = line.usage.round_trips,
         read_milliunits = line.usage.read_milliunits,
         write_units = line.usage.write_units,
         cause = line.cause,
+        note = line.note,
         "answered"
     );
 }

@@ -109,6 +109,15 @@ path_name! {
     RequestKey
 }
 
+impl RequestKey {
+    /// The operation and the number, `<event>#<seqNo>`: what names the request within its tenant.
+    pub fn within_tenant(&self) -> &str {
+        let number = self.0.rfind('#').unwrap_or_default();
+        let operation = self.0.get(..number).and_then(|path| path.rfind('#')).map_or(0, |before| before + 1);
+        self.0.get(operation..).unwrap_or_default()
+    }
+}
+
 impl TenantKey {
     /// `provider` is ours and needs no escaping; `id` is what the provider calls its tenant by.
     pub fn new(provider: &'static str, id: &str) -> Self {
@@ -153,6 +162,15 @@ mod tests {
             ("a\0".to_owned(), Some(InvalidText::ControlCharacter)),
         ] {
             assert_eq!(text.parse::<DebitId>().err(), refused, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_named_within_its_tenant_by_operation_and_number() {
+        for (tenant, number, name) in
+            [("1", "r", "call#r"), ("request#1", "r#2", "call#r%232"), ("1", "", "call#")]
+        {
+            assert_eq!(TenantKey::new("ebet", tenant).request("call", number).within_tenant(), name);
         }
     }
 

@@ -10,11 +10,15 @@ use super::{
     RefundedBy, RequestKey, RoundCode,
 };
 
-/// Refunds asked for together under one idempotency key.
+/// Refunds asked for together under one idempotency key: a whole request, or a part of one.
 #[derive(Debug, Clone)]
 pub struct RefundRequest {
     pub key: RequestKey,
-    /// Over all that is asked: another body under the same key has another fingerprint.
+    /// None for a whole request and for the leading part of one: what ties the key to the body is its own
+    /// record. Any other part is of one account, and has a record with that account, if it needs one. It is
+    /// carried out only once the key is known to be this request's.
+    pub part: Option<AccountKey>,
+    /// Over all that is asked, of all parts: another body under the same key has another fingerprint.
     pub fingerprint: Fingerprint,
     pub by: RefundedBy,
     /// Whether less than the whole debit may be refunded. A debit is refunded once all the same.
@@ -191,15 +195,24 @@ impl Verdict {
 #[error("another request was executed under this idempotency key")]
 pub struct KeyReused;
 
+impl RefundRequest {
+    /// What is on record of this request. What else is found with a part is of a request whose key was free
+    /// again, and has no more to say.
+    fn record<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a RequestRecord> {
+        snapshot.record.as_ref().filter(|record| record.fingerprint == self.fingerprint)
+    }
+}
+
 /// One verdict for each item of `request`, in its order.
 ///
 /// # Errors
 /// [`KeyReused`] if the key's record has another fingerprint: then nothing of this request is done.
 pub fn decide(request: &RefundRequest, snapshot: &Snapshot) -> Result<Vec<Verdict>, KeyReused> {
-    if snapshot.record.as_ref().is_some_and(|record| record.fingerprint != request.fingerprint) {
+    let record = request.record(snapshot);
+    if request.part.is_none() && snapshot.record.is_some() && record.is_none() {
         return Err(KeyReused);
     }
-    let recorded = |position| snapshot.record.as_ref()?.refused.get(&position).copied();
+    let recorded = |position| record?.refused.get(&position).copied();
     let verdict = |(position, item)| decide_item(item, recorded(position), request, snapshot);
     Ok(request.items.iter().enumerate().map(verdict).collect())
 }
@@ -264,10 +277,9 @@ fn decide_item(
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know.
 pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
-    let has_begun =
-        snapshot.record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
-    let is_recorded =
-        |position| snapshot.record.as_ref().is_some_and(|record| record.refused.contains_key(&position));
+    let record = request.record(snapshot);
+    let has_begun = record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
+    let is_recorded = |position| record.is_some_and(|record| record.refused.contains_key(&position));
     let mut verdicts = verdicts.iter().enumerate();
     !has_begun
         || verdicts
@@ -283,11 +295,11 @@ pub struct Transaction {
     pub accounts: Vec<(u64, Account)>,
     /// The debits as they will be, each with its refund; each must still be open.
     pub refunds: Vec<(Debit, Refund)>,
-    pub key: RequestKey,
     /// The request's record as it will be, put only if it still has the version before, or there still is
     /// none. Were it not bound to that, one attempt could execute what another attempt of the same request
-    /// has refused.
-    pub record: RequestRecord,
+    /// has refused. None for a part that is refunded whole and at once: no attempt of it has refused
+    /// anything then, or this one would find a debit taken.
+    pub record: Option<RequestRecord>,
 }
 
 impl Transaction {
@@ -298,7 +310,9 @@ impl Transaction {
             .accounts
             .extend(self.accounts.into_iter().map(|(_, account)| (account.key.clone(), account)));
         snapshot.debits.extend(self.refunds.into_iter().map(|(debit, _)| (debit.key.clone(), debit)));
-        snapshot.record = Some(self.record);
+        if self.record.is_some() {
+            snapshot.record = self.record;
+        }
         for (item, verdict) in request.items.iter().zip(verdicts) {
             let is_done = || item.asked().is_some_and(|asked| refunded.contains(&asked.debit));
             if *verdict == Verdict::Due && is_done() {
@@ -368,16 +382,22 @@ pub fn plan(
         Verdict::Refused(refusal) => Some((position, *refusal)),
         Verdict::Refunded(_) | Verdict::Due => None,
     });
+    let record = RequestRecord {
+        fingerprint: request.fingerprint,
+        version: snapshot.record.as_ref().map_or(0, |record| record.version) + 1,
+        refused: refused.collect(),
+    };
+    let is_left = |(item, verdict): (&AskedItem, &Verdict)| match verdict {
+        Verdict::Refunded(_) => verdict.is_executed_by(request),
+        Verdict::Due => !item.asked().is_some_and(|asked| taken.contains(&asked.debit)),
+        Verdict::Refused(_) => true,
+    };
+    let is_whole = snapshot.record.is_none() && !request.items.iter().zip(&*verdicts).any(is_left);
     Some(Transaction {
         at,
         accounts: accounts.into_iter().filter_map(moved).collect(),
         refunds,
-        key: request.key.clone(),
-        record: RequestRecord {
-            fingerprint: request.fingerprint,
-            version: snapshot.record.as_ref().map_or(0, |record| record.version) + 1,
-            refused: refused.collect(),
-        },
+        record: (request.part.is_none() || !is_whole).then_some(record),
     })
 }
 

@@ -27,7 +27,14 @@ fn debit(holder: &str, id: &str, amount: &str, state: DebitState) -> Debit {
 /// A whole ledger in memory: what any request's snapshot is taken from.
 struct Ledger {
     snapshot: Snapshot,
-    records: HashMap<RequestKey, RequestRecord>,
+    records: HashMap<RecordKey, RequestRecord>,
+}
+
+/// Where the record of a request, or of a part of one, lies.
+type RecordKey = (RequestKey, Option<AccountKey>);
+
+fn record_key(request: &RefundRequest) -> RecordKey {
+    (request.key.clone(), request.part.clone())
 }
 
 fn ledger(wallets: &[(&str, &str)], debits: &[Debit]) -> Ledger {
@@ -42,7 +49,7 @@ fn ledger(wallets: &[(&str, &str)], debits: &[Debit]) -> Ledger {
 
 impl Ledger {
     fn read(&self, request: &RefundRequest) -> Snapshot {
-        Snapshot { record: self.records.get(&request.key).cloned(), ..self.snapshot.clone() }
+        Snapshot { record: self.records.get(&record_key(request)).cloned(), ..self.snapshot.clone() }
     }
 
     fn decide(&self, request: &RefundRequest) -> Result<Vec<Verdict>, KeyReused> {
@@ -56,7 +63,7 @@ impl Ledger {
             let mut verdicts = decide(request, &snapshot)?;
             let transaction = plan(request, &mut verdicts, &snapshot, 1_577_808_000_000, actions_max);
             let Some(transaction) = transaction else { return Ok(verdicts) };
-            self.records.insert(transaction.key.clone(), transaction.record.clone());
+            self.records.extend(transaction.record.clone().map(|record| (record_key(request), record)));
             transaction.apply(request, &mut self.snapshot, &mut verdicts);
             assert_eq!(verdicts, self.decide(request)?, "as if all were decided anew");
         }
@@ -84,6 +91,7 @@ fn request(number: &str, items: Vec<AskedItem>) -> RefundRequest {
     fingerprint.field(Some(&format!("{items:?}")));
     RefundRequest {
         key: tenant().request("test", number),
+        part: None,
         fingerprint: fingerprint.finish(),
         by: RefundedBy::Provider,
         partial_refunds: false,
@@ -241,6 +249,50 @@ fn a_debit_asked_for_with_the_right_and_a_wrong_round_has_the_same_two_answers_e
 }
 
 #[test]
+fn a_part_that_is_refunded_whole_at_once_needs_no_record() {
+    let debits = ["one", "two", "three"].map(|id| debit("a", id, "1", DebitState::Open));
+    let all = ["one", "two", "three"];
+    let with = |more: &'static str| [&all[..], &[more]].concat();
+    for (what, bets, actions_max, has_record) in [
+        ("whole and at once", all.to_vec(), 100, false),
+        ("the same bet twice", with("one"), 100, false),
+        ("a refusal", with("unknown"), 100, true),
+        ("more than fits", all.to_vec(), 4, true),
+    ] {
+        let ledger = ledger(&[("a", "0")], &debits);
+        let items = bets.iter().map(|bet| ask("a", bet, "1")).collect();
+        let whole = request("r", items);
+        let part = RefundRequest { part: Some(tenant().account("a")), ..whole.clone() };
+        for (request, has_record) in [(whole, true), (part, has_record)] {
+            let mut verdicts = ledger.decide(&request).unwrap();
+            let planned = plan(&request, &mut verdicts, &ledger.snapshot, 0, actions_max).unwrap();
+            assert_eq!(planned.record.is_some(), has_record, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_part_has_nothing_to_do_with_the_record_of_a_request_whose_number_it_has_again() {
+    let mut ledger = ledger(&[("a", "0")], &[debit("a", "one", "1", DebitState::Open)]);
+    let part = |bets: &[&str]| RefundRequest {
+        part: Some(tenant().account("a")),
+        ..request("r", bets.iter().map(|bet| ask("a", bet, "1")).collect())
+    };
+    ledger.execute(&part(&["one", "unknown"]), ACTIONS_MAX).unwrap();
+    for id in ["two", "unknown"] {
+        ledger.record_debit(debit("a", id, "1", DebitState::Open));
+    }
+    let again = part(&["two", "unknown", "three"]);
+    let verdicts = ledger.execute(&again, ACTIONS_MAX).unwrap();
+    assert!(matches!(
+        verdicts[..],
+        [Verdict::Refunded(_), Verdict::Refunded(_), Verdict::Refused(Refusal::UnknownDebit)]
+    ));
+    let record = &ledger.records[&record_key(&again)];
+    assert_eq!((record.version, record.fingerprint), (2, again.fingerprint));
+}
+
+#[test]
 fn a_transaction_never_has_more_actions_than_fit_and_splits_in_order() {
     let ids: Vec<String> = (0..250).map(|number| format!("bet{number}")).collect();
     let debits: Vec<Debit> = ids.iter().map(|id| debit("a", id, "1", DebitState::Open)).collect();
@@ -331,7 +383,7 @@ proptest! {
             match ledger.execute(&request, actions_max) {
                 Ok(verdicts) => {
                     prop_assert!(!verdicts.contains(&Verdict::Due), "everything is decided");
-                    if ledger.records.contains_key(&request.key) {
+                    if ledger.records.contains_key(&record_key(&request)) {
                         let name = (request.key.clone(), format!("{:?}", request.items));
                         let first = answers.entry(name).or_insert_with(|| verdicts.clone());
                         prop_assert_eq!(first, &verdicts, "the same request, the same answer");
@@ -370,7 +422,7 @@ impl History {
             let age = ages.next().unwrap_or(0);
             &self.0[self.0.len() - 1 - age.min(self.0.len() - 1)]
         };
-        let record = then().records.get(&request.key).cloned();
+        let record = then().records.get(&record_key(request)).cloned();
         let mut snapshot = Snapshot { record, ..Snapshot::default() };
         for item in &request.items {
             let Some(asked) = item.asked() else { continue };
@@ -390,14 +442,15 @@ impl History {
         let as_read =
             |(read, account): &(u64, Account)| now.snapshot.accounts[&account.key].sequence == *read;
         let open = |(debit, _): &(Debit, Refund)| now.snapshot.debits[&debit.key].state == DebitState::Open;
-        let version = now.records.get(&transaction.key).map_or(0, |record| record.version);
-        let record_is_as_read = version + 1 == transaction.record.version;
+        let version = now.records.get(&record_key(request)).map_or(0, |record| record.version);
+        let record_is_as_read =
+            transaction.record.as_ref().is_none_or(|record| version + 1 == record.version);
         if record_is_as_read
             && transaction.accounts.iter().all(as_read)
             && transaction.refunds.iter().all(open)
         {
             let mut next = Ledger { snapshot: now.snapshot.clone(), records: now.records.clone() };
-            next.records.insert(transaction.key.clone(), transaction.record.clone());
+            next.records.extend(transaction.record.clone().map(|record| (record_key(request), record)));
             transaction.apply(request, &mut next.snapshot, verdicts);
             self.0.push(next);
         }
@@ -427,11 +480,14 @@ proptest! {
         let mut history = History(vec![ledger(&[("a", "0"), ("b", "0")], &start)]);
         let mut late = late.into_iter();
         let mut answers = Vec::new();
+        // Two whole requests, and two of which one account's part is looked at.
         let requests: Vec<RefundRequest> = (0..4)
             .map(|number| {
-                let bets = (0..8).filter(|bet| (bet + number) % 3 != 0);
+                let is_part = number % 2 == 1;
+                let bets = (0..8).filter(|bet| (bet + number) % 3 != 0 && (!is_part || bet % 2 == 0));
                 let items = bets.map(|number| ask(holder(number), &format!("bet{number}"), "1"));
-                request(&format!("r{number}"), items.collect())
+                let part = is_part.then(|| tenant().account("a"));
+                RefundRequest { part, ..request(&format!("r{number}"), items.collect()) }
             })
             .collect();
 
@@ -446,7 +502,8 @@ proptest! {
                 snapshot = history.torn_read(request, &mut std::iter::empty());
                 verdicts = decide(request, &snapshot).unwrap();
             }
-            let has_begun = snapshot.record.is_some();
+            let has_begun = snapshot.record.is_some()
+                || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
             match plan(request, &mut verdicts, &snapshot, 1, actions_max) {
                 Some(transaction) => history.commit(request, transaction, &mut verdicts),
                 None => answers.push((request, has_begun, verdicts, history.0.len() - 1)),
@@ -464,13 +521,15 @@ proptest! {
                 let told_refunded = matches!(verdict, Verdict::Refunded(_));
                 let is_executed = executed(&history.0[moment], request, position);
                 prop_assert!(told_refunded || !is_executed || !has_begun, "what is done is said");
+                let is_ever_executed = executed(history.now(), request, position);
+                prop_assert!(told_refunded || !is_ever_executed || !has_begun, "what is refused is not done");
             }
         }
         for moment in &history.0 {
             for request in &requests {
-                let Some(record) = moment.records.get(&request.key) else { continue };
+                let Some(record) = moment.records.get(&record_key(request)) else { continue };
                 for (position, refusal) in &record.refused {
-                    let at_last = &history.now().records[&request.key].refused;
+                    let at_last = &history.now().records[&record_key(request)].refused;
                     prop_assert_eq!(at_last.get(position), Some(refusal), "what was refused stays refused");
                     prop_assert!(!executed(history.now(), request, *position), "and is never executed");
                 }

@@ -25,6 +25,10 @@ impl Deadline {
     pub(super) fn instant(self) -> Instant {
         self.0
     }
+
+    pub(super) fn has_passed(self) -> bool {
+        Instant::now() >= self.0
+    }
 }
 
 /// Waits between attempts: exponential with full jitter, so that those who collided don't meet again.

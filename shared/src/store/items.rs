@@ -12,7 +12,7 @@ use super::StoreError;
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use crate::ledger::{
     Account, AccountKey, Amount, Balance, Debit, DebitKey, DebitState, Fingerprint, Hash, Posting, Refund,
-    RefundedBy, Refusal, RequestKey, RequestRecord, Snapshot, TenantKey, exact_decimal,
+    RefundRequest, RefundedBy, Refusal, RequestKey, RequestRecord, Snapshot, TenantKey, exact_decimal,
 };
 use crate::limits;
 
@@ -51,8 +51,12 @@ pub(super) fn debit_key(debit: &DebitKey) -> Item {
     key(debit.account.as_str(), &format!("{PAYMENT_PREFIX}{}", debit.id))
 }
 
-pub(super) fn request_key(request: &RequestKey) -> Item {
-    key(request.as_str(), REQUEST)
+/// Where a request's record lies: by itself, or, for a part of a request, with the part's account.
+pub(super) fn request_key(request: &RefundRequest) -> Item {
+    match &request.part {
+        None => key(request.key.as_str(), REQUEST),
+        Some(account) => key(account.as_str(), &format!("{REQUEST}#{}", request.key.within_tenant())),
+    }
 }
 
 // ---- writing ----
@@ -165,7 +169,7 @@ fn ranges_positions(text: &str) -> Option<Vec<usize>> {
 }
 
 /// `at` is when the record was last written, in Unix milliseconds.
-pub(super) fn record_item(request: &RequestKey, record: &RequestRecord, at: u64) -> Item {
+pub(super) fn record_item(request: &RefundRequest, record: &RequestRecord, at: u64) -> Item {
     let mut item = request_key(request);
     item.extend([
         bytes("fingerprint", record.fingerprint.as_bytes()),

@@ -1,5 +1,6 @@
 //! The ledger's table in DynamoDB: keys, items, transactions, retries. Nothing else knows DynamoDB.
 
+mod claim;
 mod connect;
 mod deadline;
 mod error;
@@ -18,7 +19,7 @@ pub use deadline::Deadline;
 pub use error::StoreError;
 pub use meter::Usage;
 pub use records::{Creation, SettingsChange, Wallet};
-pub use refund::{Executed, RefundError, Refunds};
+pub use refund::{Executed, Refunds};
 pub use tenants::Tenants;
 
 /// The attributes the table's keys are made of, as the template defines them.

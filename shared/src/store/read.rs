@@ -29,7 +29,7 @@ impl Session {
             .into_iter()
             .map(items::account_key)
             .chain(debits.into_iter().map(items::debit_key))
-            .chain([items::request_key(&request.key)])
+            .chain([items::request_key(request)])
             .collect();
 
         let mut snapshot = Snapshot::default();
@@ -171,8 +171,12 @@ impl Session {
         }
     }
 
-    /// The call's result, unless the deadline comes first; a write may have happened all the same.
+    /// The call's result, unless the deadline comes first; a write may have happened all the same. After
+    /// the deadline no call is begun.
     pub(super) async fn in_time<T>(&self, call: impl Future<Output = T>) -> Result<T, CallFailure> {
+        if self.deadline.has_passed() {
+            return Err(CallFailure::Transient("the deadline came before the call".to_owned()));
+        }
         tokio::time::timeout_at(self.deadline.instant(), call)
             .await
             .map_err(|_| CallFailure::Transient("the deadline came before the answer".to_owned()))

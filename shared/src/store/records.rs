@@ -10,7 +10,7 @@ use super::error::CallFailure;
 use super::items::{self, Item, Reader};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{Account, AccountKey, Debit, DebitState, TenantKey};
+use crate::ledger::{Account, AccountKey, Debit, DebitKey, DebitState, TenantKey};
 
 /// What became of a fact to put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,12 @@ impl Session {
         item.map(|item| Reader::new(&item).text("settings").map(str::to_owned)).transpose()
     }
 
+    /// A debit, if there is such a debit.
+    pub async fn debit(&self, debit: &DebitKey) -> Result<Option<Debit>, StoreError> {
+        let item = self.read_item(items::debit_key(debit)).await?;
+        item.map(|item| Reader::new(&item).debit()).transpose()
+    }
+
     /// An account with all its debits, if there is such an account. Not a snapshot: it is read in pages.
     pub async fn wallet(&self, account: &AccountKey) -> Result<Option<Wallet>, StoreError> {
         let mut found = None;
@@ -103,7 +109,7 @@ impl Session {
     }
 
     /// Puts `item` unless there is one under its key: then that one is returned, untouched.
-    async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
+    pub(super) async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
         let absent = format!("attribute_not_exists({PARTITION_KEY})");
         self.put(item, Some(absent)).await
     }

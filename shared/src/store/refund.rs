@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::claim::Claim;
 use super::deadline::Backoff;
 use super::transact::Commit;
 use super::{Session, StoreError, items};
@@ -21,8 +24,9 @@ pub struct Refunds {
     /// The accounts as last seen; none where the table could not be read.
     pub accounts: HashMap<AccountKey, Account>,
     pub executed: Executed,
-    /// Why items stayed undecided, where something stood in the way. For logs.
-    pub cause: Option<String>,
+    /// What stood in the way, where items stayed undecided. What was written before it stays, and is
+    /// consistent: sending the request again completes it.
+    pub trouble: Option<StoreError>,
 }
 
 /// Whether this attempt moved money.
@@ -50,16 +54,6 @@ impl Executed {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum RefundError {
-    #[error(transparent)]
-    KeyReused(#[from] KeyReused),
-    /// Trouble that trying again soon won't mend. What was written before it stays, and is consistent:
-    /// sending the request again completes it.
-    #[error("{cause}")]
-    Store { cause: StoreError, executed: Executed },
-}
-
 impl Session {
     /// Refunds what is due of `request`, once, and says what became of every item.
     ///
@@ -67,29 +61,59 @@ impl Session {
     /// same request at any time, and from several processes at once.
     ///
     /// # Errors
-    /// [`RefundError::KeyReused`] if another request was executed under its key: then nothing is written.
-    pub async fn refund(&self, request: &RefundRequest) -> Result<Refunds, RefundError> {
+    /// If another request was executed under its key: then nothing is written.
+    pub async fn refund(&self, request: &RefundRequest) -> Result<Refunds, KeyReused> {
+        self.refund_part(request, &Claim::new(request)).await
+    }
+
+    /// Refunds the parts of one request, many at the same time: `leading`, which ties the key to the
+    /// request, and `others`, each of an account of its own. What became of each, in this order.
+    ///
+    /// As [`Self::refund`] for each part. None is held up by what another one meets.
+    ///
+    /// # Errors
+    /// If another request was executed under the key: then nothing is written.
+    pub async fn refund_parts(
+        &self,
+        leading: &RefundRequest,
+        others: &[RefundRequest],
+    ) -> Result<Vec<Refunds>, KeyReused> {
+        let claim = Claim::new(leading);
+        let claim = &claim;
+        let carry_out = |number: usize| async move {
+            let part = number.checked_sub(1).and_then(|number| others.get(number)).unwrap_or(leading);
+            Ok((number, self.refund_part(part, claim).await?))
+        };
+        let carried_out = stream::iter((0..=others.len()).map(carry_out));
+        let carried_out = carried_out.buffer_unordered(limits::PARTS_AT_ONCE);
+        let mut refunds: Vec<(usize, Refunds)> = carried_out.try_collect().await?;
+        refunds.sort_unstable_by_key(|(number, _)| *number);
+        Ok(refunds.into_iter().map(|(_, refunds)| refunds).collect())
+    }
+
+    async fn refund_part(&self, request: &RefundRequest, claim: &Claim<'_>) -> Result<Refunds, KeyReused> {
         let undecided = vec![Verdict::Due; request.items.len()];
         let mut refunds =
-            Refunds { verdicts: undecided, accounts: HashMap::new(), executed: Executed::No, cause: None };
+            Refunds { verdicts: undecided, accounts: HashMap::new(), executed: Executed::No, trouble: None };
         let mut snapshot = Snapshot::default();
-        let stopped = self.carry_out(request, &mut refunds, &mut snapshot).await.err();
+        let stopped = self.carry_out(request, claim, &mut refunds, &mut snapshot).await.err();
         refunds.accounts = snapshot.accounts;
-        match stopped {
-            None => Ok(refunds),
-            Some(Stop::KeyReused(reused)) => Err(reused.into()),
-            Some(Stop::Store(StoreError::DeadlinePassed { cause })) => {
-                refunds.cause = cause;
-                Ok(refunds)
-            }
-            Some(Stop::Store(cause)) => Err(RefundError::Store { cause, executed: refunds.executed }),
+        if request.part.is_none() {
+            claim.leave();
         }
+        match stopped {
+            None => {}
+            Some(Stop::KeyReused(reused)) => return Err(reused),
+            Some(Stop::Store(trouble)) => refunds.trouble = Some(trouble),
+        }
+        Ok(refunds)
     }
 
     /// Works until nothing is due; `refunds` and `snapshot` always hold what is known so far.
     async fn carry_out(
         &self,
         request: &RefundRequest,
+        claim: &Claim<'_>,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
     ) -> Result<(), Stop> {
@@ -106,7 +130,10 @@ impl Session {
                     break;
                 }
             }
-            let next = self.commit_all(request, refunds, snapshot, &mut backoff).await?;
+            if request.part.is_none() && snapshot.record.is_some() {
+                claim.hold();
+            }
+            let next = self.commit_all(request, claim, refunds, snapshot, &mut backoff).await?;
             match next {
                 Next::Done => {
                     refunds.executed = refunds.executed.where_all_is_decided();
@@ -122,6 +149,7 @@ impl Session {
     async fn commit_all(
         &self,
         request: &RefundRequest,
+        claim: &Claim<'_>,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
         backoff: &mut Backoff,
@@ -132,8 +160,14 @@ impl Session {
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
             let Some(transaction) = transaction else { return Ok(Next::Done) };
 
+            if request.part.is_some() {
+                claim.make_sure(self).await?;
+            }
             let sent = Instant::now();
-            let commit = self.commit(&transaction).await;
+            let commit = self.commit(request, &transaction).await;
+            if request.part.is_none() {
+                if matches!(commit, Ok(Commit::Done)) { claim.hold() } else { claim.leave() }
+            }
             // Whatever else came back: an earlier attempt of the SDK's may have been carried out.
             if refunds.executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {
                 refunds.executed = Executed::Unknown;
@@ -173,7 +207,7 @@ enum Next {
 }
 
 /// Why work stopped before everything was decided.
-enum Stop {
+pub(super) enum Stop {
     KeyReused(KeyReused),
     Store(StoreError),
 }

@@ -12,7 +12,7 @@ use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{Account, Debit, Refund, Transaction};
+use crate::ledger::{Account, Debit, Refund, RefundRequest, RequestRecord, Transaction};
 
 /// What became of a transaction that was sent.
 #[derive(Debug)]
@@ -35,18 +35,23 @@ const PASSING_REASONS: [&str; 3] =
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
 impl Session {
-    /// Sends one transaction.
+    /// Sends one transaction of `request`.
     ///
     /// # Errors
     /// Only what trying again won't mend.
-    pub(super) async fn commit(&self, transaction: &Transaction) -> Result<Commit, StoreError> {
+    pub(super) async fn commit(
+        &self,
+        request: &RefundRequest,
+        transaction: &Transaction,
+    ) -> Result<Commit, StoreError> {
         let accounts =
             transaction.accounts.iter().map(|(sequence, account)| self.move_account(*sequence, account));
         let debits = transaction.refunds.iter().map(|(debit, refund)| self.refund_debit(debit, refund));
-        let record = self.put_record(transaction);
+        let record =
+            transaction.record.as_ref().map(|record| self.put_record(request, record, transaction.at));
         let mut actions: Vec<TransactWriteItem> = Vec::new();
         let mut write_units = 0;
-        for action in accounts.chain(debits).chain([record]) {
+        for action in accounts.chain(debits).chain(record) {
             let (action, item) = action?;
             write_units += items::transaction_write_units(&item);
             actions.push(action);
@@ -123,13 +128,18 @@ impl Session {
     }
 
     /// The record of the request, if it still has the version before, or there still is none.
-    fn put_record(&self, transaction: &Transaction) -> Result<(TransactWriteItem, Item), StoreError> {
-        let item = items::record_item(&transaction.key, &transaction.record, transaction.at);
+    fn put_record(
+        &self,
+        request: &RefundRequest,
+        record: &RequestRecord,
+        at: u64,
+    ) -> Result<(TransactWriteItem, Item), StoreError> {
+        let item = items::record_item(request, record, at);
         let put = Put::builder()
             .table_name(self.store.table())
             .set_item(Some(item.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match transaction.record.version - 1 {
+        let put = match record.version - 1 {
             0 => put
                 .condition_expression("attribute_not_exists(#partition)")
                 .expression_attribute_names("#partition", PARTITION_KEY),

@@ -1,0 +1,106 @@
+//! `refundctl self-refund`: the channel gives a bet back on its own, before its provider asks.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use jiff::Timestamp;
+use shared::ebet::{Channel, ChannelId, Username};
+use shared::ledger::{
+    AskedItem, AskedRefund, DebitId, DebitKey, FingerprintBuilder, Refund, RefundRequest, RefundedBy,
+    Refusal, Verdict,
+};
+use shared::store::{Executed, Store};
+
+use crate::target::{TableOptions, session};
+
+pub const EXAMPLES: &str = "\
+Credits the player with what the bet took, once. When the provider asks for the bet later, it is told that the
+channel has refunded it (status 209), and nothing is credited again. Running it again changes nothing.
+
+Examples:
+  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288
+  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288 --table refunds-prod   in AWS
+
+Exit codes: 0 the channel has refunded the bet, now or before; 1 it has not, with the reason; 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    channel: ChannelId,
+    username: Username,
+    /// The bet's number
+    seq_no: DebitId,
+    #[command(flatten)]
+    table: TableOptions,
+}
+
+pub async fn command(options: &Options) -> Result<()> {
+    let store = options.table.store().await?;
+    let (refund, is_new) = run(&store, options.channel, &options.username, &options.seq_no).await?;
+    let posting = &refund.posting;
+    let what = format!(
+        "{} with {}: {} + {} = {}, posting {}",
+        options.username, options.seq_no, posting.before, refund.amount, posting.after, posting.sequence
+    );
+    if is_new {
+        println!("credited {what}")
+    } else {
+        println!("unchanged: credited {what}, {}", at(&refund)?)
+    }
+    Ok(())
+}
+
+/// The channel's refund of the bet, and whether it was made just now.
+///
+/// # Errors
+/// If the bet can't be refunded, or its provider has had it refunded: then nothing is changed.
+pub async fn run(
+    store: &Store,
+    channel: ChannelId,
+    username: &Username,
+    seq_no: &DebitId,
+) -> Result<(Refund, bool)> {
+    let session = session(store);
+    let settings = session.settings(&channel.tenant()).await?;
+    let settings = settings.with_context(|| format!("there is no channel {channel}"))?;
+    let currency = Channel::from_json(&settings)?.currency;
+    let key = DebitKey { account: channel.wallet(username), id: seq_no.clone() };
+    let debit = session.debit(&key).await?;
+    let debit =
+        debit.with_context(|| format!("player {username} of channel {channel} has no bet {seq_no}"))?;
+
+    let name = format!("{username}/{seq_no}"); // no username has a slash
+    let mut fingerprint = FingerprintBuilder::new("selfRefund/1");
+    fingerprint.field(Some(&name));
+    let request = RefundRequest {
+        key: channel.tenant().request("selfRefund", &name),
+        part: None,
+        fingerprint: fingerprint.finish(),
+        by: RefundedBy::Channel,
+        partial_refunds: false,
+        currency,
+        items: vec![AskedItem::Asked(AskedRefund { debit: key, round: None, amount: debit.amount })],
+        balance_of: None,
+    };
+    let refunds = session.refund(&request).await?;
+    if let Some(trouble) = refunds.trouble {
+        return Err(trouble).context("undecided; run it again");
+    }
+    let is_new = refunds.executed == Executed::Yes;
+    match refunds.verdicts.into_iter().next() {
+        Some(Verdict::Refunded(refund)) if refund.by == RefundedBy::Channel => Ok((refund, is_new)),
+        Some(Verdict::Refunded(refund)) => {
+            bail!(
+                "nothing was changed: its provider has had it refunded, {} by {}",
+                at(&refund)?,
+                refund.request
+            )
+        }
+        Some(Verdict::Refused(Refusal::Settled)) => bail!("nothing was changed: the bet was played"),
+        Some(Verdict::Refused(Refusal::UnknownAccount)) => bail!("player {username} has no wallet"),
+        Some(Verdict::Refused(refusal)) => bail!("nothing was changed: {}", refusal.as_str()),
+        Some(Verdict::Due) | None => bail!("undecided; run it again"),
+    }
+}
+
+fn at(refund: &Refund) -> Result<Timestamp> {
+    Ok(Timestamp::from_millisecond(i64::try_from(refund.at)?)?)
+}
