@@ -23,6 +23,9 @@ pub struct File {
     pub about: String,
     before: Vec<Value>,
     pub cases: Vec<Case>,
+    /// The function of the folder that the file is in.
+    #[serde(skip)]
+    function: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +42,9 @@ pub struct Case {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Step {
+    /// The function, where it isn't the folder's.
+    #[serde(default)]
+    function: Option<String>,
     request: Box<RawValue>,
     /// The caller's address, where it matters.
     #[serde(default)]
@@ -61,9 +67,9 @@ struct After {
     debits: BTreeMap<String, String>,
 }
 
-/// All files of a folder of `tests/conformance`.
-pub fn files(folder: &str) -> Vec<(PathBuf, File)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(folder);
+/// All files of a function's folder in `tests/conformance`.
+pub fn files(function: &str) -> Vec<(PathBuf, File)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(function);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
@@ -72,8 +78,9 @@ pub fn files(folder: &str) -> Vec<(PathBuf, File)> {
     paths.sort();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
-        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        (path, file)
+        let file: File =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, File { function: function.to_owned(), ..file })
     };
     paths.into_iter().map(read).collect()
 }
@@ -101,9 +108,14 @@ impl File {
         }
         let before = world.dump().await;
 
-        let instance = world.instance();
+        let (single, batch) = (world.instance(), world.batch_instance());
         for (number, step) in (1..).zip(&case.steps) {
             let body = request_body(&step.request)?;
+            let instance = match step.function.as_ref().unwrap_or(&self.function).as_str() {
+                "refund-single-wallet" => &single,
+                "auto-batch-refund" => &batch,
+                other => anyhow::bail!("step {number}: there is no function {other}"),
+            };
             let answer = instance.call_text(body.as_bytes(), step.from.as_deref().unwrap_or(CALLER)).await;
             anyhow::ensure!(answer.status_code == 200, "step {number}: HTTP {}", answer.status_code);
             let got = indented(&answer.body);
@@ -159,28 +171,39 @@ fn with_public_key(mut line: Value) -> Value {
     line
 }
 
-/// The body to post: the request's own text, or a text that is no JSON, with `valid` for a signature
-/// replaced by the real one.
+/// The body to post: the request's own text, or a text that is no JSON. For a signature, `valid` is replaced
+/// by the one that the call's caller would make, and `over TEXT` by one over this text.
 fn request_body(request: &RawValue) -> Result<String> {
     let text = request.get();
     if let Ok(body) = serde_json::from_str::<String>(text) {
         return Ok(body);
     }
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Signed<'a> {
         username: Option<Value>,
         #[serde(borrow)]
+        channel_id: Option<&'a RawValue>,
+        #[serde(borrow)]
         timestamp: Option<&'a RawValue>,
-    }
-    let placeholder = "\"signature\": \"valid\"";
-    if !text.contains(placeholder) {
-        return Ok(text.to_owned());
+        batch_refund_list: Option<serde::de::IgnoredAny>,
+        signature: Option<Value>,
     }
     let members: Signed<'_> = serde_json::from_str(text)?;
-    let username = members.username.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-    let timestamp = members.timestamp.map_or("", RawValue::get);
-    let signature = sign(DEMO_KEY, &format!("{username}{timestamp}"))?;
-    Ok(text.replace(placeholder, &format!("\"signature\": \"{signature}\"")))
+    let Some(Value::String(placeholder)) = &members.signature else { return Ok(text.to_owned()) };
+    let signed = match placeholder.strip_prefix("over ") {
+        Some(signed) => signed.to_owned(),
+        None if placeholder == "valid" => {
+            let username = members.username.as_ref().and_then(Value::as_str).unwrap_or_default();
+            let channel = members.channel_id.map_or("", RawValue::get);
+            let signer = if members.batch_refund_list.is_some() { channel } else { username };
+            format!("{signer}{}", members.timestamp.map_or("", RawValue::get))
+        }
+        None => return Ok(text.to_owned()),
+    };
+    let written = format!("\"signature\": {}", Value::from(placeholder.as_str()));
+    anyhow::ensure!(text.contains(&written), "write the signature as {written}");
+    Ok(text.replace(&written, &format!("\"signature\": \"{}\"", sign(DEMO_KEY, &signed)?)))
 }
 
 /// The answer's own time in the place of `now`, if it is a moment ago.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_smithy_runtime_api::client::http::{
@@ -39,12 +40,33 @@ pub enum Fault {
     TransactionConflict,
     Throttled,
     InternalError,
+    /// The caller lacks a permission.
+    Refused,
     /// All but the first key of a batch read are left for later.
     UnprocessedKeys,
+    /// The call takes this much longer.
+    Slow(Duration),
 }
 
-/// Decides what goes wrong with the n-th call (from 0) of an operation.
-pub type Faults = Arc<dyn Fn(&str, usize) -> Fault + Send + Sync>;
+/// A call that is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Such as `TransactWriteItems`.
+    pub operation: &'a str,
+    /// How many calls of this operation were made before.
+    pub number: usize,
+    request: &'a str,
+}
+
+impl Attempt<'_> {
+    /// Whether a key of the call is of this partition.
+    pub fn is_of(&self, partition: &str) -> bool {
+        self.request.contains(&json!({ "S": partition }).to_string())
+    }
+}
+
+/// Decides what goes wrong with a call.
+pub type Faults = Arc<dyn Fn(Attempt<'_>) -> Fault + Send + Sync>;
 
 #[derive(Clone)]
 pub struct Wire {
@@ -116,7 +138,11 @@ impl Connector {
             started.push(operation.clone());
             started.iter().filter(|name| **name == operation).count() - 1
         };
-        let fault = (self.shared.faults)(&operation, number);
+        let fault =
+            (self.shared.faults)(Attempt { operation: &operation, number, request: &asked.to_string() });
+        if let Fault::Slow(delay) = fault {
+            tokio::time::sleep(delay).await;
+        }
         let failure = |status: u16, kind: &str, extra: Value| {
             let mut body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "made up by a test"});
             body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -125,6 +151,7 @@ impl Connector {
         let answer = match fault {
             Fault::LostRequest => Err(ConnectorError::timeout("lost on the way there".into())),
             Fault::Throttled => Ok(failure(400, "ProvisionedThroughputExceededException", json!({}))),
+            Fault::Refused => Ok(failure(400, "AccessDeniedException", json!({}))),
             Fault::InternalError => Ok(failure(500, "InternalServerError", json!({}))),
             Fault::TransactionConflict => {
                 let actions = asked["TransactItems"].as_array().map_or(0, Vec::len);
@@ -142,7 +169,7 @@ impl Connector {
                 body["UnprocessedKeys"] = left;
                 Ok(response(status, &body))
             }
-            Fault::None | Fault::LostAnswer => {
+            Fault::None | Fault::Slow(_) | Fault::LostAnswer => {
                 let answer = self.inner.call(request).await?;
                 let (status, body) = read(answer).await;
                 self.record(&operation, status, &body, &asked);

@@ -4,19 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use auto_batch_refund::AutoBatchRefund;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use dynoxide::Database;
 use refund_single_wallet::RefundSingleWallet;
 use refundctl::import::{self, Source};
-use refundctl::local::http_api_event;
+use refundctl::local::{http_api_event, open_database};
+use refundctl::sample::Sample;
+use refundctl::self_refund;
 use refundctl::send::{DEMO_KEY, sign};
 use refundctl::template::Template;
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
-use shared::edge::{Invocation, Response, invoke};
+use shared::edge::{Function, Invocation, Response, invoke};
 use shared::ledger::{
     AskedItem, AskedRefund, DebitKey, FingerprintBuilder, RefundRequest, RefundedBy, TenantKey, check_chain,
 };
@@ -58,7 +60,7 @@ impl World {
             Err(_) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let endpoint = format!("http://{}", listener.local_addr().unwrap());
-                tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().unwrap()));
+                tokio::spawn(dynoxide::server::serve_on(listener, open_database(None).unwrap()));
                 (endpoint, "refunds-test".to_owned())
             }
         };
@@ -84,9 +86,12 @@ impl World {
 
     pub async fn import(&self, lines: &[Value]) {
         let text: Vec<String> = lines.iter().map(Value::to_string).collect();
-        let report = import::run(&self.store(), Source::text(text.join("\n")), &import::Settings::default())
-            .await
-            .unwrap();
+        self.import_text(text.join("\n")).await;
+    }
+
+    async fn import_text(&self, text: String) {
+        let report = import::run(&self.store(), Source::text(text), &import::Settings::default()).await;
+        let report = report.unwrap();
         assert!(report.conflicts.is_empty(), "{report}");
     }
 
@@ -108,20 +113,15 @@ impl World {
 
     /// A refund that the channel makes on its own.
     pub async fn self_refund(&self, channel: u64, username: &str, seq_no: &str) {
-        let wallet = self.wallet_of(channel, username).await;
-        let debit = wallet.debits.into_iter().find(|debit| debit.key.id.as_str() == seq_no).unwrap();
-        let asked = AskedRefund { debit: debit.key, round: None, amount: debit.amount };
-        let request = RefundRequest {
-            key: ChannelId(channel).tenant().request("selfRefund", seq_no),
-            part: None,
-            fingerprint: FingerprintBuilder::new("selfRefund/1").finish(),
-            by: RefundedBy::Channel,
-            partial_refunds: false,
-            currency: "CNY".parse().unwrap(),
-            items: vec![AskedItem::Asked(asked)],
-            balance_of: None,
-        };
-        self.session().refund(&request).await.unwrap();
+        let (username, seq_no) = (username.parse().unwrap(), seq_no.parse().unwrap());
+        self_refund::run(&self.store(), ChannelId(channel), &username, &seq_no).await.unwrap();
+    }
+
+    /// Puts a sample's wallets and debits on record.
+    pub async fn import_sample(&self, sample: Sample, debits: u64) {
+        let mut lines = Vec::new();
+        sample.write(debits, &mut lines).unwrap();
+        self.import_text(String::from_utf8(lines).unwrap()).await;
     }
 
     /// A player's wallet, with its chain checked.
@@ -167,15 +167,26 @@ impl World {
         call.send().await.unwrap();
     }
 
-    /// A process of the function, with nothing cached yet.
+    /// A process of `refund-single-wallet`, with nothing cached yet.
     pub fn instance(&self) -> Instance {
-        self.instance_with(Arc::new(|_, _| Fault::None))
+        self.instance_with(no_faults())
     }
 
-    /// A process of the function whose calls to the table go wrong as `faults` says.
+    /// A process of `refund-single-wallet` whose calls to the table go wrong as `faults` says.
     pub fn instance_with(&self, faults: Faults) -> Instance {
         let (store, wire) = self.store_with(faults);
         Instance { function: Arc::new(RefundSingleWallet::new(store)), wire }
+    }
+
+    /// A process of `auto-batch-refund`, with nothing cached yet.
+    pub fn batch_instance(&self) -> Instance {
+        self.batch_instance_with(no_faults())
+    }
+
+    /// A process of `auto-batch-refund` whose calls to the table go wrong as `faults` says.
+    pub fn batch_instance_with(&self, faults: Faults) -> Instance {
+        let (store, wire) = self.store_with(faults);
+        Instance { function: Arc::new(AutoBatchRefund::new(store)), wire }
     }
 
     /// A session whose calls to the table go wrong as `faults` says.
@@ -228,10 +239,14 @@ fn as_json(value: &AttributeValue) -> Value {
     }
 }
 
-/// One process of `refund-single-wallet`.
+fn no_faults() -> Faults {
+    Arc::new(|_| Fault::None)
+}
+
+/// One process of a function.
 #[derive(Clone)]
 pub struct Instance {
-    function: Arc<RefundSingleWallet>,
+    function: Arc<dyn Function>,
     pub wire: Wire,
 }
 
@@ -279,10 +294,24 @@ pub fn single(seq_no: &str, username: &str, refunds: &[(&str, &str)]) -> Value {
                   "timestamp": 1_577_808_000_000u64, "currency": "CNY", "refundList": items}))
 }
 
-/// `body` with its signature by the demo key.
+/// A signed batch of channel 1; `refunds` are players' bets with the amounts they took.
+pub fn batch(seq_no: &str, refunds: &[(&str, &str, &str)]) -> Value {
+    let item = |(username, bet, amount): &(&str, &str, &str)| {
+        let money: Value = serde_json::from_str(amount).unwrap();
+        json!({"seqNo": bet, "username": username, "refundMoney": money})
+    };
+    let items: Vec<Value> = refunds.iter().map(item).collect();
+    signed(json!({"channelId": 1, "seqNo": seq_no, "event": "autoBatchRefund",
+                  "timestamp": 1_577_808_000_000u64, "currency": "CNY", "batchRefundList": items}))
+}
+
+/// `body` with its signature by the demo key: of a batch over channelId + timestamp, else over username +
+/// timestamp.
 pub fn signed(mut body: Value) -> Value {
-    let username = body["username"].as_str().unwrap_or_default();
-    let message = format!("{username}{}", body["timestamp"]);
-    body["signature"] = json!(sign(DEMO_KEY, &message).unwrap());
+    let signer = match body.get("batchRefundList") {
+        Some(_) => body["channelId"].to_string(),
+        None => body["username"].as_str().unwrap_or_default().to_owned(),
+    };
+    body["signature"] = json!(sign(DEMO_KEY, &format!("{signer}{}", body["timestamp"])).unwrap());
     body
 }

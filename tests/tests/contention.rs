@@ -8,7 +8,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::ledger::DebitState;
 use shared::store::Executed;
-use tests::wire::Fault;
+use tests::wire::{Attempt, Fault};
 use tests::world::{CALLER, Instance, World, event, is_embedded, single};
 
 const MANY: usize = 64;
@@ -82,8 +82,8 @@ async fn transaction_conflicts_change_nothing_of_that() {
         .map(|_| {
             let conflicts = conflicts.clone();
             // Every other transaction of an instance runs into another one.
-            world.instance_with(Arc::new(move |operation, number| {
-                if operation == "TransactWriteItems" && number % 2 == 0 {
+            world.instance_with(Arc::new(move |call| {
+                if call.operation == "TransactWriteItems" && call.number % 2 == 0 {
                     conflicts.fetch_add(1, Ordering::Relaxed);
                     return Fault::TransactionConflict;
                 }
@@ -146,8 +146,8 @@ async fn a_copy_that_read_too_early_answers_what_its_request_has_done() {
     let in_between = std::sync::Mutex::new(Some(in_between));
     let first_answer = Arc::new(std::sync::Mutex::new(Value::Null));
     let first = first_answer.clone();
-    let copy = world.instance_with(Arc::new(move |operation, _| {
-        if operation == "TransactWriteItems"
+    let copy = world.instance_with(Arc::new(move |call| {
+        if call.operation == "TransactWriteItems"
             && let Some(in_between) = in_between.lock().unwrap().take()
         {
             let answer =
@@ -199,8 +199,8 @@ async fn any_fault_at_any_call_is_survived_and_a_resend_repeats_nothing() {
         for times in [1, 5] {
             let world = World::with_channel().await;
             world.wallet_with_debits("p", "10", &[("one", "1"), ("two", "2")]).await;
-            let faults = move |called: &str, number: usize| {
-                if called == operation && number < times { fault } else { Fault::None }
+            let faults = move |call: Attempt<'_>| {
+                if call.operation == operation && call.number < times { fault } else { Fault::None }
             };
             let body = single("r", "p", &[("one", "1"), ("two", "2")]);
             let first = world.instance_with(Arc::new(faults)).call(&body).await;
@@ -218,7 +218,7 @@ async fn a_transaction_whose_answer_is_lost_is_known_to_have_moved_money_once_it
     let world = World::with_channel().await;
     world.wallet_with_debits("p", "10", &[("bet", "1")]).await;
     // The SDK tries three times by itself, with one token: the table writes once.
-    let lost = |operation: &str, number: usize| match (operation, number) {
+    let lost = |call: Attempt<'_>| match (call.operation, call.number) {
         ("TransactWriteItems", 0..3) => Fault::LostAnswer,
         _ => Fault::None,
     };
@@ -235,11 +235,11 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_a_resend_completes
     let body = single("r", "p", &[("bet", "1")]);
     let event = event(body.to_string().as_bytes(), CALLER).to_string();
     for broken in ["GetItem", "BatchGetItem", "TransactWriteItems"] {
-        let fails = move |operation: &str, _: usize| {
-            if operation == broken { Fault::TransactionConflict } else { Fault::None }
+        let fails = move |call: Attempt<'_>| {
+            if call.operation == broken { Fault::TransactionConflict } else { Fault::None }
         };
-        let throttled = move |operation: &str, _: usize| {
-            if operation == broken { Fault::Throttled } else { Fault::None }
+        let throttled = move |call: Attempt<'_>| {
+            if call.operation == broken { Fault::Throttled } else { Fault::None }
         };
         let fault: tests::wire::Faults =
             if broken == "TransactWriteItems" { Arc::new(fails) } else { Arc::new(throttled) };
@@ -262,8 +262,8 @@ async fn more_items_than_a_transaction_holds_survive_a_stop_between_any_two_tran
         let world = World::with_channel().await;
         world.wallet_with_debits("p", "0", &bets).await;
         let body = single("r", "p", &bets);
-        let stops = move |operation: &str, number: usize| {
-            let is_after = operation == "TransactWriteItems" && number >= survived;
+        let stops = move |call: Attempt<'_>| {
+            let is_after = call.operation == "TransactWriteItems" && call.number >= survived;
             if is_after { Fault::TransactionConflict } else { Fault::None }
         };
         let event = event(body.to_string().as_bytes(), CALLER).to_string();

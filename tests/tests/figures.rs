@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use shared::ledger::Verdict;
-use tests::wire::{Call, Fault};
+use tests::wire::{Attempt, Call, Fault};
 use tests::world::{World, is_embedded, single};
 
 /// Round trips, read units and write units of `calls`.
@@ -94,8 +94,8 @@ async fn a_refund_that_lost_a_race_tries_again_with_what_the_refusal_showed_and_
     world.wallet_with_debits("p", "10", &[("bet", "5"), ("other", "1")]).await;
     // Another refund of the wallet comes in between this one's read and its transaction.
     let other = world.instance();
-    let late = world.instance_with(Arc::new(move |operation, number| {
-        if operation == "TransactWriteItems" && number == 0 {
+    let late = world.instance_with(Arc::new(move |call| {
+        if call.operation == "TransactWriteItems" && call.number == 0 {
             let body = single("r2", "p", &[("other", "1")]);
             let refund = other.call(&body);
             let answer = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(refund));
@@ -138,7 +138,7 @@ async fn a_refused_transaction_is_counted_by_its_items_sizes() {
         let username = format!("p{number}-{}", &long[..100]);
         let debits: Vec<(&str, &str)> = bets.iter().map(|bet| (bet.as_str(), "5")).collect();
         world.wallet_with_debits(&username, "0", &debits).await;
-        let first_conflicts = |operation: &str, number: usize| match (operation, number) {
+        let first_conflicts = |call: Attempt<'_>| match (call.operation, call.number) {
             ("TransactWriteItems", 0) => Fault::TransactionConflict,
             _ => Fault::None,
         };

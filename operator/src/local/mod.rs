@@ -18,6 +18,7 @@ use crate::import::{self, Source};
 use crate::target::{self, DYNAMODB_PORT, GATEWAY_PORT, is_loopback};
 use crate::template::Template;
 
+pub use database::open as open_database;
 pub use gateway::http_api_event;
 
 const DEMO_DATA: &str = include_str!("../../demo/data.jsonl");

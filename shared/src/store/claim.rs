@@ -5,6 +5,7 @@
 //! others read meanwhile. If the leading part has nothing to write, or is held up, whoever needs the claim
 //! first puts the record by itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::{Mutex, watch};
@@ -23,6 +24,8 @@ pub(super) struct Claim<'a> {
     state: watch::Sender<State>,
     /// Of putting the record: one part does so for all.
     turn: Mutex<()>,
+    /// Whether anything was found to be done by an earlier attempt.
+    was_sent_before: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,12 @@ enum State {
 
 impl<'a> Claim<'a> {
     pub(super) fn new(leading: &'a RefundRequest) -> Self {
-        Self { leading, state: watch::Sender::new(State::Expected), turn: Mutex::default() }
+        Self {
+            leading,
+            state: watch::Sender::new(State::Expected),
+            turn: Mutex::default(),
+            was_sent_before: AtomicBool::new(false),
+        }
     }
 
     /// The key is known to be this request's.
@@ -53,6 +61,15 @@ impl<'a> Claim<'a> {
             }
             is_expected
         });
+    }
+
+    /// An earlier attempt is found to have done something.
+    pub(super) fn note_resent(&self) {
+        self.was_sent_before.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_sent_before(&self) -> bool {
+        self.was_sent_before.load(Ordering::Relaxed)
     }
 
     /// Returns once the key is this request's.

@@ -59,6 +59,11 @@ pub(super) fn request_key(request: &RefundRequest) -> Item {
     }
 }
 
+/// The partition that an item or a key is of; empty for what is none.
+pub(super) fn partition(item: &Item) -> &str {
+    item.get(PARTITION_KEY).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+}
+
 // ---- writing ----
 
 fn text(name: &str, value: &str) -> (String, AttributeValue) {

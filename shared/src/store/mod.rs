@@ -6,6 +6,7 @@ mod deadline;
 mod error;
 mod items;
 mod meter;
+mod parts;
 mod read;
 mod records;
 mod refund;

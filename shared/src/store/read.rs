@@ -17,23 +17,26 @@ use crate::limits;
 /// Chunks of keys read at the same time.
 const CHUNKS_AT_ONCE: usize = 8;
 
-impl Session {
-    /// Reads all that a request's decision depends on: its accounts, its debits and its key's record. One
-    /// round trip for up to [`limits::KEYS_PER_READ_MAX`] keys.
-    pub(super) async fn read_snapshot(&self, request: &RefundRequest) -> Result<Snapshot, StoreError> {
-        let asked = || request.items.iter().filter_map(|item| Some(&item.asked()?.debit));
-        let accounts: HashSet<_> =
-            asked().map(|debit| &debit.account).chain(request.balance_of.as_ref()).collect();
-        let debits: HashSet<_> = asked().collect();
-        let keys = accounts
-            .into_iter()
-            .map(items::account_key)
-            .chain(debits.into_iter().map(items::debit_key))
-            .chain([items::request_key(request)])
-            .collect();
+/// The keys of all that a request's decision depends on: its accounts, its debits and its record.
+pub(super) fn keys(request: &RefundRequest) -> Vec<Item> {
+    let asked = || request.items.iter().filter_map(|item| Some(&item.asked()?.debit));
+    let accounts: HashSet<_> =
+        asked().map(|debit| &debit.account).chain(request.balance_of.as_ref()).collect();
+    let debits: HashSet<_> = asked().collect();
+    accounts
+        .into_iter()
+        .map(items::account_key)
+        .chain(debits.into_iter().map(items::debit_key))
+        .chain([items::request_key(request)])
+        .collect()
+}
 
+impl Session {
+    /// Reads all that a request's decision depends on. One round trip for up to
+    /// [`limits::KEYS_PER_READ_MAX`] keys.
+    pub(super) async fn read_snapshot(&self, request: &RefundRequest) -> Result<Snapshot, StoreError> {
         let mut snapshot = Snapshot::default();
-        for item in self.read_items(keys).await? {
+        for item in self.read_items(keys(request)).await? {
             items::take_in(&mut snapshot, &item)?;
         }
         Ok(snapshot)
@@ -67,7 +70,7 @@ impl Session {
     }
 
     /// One BatchGetItem: the items found, and the keys it left out.
-    async fn batch_get(&self, keys: &[Item]) -> Result<(Vec<Item>, Vec<Item>), CallFailure> {
+    pub(super) async fn batch_get(&self, keys: &[Item]) -> Result<(Vec<Item>, Vec<Item>), CallFailure> {
         let asked = KeysAndAttributes::builder()
             .set_keys(Some(keys.to_vec()))
             .consistent_read(true)

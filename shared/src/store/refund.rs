@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
-use futures::{StreamExt, TryStreamExt, stream};
-
 use super::claim::Claim;
 use super::deadline::Backoff;
 use super::transact::Commit;
@@ -63,40 +61,21 @@ impl Session {
     /// # Errors
     /// If another request was executed under its key: then nothing is written.
     pub async fn refund(&self, request: &RefundRequest) -> Result<Refunds, KeyReused> {
-        self.refund_part(request, &Claim::new(request)).await
+        self.refund_part(request, &Claim::new(request), None).await
     }
 
-    /// Refunds the parts of one request, many at the same time: `leading`, which ties the key to the
-    /// request, and `others`, each of an account of its own. What became of each, in this order.
-    ///
-    /// As [`Self::refund`] for each part. None is held up by what another one meets.
-    ///
-    /// # Errors
-    /// If another request was executed under the key: then nothing is written.
-    pub async fn refund_parts(
+    /// Refunds what is due of a part; `read` is what the ledger holds of it, where that was read before.
+    pub(super) async fn refund_part(
         &self,
-        leading: &RefundRequest,
-        others: &[RefundRequest],
-    ) -> Result<Vec<Refunds>, KeyReused> {
-        let claim = Claim::new(leading);
-        let claim = &claim;
-        let carry_out = |number: usize| async move {
-            let part = number.checked_sub(1).and_then(|number| others.get(number)).unwrap_or(leading);
-            Ok((number, self.refund_part(part, claim).await?))
-        };
-        let carried_out = stream::iter((0..=others.len()).map(carry_out));
-        let carried_out = carried_out.buffer_unordered(limits::PARTS_AT_ONCE);
-        let mut refunds: Vec<(usize, Refunds)> = carried_out.try_collect().await?;
-        refunds.sort_unstable_by_key(|(number, _)| *number);
-        Ok(refunds.into_iter().map(|(_, refunds)| refunds).collect())
-    }
-
-    async fn refund_part(&self, request: &RefundRequest, claim: &Claim<'_>) -> Result<Refunds, KeyReused> {
+        request: &RefundRequest,
+        claim: &Claim<'_>,
+        read: Option<Snapshot>,
+    ) -> Result<Refunds, KeyReused> {
         let undecided = vec![Verdict::Due; request.items.len()];
         let mut refunds =
             Refunds { verdicts: undecided, accounts: HashMap::new(), executed: Executed::No, trouble: None };
         let mut snapshot = Snapshot::default();
-        let stopped = self.carry_out(request, claim, &mut refunds, &mut snapshot).await.err();
+        let stopped = self.carry_out(request, claim, read, &mut refunds, &mut snapshot).await.err();
         refunds.accounts = snapshot.accounts;
         if request.part.is_none() {
             claim.leave();
@@ -114,13 +93,22 @@ impl Session {
         &self,
         request: &RefundRequest,
         claim: &Claim<'_>,
+        read: Option<Snapshot>,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
-        *snapshot = self.read_snapshot(request).await?;
+        *snapshot = match read {
+            Some(read) => read,
+            None => self.read_snapshot(request).await?,
+        };
         loop {
             refunds.decide(request, snapshot)?;
+            if refunds.executed == Executed::No
+                && refunds.verdicts.iter().any(|verdict| verdict.is_executed_by(request))
+            {
+                claim.note_resent();
+            }
             while !is_conclusive(request, snapshot, &refunds.verdicts) {
                 // If nothing of the request was executed during a read, all of it is newer than what was.
                 let executed = snapshot.record.as_ref().map(|record| record.version);
