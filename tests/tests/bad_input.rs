@@ -5,7 +5,54 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tests::world::{CALLER, Instance, World, event, signed, single};
+use tests::world::{CALLER, Instance, World, batch, event, signed, single};
+
+/// A function, and how its requests are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Function {
+    Single,
+    Batch,
+}
+
+const FUNCTIONS: [Function; 2] = [Function::Single, Function::Batch];
+
+impl Function {
+    fn instance(self, world: &World) -> Instance {
+        match self {
+            Self::Single => world.instance(),
+            Self::Batch => world.batch_instance(),
+        }
+    }
+
+    /// A correctly signed request for bets of player p.
+    fn body(self, refunds: &[(&str, &str)]) -> Value {
+        match self {
+            Self::Single => single("r", "p", refunds),
+            Self::Batch => {
+                let refunds: Vec<_> = refunds.iter().map(|(bet, amount)| ("p", *bet, *amount)).collect();
+                batch("r", &refunds)
+            }
+        }
+    }
+
+    fn list(self) -> &'static str {
+        match self {
+            Self::Single => "refundList",
+            Self::Batch => "batchRefundList",
+        }
+    }
+
+    /// A correctly signed request, with one member other than it should be; `value` is JSON text.
+    fn with_member(self, member: &str, value: &str) -> String {
+        let mut body = self.body(&[("bet", "5")]);
+        let marker = "the value goes here";
+        match member.strip_prefix("item.") {
+            Some(member) => body[self.list()][0][member] = json!(marker),
+            None => body[member] = json!(marker),
+        }
+        body.to_string().replace(&format!("\"{marker}\""), value)
+    }
+}
 
 async fn world() -> World {
     let world = World::with_channel().await;
@@ -38,23 +85,12 @@ fn rest_event(body: &str) -> Value {
     })
 }
 
-/// A correctly signed request, with one member other than it should be; `value` is JSON text.
-fn with_member(member: &str, value: &str) -> String {
-    let mut body = single("r", "p", &[("bet", "5")]);
-    let marker = "the value goes here";
-    match member.strip_prefix("item.") {
-        Some(member) => body["refundList"][0][member] = json!(marker),
-        None => body[member] = json!(marker),
-    }
-    body.to_string().replace(&format!("\"{marker}\""), value)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_no_request_are_refused() {
     let world = world().await;
     let before = world.dump().await;
-    let instance = world.instance();
-    let valid = single("r", "p", &[("bet", "5")]).to_string();
+    let valid = Function::Single.body(&[("bet", "5")]).to_string();
+    let with_member = |member, value| Function::Single.with_member(member, value);
     let megabyte = "x".repeat(1 << 20);
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let deep_object = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
@@ -83,13 +119,16 @@ async fn bodies_that_are_no_request_are_refused() {
         ("a megabyte of text", megabyte.as_bytes(), 4025),
         ("an empty object", b"{}", 4025),
     ] {
-        assert_eq!(status(&instance, &body_event(body)).await, code, "{what}");
+        for function in FUNCTIONS {
+            let instance = function.instance(&world);
+            assert_eq!(status(&instance, &body_event(body)).await, code, "{function:?}: {what}");
+        }
     }
     assert_eq!(world.dump().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_that_are_wrong_are_refused_each_with_its_code() {
+async fn members_of_a_single_call_that_are_wrong_are_refused_each_with_its_code() {
     let world = world().await;
     let before = world.dump().await;
     let instance = world.instance();
@@ -154,19 +193,97 @@ async fn members_that_are_wrong_are_refused_each_with_its_code() {
         ("item.refundMoney", "\"-5\"", 4030),
         ("item.refundMoney", &deep, 4030),
     ] {
-        let body = with_member(member, value);
+        let body = Function::Single.with_member(member, value);
         let shown: String = value.chars().take(40).collect();
         assert_eq!(status(&instance, &body_event(body.as_bytes())).await, code, "{member} = {shown}");
     }
     assert_eq!(world.dump().await, before);
 }
 
+/// Items that are wrong leave the request as it is: 200, with nothing refunded.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_batch_that_are_wrong_are_refused_each_with_its_code() {
+    let world = world().await;
+    let before = world.dump().await;
+    let instance = world.batch_instance();
+    let megabyte = format!("\"{}\"", "x".repeat(1 << 20));
+    let digits = "9".repeat(1 << 20);
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for (member, value, code) in [
+        ("channelId", "1e400", 202),
+        ("channelId", "1.0", 202),
+        ("channelId", "\"1\"", 4030),
+        ("timestamp", "1e400", 4026),
+        ("timestamp", &digits, 4026),
+        ("signature", &megabyte, 4026),
+        ("signature", "[]", 4030),
+        ("seqNo", "\"\"", 206),
+        ("seqNo", "\"\\ud800\"", 4025),
+        ("seqNo", &megabyte, 4025),
+        ("event", "\"refundSingleWallet\"", 4025),
+        ("username", "{}", 4030),
+        ("username", &megabyte, 4025),
+        ("roundCode", "7", 4030),
+        ("currency", &megabyte, 4025),
+        ("currency", "\"USD\"", 200),
+        ("sessionToken", "5", 4030),
+        ("refundThreshold", "\"1\"", 4030),
+        ("refundThreshold", &digits, 4025),
+        ("refundThreshold", "-1", 200),
+        ("refundThreshold", "4.99", 200),
+        ("lastStartProcessTime", "{}", 4030),
+        ("batchRefundList", "null", 4025),
+        ("batchRefundList", "[]", 4025),
+        ("batchRefundList", "[null]", 4030),
+        ("batchRefundList", &deep, 4030),
+        ("item.seqNo", "null", 4025),
+        ("item.seqNo", "\"\"", 200),
+        ("item.seqNo", "\"a\\u0000b\"", 200),
+        ("item.seqNo", "\"\\ud800\"", 4025),
+        ("item.seqNo", &megabyte, 4025),
+        ("item.username", "null", 4025),
+        ("item.username", "\"ebet#1#p\"", 200),
+        ("item.username", "\"\\u7528\"", 200),
+        ("item.username", &megabyte, 4025),
+        ("item.roundCode", "\"B1-2\"", 200),
+        ("item.roundCode", "\"\\u0001\"", 200),
+        ("item.refundMoney", "null", 4025),
+        ("item.refundMoney", "\"5\"", 4030),
+        ("item.refundMoney", "1e400", 200),
+        ("item.refundMoney", "-5", 200),
+        ("item.refundMoney", "0", 200),
+        ("item.refundMoney", "4.9999999999999999999999999999999999", 200),
+        ("item.refundMoney", &digits, 200),
+    ] {
+        let body = Function::Batch.with_member(member, value);
+        let shown: String = value.chars().take(40).collect();
+        let response = instance.call_event(&body_event(body.as_bytes())).await;
+        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        assert_eq!(answer["status"], code, "{member} = {shown}");
+        let groups = answer["refundResultList"].as_array().unwrap();
+        assert!(groups.iter().all(|group| group["sucRefundSeqNoList"] == json!([])), "{member} = {shown}");
+    }
+    assert_eq!(world.dump().await, before);
+    // What is careless about a detail refuses nothing.
+    for (number, detail) in ["null", "5", &deep, &megabyte, "[{\"money\":1e400}]"].into_iter().enumerate() {
+        let mut body = Function::Batch.with_member("item.detail", detail);
+        body = body.replace("\"seqNo\":\"r\"", &format!("\"seqNo\":\"r{number}\""));
+        assert_eq!(status(&instance, &body_event(body.as_bytes())).await, 200);
+        assert_eq!(world.balance("p").await, "15");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_events_are_refused_and_change_nothing() {
     let world = world().await;
     let before = world.dump().await;
-    let instance = world.instance();
-    let body = single("r", "p", &[("bet", "5")]).to_string();
+    let body = Function::Batch.body(&[("bet", "5")]).to_string();
+    let status = async |event: &str| {
+        let one = status(&world.instance(), event).await;
+        let many = status(&world.batch_instance(), event).await;
+        assert_eq!(one, many);
+        many
+    };
     for (pointer, value) in [
         ("/headers/host", json!("a b")),
         ("/headers/host", json!("x:99999")),
@@ -180,15 +297,15 @@ async fn malformed_events_are_refused_and_change_nothing() {
     ] {
         let mut event = event(body.as_bytes(), CALLER);
         *event.pointer_mut(pointer).unwrap() = value.clone();
-        assert_eq!(status(&instance, &event.to_string()).await, 4025, "{pointer} = {value}");
+        assert_eq!(status(&event.to_string()).await, 4025, "{pointer} = {value}");
     }
     for (header, value) in [("headers", json!("a b")), ("multiValueHeaders", json!(["x:99999"]))] {
         let mut event = rest_event(&body);
         event[header]["Host"] = value;
-        assert_eq!(status(&instance, &event.to_string()).await, 4025, "REST, {header}");
+        assert_eq!(status(&event.to_string()).await, 4025, "REST, {header}");
     }
     for event in ["{}", "[]", "null", "\"\"", "{\"Records\":[]}"] {
-        assert_eq!(status(&instance, event).await, 4025, "{event}");
+        assert_eq!(status(event).await, 4025, "{event}");
     }
     assert_eq!(world.dump().await, before);
 }
@@ -196,18 +313,20 @@ async fn malformed_events_are_refused_and_change_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base64_body_and_a_rest_event_are_as_good_as_a_plain_one() {
     let world = world().await;
-    let instance = world.instance();
-    let body = single("r", "p", &[("bet", "5")]).to_string();
-    let mut base64 = event(body.as_bytes(), CALLER);
-    base64["body"] = json!(BASE64.encode(&body));
-    base64["isBase64Encoded"] = json!(true);
-    for event in [base64, rest_event(&body)] {
-        assert_eq!(status(&instance, &event.to_string()).await, 200);
+    for function in FUNCTIONS {
+        let body = function.body(&[("bet", "5")]).to_string();
+        let mut base64 = event(body.as_bytes(), CALLER);
+        base64["body"] = json!(BASE64.encode(&body));
+        base64["isBase64Encoded"] = json!(true);
+        for event in [base64, rest_event(&body)] {
+            assert_eq!(status(&function.instance(&world), &event.to_string()).await, 200);
+        }
     }
     assert_eq!(world.balance("p").await, "15");
 }
 
-const MEMBERS: [&str; 6] = ["refundSeqNo", "username", "roundCode", "refundMoney", "seqNo", "other"];
+const MEMBERS: [&str; 7] =
+    ["refundSeqNo", "username", "roundCode", "refundMoney", "seqNo", "detail", "other"];
 
 /// The longest ids there are, of what is escaped most, in the most items a request may have.
 #[tokio::test(flavor = "multi_thread")]
@@ -234,6 +353,52 @@ async fn the_largest_requests_are_answered_and_larger_ones_refused() {
         assert_eq!((&answer["status"], &answer["moneyAfter"]), (&json!(200), &json!(15)), "{attempt}");
         let results = answer["resultList"].as_array().unwrap();
         assert_eq!(results.iter().filter(|result| result["status"] == 208).count(), 9_999);
+    }
+    assert_eq!(world.balance("p").await, "15");
+}
+
+/// The same of a batch: an answer that could not be passed on is refused before anything is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_has_an_answer_that_can_be_passed_on_or_is_refused() {
+    let world = world().await;
+    let instance = world.batch_instance();
+    let before = world.dump().await;
+    let request = |items: usize, id: &dyn Fn(usize) -> String, round: &dyn Fn(usize) -> String| {
+        let item = |number: usize| {
+            let (id, round) = (id(number), round(number));
+            if number == items / 2 {
+                return json!({"seqNo": "bet", "refundMoney": 5});
+            }
+            json!({"seqNo": id, "roundCode": round, "refundMoney": 5})
+        };
+        let mut body = batch("r", &[]);
+        body["username"] = json!("p");
+        body["batchRefundList"] = (0..items).map(item).collect();
+        body.to_string()
+    };
+    let short = |number: usize| number.to_string();
+    let long = |number: usize| format!("{number:x<128}");
+    let escaped = |number: usize| format!("{number:\\<128}");
+    for (what, body, code) in [
+        ("too many items", request(10_001, &short, &short), 4025),
+        ("long escaped ids", request(8_000, &escaped, &short), 4025),
+        ("long escaped rounds", request(10_000, &short, &escaped), 4025),
+    ] {
+        assert!(body.len() <= 4_500_000, "{what}: {}", body.len());
+        assert_eq!(status(&instance, &body_event(body.as_bytes())).await, code, "{what}");
+    }
+    assert_eq!(world.dump().await, before);
+    for (what, body) in [
+        ("long ids", request(10_000, &long, &|_| "R".to_owned())),
+        ("rounds of their own", request(10_000, &short, &long)),
+    ] {
+        assert!(body.len() <= 4_500_000, "{what}: {}", body.len());
+        let body = body.replace("\"r\"", &format!("\"{what}\""));
+        let response = instance.call_event(&body_event(body.as_bytes())).await;
+        let bytes = serde_json::to_string(&response).unwrap().len();
+        assert!(bytes <= 6_000_000, "{what}: {bytes} bytes are more than Lambda passes on");
+        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        assert_eq!(answer["status"], 200, "{what}");
     }
     assert_eq!(world.balance("p").await, "15");
 }
@@ -272,36 +437,44 @@ proptest! {
             (
                 prop::sample::select(vec![
                     "channelId", "username", "roundCode", "seqNo", "event", "timestamp", "sessionToken",
-                    "currency", "refundList",
+                    "currency", "refundList", "batchRefundList", "refundThreshold", "lastStartProcessTime",
                 ]),
                 any_json(),
             ),
             1..4,
         ),
         resigned: bool,
+        function in prop::sample::select(&FUNCTIONS[..]),
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let world = world().await;
-            let mut body = single("r", "p", &[("bet", "5")]);
+            let mut body = function.body(&[("bet", "5")]);
             for (member, value) in changes {
                 body[member] = value;
             }
             let body = if resigned { signed(body) } else { body };
-            let status = status(&world.instance(), &body_event(body.to_string().as_bytes())).await;
+            let event = body_event(body.to_string().as_bytes());
+            let answer = function.instance(&world).call_event(&event).await.body;
+            let status = status(&function.instance(&world), &event).await;
             let known = [200, 202, 206, 207, 208, 4025, 4026, 4030, 4037, 5010];
             assert!(known.contains(&status), "status {status} for {body}");
+            let is_refunded = status == 200
+                && (function == Function::Single || answer.contains("\"seqNo\":\"bet\",\"refundSeqNo\""));
             let balance = world.balance("p").await;
-            assert_eq!(balance, if status == 200 { "15" } else { "10" }, "status {status} for {body}");
+            assert_eq!(balance, if is_refunded { "15" } else { "10" }, "{answer} for {body}");
         });
     }
 
     #[test]
-    fn any_bytes_get_an_answer(body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_get_an_answer(
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        function in prop::sample::select(&FUNCTIONS[..]),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::new().await;
-            let status = status(&world.instance(), &body_event(&body)).await;
+            let status = status(&function.instance(&world), &body_event(&body)).await;
             assert!([4025, 4030].contains(&status), "status {status}");
         });
     }
