@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
 use shared::clock::unix_milliseconds;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -25,6 +26,7 @@ type Answers = Arc<Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>
 /// A running binary of a function.
 pub struct Lambda {
     process: Child,
+    log: mpsc::UnboundedReceiver<Value>,
     events: mpsc::Sender<(String, String)>,
     answers: Answers,
     invoked: u64,
@@ -50,23 +52,38 @@ impl Lambda {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        let process = Command::new(binary)
+        let mut process = Command::new(binary)
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "test")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-            .env("AWS_LAMBDA_LOG_LEVEL", "WARN")
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .env("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint)
             .env("TABLE_NAME", &world.table)
             .stdin(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        Self { process, events, answers, invoked: 0 }
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let (logged, log) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let line =
+                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a line of JSON: {line}"));
+                let _ = logged.send(line);
+            }
+        });
+        Self { process, log, events, answers, invoked: 0 }
+    }
+
+    /// The next line of its log.
+    pub async fn log_line(&mut self) -> Value {
+        let line = tokio::time::timeout(Duration::from_secs(10), self.log.recv()).await;
+        line.expect("it logs in time").expect("it lives")
     }
 
     /// The function's answer to an event; an error is what it reported as one.
@@ -78,6 +95,17 @@ impl Lambda {
         self.events.send((id, event)).await.unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(30), answered).await;
         answer.expect("the function answers in time").expect("the function lives")
+    }
+
+    /// The CPU time that all threads of the process have had.
+    pub fn cpu_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id().unwrap())).unwrap();
+        let of_thread = |task: std::io::Result<std::fs::DirEntry>| {
+            // Nanoseconds on a CPU come first; a thread that has just ended has none.
+            let times = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
+            times.split(' ').next().and_then(|time| time.parse::<u64>().ok()).unwrap_or_default()
+        };
+        Duration::from_nanos(tasks.map(of_thread).sum())
     }
 
     /// The most memory the process has had resident, in KB.

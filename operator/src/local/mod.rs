@@ -21,7 +21,8 @@ use crate::template::Template;
 pub use database::open as open_database;
 pub use gateway::http_api_event;
 
-const DEMO_DATA: &str = include_str!("../../demo/data.jsonl");
+/// The demo data, as import lines.
+pub const DEMO_DATA: &str = include_str!("../../demo/data.jsonl");
 
 /// How long a stop waits for requests under way.
 const STOP_WITHIN: Duration = Duration::from_secs(5);

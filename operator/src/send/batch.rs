@@ -1,6 +1,6 @@
 //! `autoBatchRefund`: bets of any number of players.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
@@ -61,9 +61,9 @@ pub struct Options {
     /// The sample's seed
     #[arg(long, value_name = "S", default_value_t = 1, requires = "items")]
     seed: u64,
-    /// An item above this is not refunded
-    #[arg(long, value_name = "AMOUNT", default_value = "9999999999")]
-    threshold: String,
+    /// An item above this is not refunded [default: 9999999999]
+    #[arg(long, value_name = "AMOUNT")]
+    threshold: Option<String>,
     /// What the signature is over
     #[arg(long, value_enum, default_value_t)]
     signed: Signed,
@@ -137,6 +137,7 @@ pub fn body(options: &Options) -> Result<String> {
             refunds.iter().map(item).collect::<Result<_>>()?
         }
     };
+    let threshold = options.threshold.as_deref().unwrap_or("9999999999");
     let timestamp = common.timestamp(example.then_some(1_683_786_010_043));
     let signer = match options.signed {
         Signed::Channel => common.channel().to_string(),
@@ -150,8 +151,8 @@ pub fn body(options: &Options) -> Result<String> {
     };
     Ok(serde_json::to_string(&Body {
         channel_id: common.channel(),
-        last_start_process_time: timestamp - 299_038,
-        refund_threshold: JsonMoney(exact_decimal(&options.threshold)?),
+        last_start_process_time: timestamp.saturating_sub(299_038),
+        refund_threshold: JsonMoney(exact_decimal(threshold).context("the threshold")?),
         session_token: "02cfc9f249180b16e93dbbeb8c1c394d",
         seq_no: &common.seq_no(example.then_some("ee41edc558292f232e992cd011fec3f2")),
         batch_refund_list: items,
