@@ -254,6 +254,28 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_a_resend_completes
     assert_eq!(world.balance("p").await, "11");
 }
 
+/// What is found refused beside what the request has done may come of a read that is too old. Where the second
+/// look can't be had, it is undecided.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_can_not_be_looked_at_again_is_not_told() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "0", &[("one", "5")]).await;
+    let body = single("r", "p", &[("one", "5"), ("unknown", "1")]);
+    let first = world.instance().call(&body).await;
+    world.delete("ebet#1#request#refundSingleWallet#r", "REQUEST").await;
+    let only_once = |call: Attempt<'_>| match (call.operation, call.number) {
+        ("BatchGetItem", 1..) => Fault::Throttled,
+        _ => Fault::None,
+    };
+    let event = event(body.to_string().as_bytes(), CALLER).to_string();
+    let instance = world.instance_with(Arc::new(only_once));
+    let answer = instance.call_event_within(&event, Duration::from_millis(1_600)).await;
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(answer["status"], 4003, "{answer}");
+    assert_eq!(answer["resultList"][1]["status"], 4003, "{answer}");
+    assert_eq!(world.instance().call(&body).await, first);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_items_than_a_transaction_holds_survive_a_stop_between_any_two_transactions() {
     let bets: Vec<String> = (0..250).map(|number| format!("bet-{number}")).collect();

@@ -37,7 +37,7 @@ impl Call for Batch {
         report.session.clone_from(&batch.session);
         report.last_start_process_time = batch.last_start_process_time;
         report.note = detail::disagreements(&batch.items);
-        let players = session.refund_parts(&batch.leading, &batch.others).await.map_err(|reused| {
+        let players = session.refund_parts(&batch.parts).await.map_err(|reused| {
             report.cause = Some(reused.to_string());
             Code::BadParameters
         })?;

@@ -7,7 +7,7 @@ use shared::ebet::{
     optional_text, read_items,
 };
 use shared::edge::hashed;
-use shared::ledger::{RefundRequest, RefundedBy, Verdict, exact_decimal};
+use shared::ledger::{AccountKey, RefundRequest, RefundedBy, Verdict, exact_decimal};
 use shared::limits;
 use shared::store::Refunds;
 
@@ -15,11 +15,9 @@ use crate::{Batch, answer};
 
 pub struct BatchRefund<'a> {
     pub items: Vec<Item<'a>>,
-    /// The first player's part, with all items that can't be asked for at all.
-    pub leading: RefundRequest,
-    /// The other players' parts.
-    pub others: Vec<RefundRequest>,
-    /// For each part, the leading one first, where its items stand in `items`.
+    /// A part for each player. The first one leads, and has all items that can't be asked for at all.
+    pub parts: Vec<RefundRequest>,
+    /// For each part, where its items stand in `items`.
     positions: Vec<Vec<usize>>,
     /// The caller's session token, hashed.
     pub session: Option<String>,
@@ -79,36 +77,37 @@ impl<'a> BatchRefund<'a> {
 
         let head = [threshold.map(|threshold| threshold.to_string()), currency.map(str::to_owned)];
         let head = head.each_ref().map(Option::as_deref);
-        let mut leading = RefundRequest {
+        let fingerprint = fingerprint("autoBatchRefund/1", channel, &head, &items);
+        let part = |account: Option<&AccountKey>| RefundRequest {
             key: channel.id.tenant().request(Batch::EVENT, &seq_no),
-            part: None,
-            fingerprint: fingerprint("autoBatchRefund/1", channel, &head, &items),
+            part: account.cloned(),
+            fingerprint,
             by: RefundedBy::Provider,
             partial_refunds: channel.partial_refunds,
             currency: channel.currency.clone(),
             items: Vec::new(),
             balance_of: None,
         };
+        let mut parts = vec![(part(None), Vec::new())];
+        let mut numbers: HashMap<AccountKey, usize> = HashMap::new();
         let rules = ItemRules { channel, list: List::BatchRefund, currency, threshold };
-        let mut others: Vec<RefundRequest> = Vec::new();
-        let mut positions = vec![Vec::new()];
-        let mut numbers = HashMap::new();
         for (position, item) in asked(&items, &rules).into_iter().enumerate() {
-            let number = item.asked().map_or(0, |asked| {
+            let account = item.asked().map(|asked| &asked.debit.account);
+            let number = account.map_or(0, |account| {
                 let next = numbers.len();
-                *numbers.entry(asked.debit.account.clone()).or_insert(next)
+                *numbers.entry(account.clone()).or_insert(next)
             });
-            if number == positions.len() {
-                let part = item.asked().map(|asked| asked.debit.account.clone());
-                others.push(RefundRequest { part, items: Vec::new(), ..leading.clone() });
-                positions.push(Vec::new());
+            if number == parts.len() {
+                parts.push((part(account), Vec::new()));
             }
-            let part = number.checked_sub(1).and_then(|number| others.get_mut(number));
-            part.unwrap_or(&mut leading).items.push(item);
-            positions.get_mut(number).into_iter().for_each(|positions| positions.push(position));
+            if let Some((part, positions)) = parts.get_mut(number) {
+                part.items.push(item);
+                positions.push(position);
+            }
         }
+        let (parts, positions) = parts.into_iter().unzip();
         let last_start_process_time = last_start_process_time.and_then(|time| time.parse().ok());
-        Ok(Self { items, leading, others, positions, session, last_start_process_time })
+        Ok(Self { items, parts, positions, session, last_start_process_time })
     }
 
     /// One verdict for each item, in the request's order, of what became of each player's part.

@@ -5,10 +5,9 @@
 //! others read meanwhile. If the leading part has nothing to write, or is held up, whoever needs the claim
 //! first puts the record by itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::items::{self, Reader};
@@ -21,55 +20,27 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     leading: &'a RefundRequest,
-    state: watch::Sender<State>,
-    /// Of putting the record: one part does so for all.
-    turn: Mutex<()>,
-    /// Whether anything was found to be done by an earlier attempt.
-    was_sent_before: AtomicBool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The leading part is about to make it.
-    Expected,
-    /// It is left to whoever needs it first.
-    Left,
-    Held,
+    /// Whether the key is this request's, once that is known.
+    is_ours: OnceCell<bool>,
+    /// Whether the leading part need not be waited for any more.
+    is_settled: watch::Sender<bool>,
 }
 
 impl<'a> Claim<'a> {
     pub(super) fn new(leading: &'a RefundRequest) -> Self {
-        Self {
-            leading,
-            state: watch::Sender::new(State::Expected),
-            turn: Mutex::default(),
-            was_sent_before: AtomicBool::new(false),
-        }
+        Self { leading, is_ours: OnceCell::new(), is_settled: watch::Sender::new(false) }
     }
 
-    /// The key is known to be this request's.
+    /// The leading part has found the key to be this request's, or made it so.
     pub(super) fn hold(&self) {
-        self.state.send_replace(State::Held);
+        // If another part is asking just now, it finds the same.
+        let _ = self.is_ours.set(true);
+        self.leave();
     }
 
-    /// The leading part won't make it, or not soon.
+    /// The leading part won't claim the key, or not soon.
     pub(super) fn leave(&self) {
-        self.state.send_if_modified(|state| {
-            let is_expected = *state == State::Expected;
-            if is_expected {
-                *state = State::Left;
-            }
-            is_expected
-        });
-    }
-
-    /// An earlier attempt is found to have done something.
-    pub(super) fn note_resent(&self) {
-        self.was_sent_before.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn was_sent_before(&self) -> bool {
-        self.was_sent_before.load(Ordering::Relaxed)
+        self.is_settled.send_replace(true);
     }
 
     /// Returns once the key is this request's.
@@ -78,20 +49,10 @@ impl<'a> Claim<'a> {
     /// If it is another's, or that can't be known in time.
     pub(super) async fn make_sure(&self, session: &Session) -> Result<(), Stop> {
         let patience = (Instant::now() + limits::CLAIM_PATIENCE).min(session.deadline.instant());
-        let mut state = self.state.subscribe();
-        let _ = timeout_at(patience, state.wait_for(|state| *state != State::Expected)).await;
-        if *self.state.borrow() == State::Held {
-            return Ok(());
-        }
-        let _turn = self.turn.lock().await;
-        if *self.state.borrow() == State::Held {
-            return Ok(());
-        }
-        if !session.claim(self.leading).await? {
-            return Err(KeyReused.into());
-        }
-        self.hold();
-        Ok(())
+        let _ = timeout_at(patience, self.is_settled.subscribe().wait_for(|is_settled| *is_settled)).await;
+        // One part asks for all.
+        let is_ours = self.is_ours.get_or_try_init(|| session.claim(self.leading)).await?;
+        if *is_ours { Ok(()) } else { Err(KeyReused.into()) }
     }
 }
 

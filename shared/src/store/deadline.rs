@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::limits;
 
 /// The moment after which a request must have its answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {

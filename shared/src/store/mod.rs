@@ -14,6 +14,7 @@ mod tenants;
 mod transact;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use connect::{LOCAL_REGION, client};
 pub use deadline::Deadline;
@@ -63,6 +64,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// This session, for work that must be done sooner.
+    fn within(&self, duration: Duration) -> Self {
+        let deadline = self.deadline.min(Deadline::after(duration));
+        Self { store: self.store.clone(), deadline, meter: self.meter.clone() }
+    }
+
     /// What this session has used so far.
     pub fn usage(&self) -> Usage {
         self.meter.usage()

@@ -8,74 +8,98 @@
 use std::collections::HashMap;
 use std::iter;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::{try_join, try_join_all};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::claim::Claim;
 use super::items::{self, Item};
-use super::{Refunds, Session, read};
+use super::{Executed, Refunds, Session, StoreError, read};
 use crate::ledger::{KeyReused, RefundRequest, Snapshot};
 use crate::limits;
 
 impl Session {
-    /// Refunds the parts of one request, many at the same time: `leading`, which ties the key to the
-    /// request, and `others`, each of an account of its own. What became of each, in this order.
+    /// Refunds the parts of one request, many at the same time: first the leading one, which ties the key to
+    /// the request, then the others, each of an account of its own. What became of each, in this order.
     ///
-    /// As [`Self::refund`] for each part. None is held up by what another one meets.
+    /// As [`Self::refund`] for each part. None is held up for long by what others meet.
     ///
     /// # Errors
     /// If another request was executed under the key: then nothing is written.
-    pub async fn refund_parts(
+    pub async fn refund_parts(&self, parts: &[RefundRequest]) -> Result<Vec<Refunds>, KeyReused> {
+        let Some((leading, others)) = parts.split_first() else { return Ok(Vec::new()) };
+        let claim = &Claim::new(leading);
+        let mut refunds = self.first_turns(leading, others, claim).await?;
+
+        // Those that met trouble have the time that is left.
+        let mut put_off = Vec::new();
+        for (number, (part, refunds)) in parts.iter().zip(&mut refunds).enumerate() {
+            if matches!(refunds.trouble, Some(StoreError::DeadlinePassed { .. })) {
+                put_off.push((number, std::mem::replace(refunds, Refunds::undecided(part))));
+            }
+        }
+        let turn = |(number, known): (usize, Refunds)| async move {
+            let part = parts.get(number).unwrap_or(leading);
+            Ok((number, self.refund_part(part, claim, known, None).await?))
+        };
+        let mut turns = stream::iter(put_off.into_iter().map(turn)).buffer_unordered(limits::PARTS_AT_ONCE);
+        while let Some((number, now)) = turns.try_next().await? {
+            if let Some(refunds) = refunds.get_mut(number) {
+                *refunds = now;
+            }
+        }
+        Ok(refunds)
+    }
+
+    /// Carries out each part, unless it takes too long.
+    async fn first_turns(
         &self,
         leading: &RefundRequest,
         others: &[RefundRequest],
+        claim: &Claim<'_>,
     ) -> Result<Vec<Refunds>, KeyReused> {
-        let claim = &Claim::new(leading);
         let slots = &Semaphore::new(limits::PARTS_AT_ONCE);
+        let was_sent_before = &AtomicBool::new(false);
+        let turn = |part, read| async move {
+            let _slot = slots.acquire().await;
+            let session = self.within(limits::PART_PATIENCE);
+            let refunds = session.refund_part(part, claim, Refunds::undecided(part), read).await?;
+            let is_done = refunds.verdicts.iter().any(|verdict| verdict.is_executed_by(part));
+            if refunds.executed == Executed::No && is_done {
+                was_sent_before.store(true, Ordering::Relaxed);
+            }
+            Ok(refunds)
+        };
+
         let mut next = 0;
         let groups = iter::from_fn(|| {
-            let group = next..next + parts_in_a_group(others.get(next..)?, claim.was_sent_before());
+            let group = next..next + next_group(others.get(next..)?, was_sent_before.load(Ordering::Relaxed));
             next = group.end;
             (!group.is_empty()).then_some(group)
         });
         let carry_out = |group: Range<usize>| async move {
-            let refunds = self.refund_group(others.get(group.clone()).unwrap_or_default(), claim, slots);
-            Ok((group.start, refunds.await?))
+            let parts = others.get(group.clone()).unwrap_or_default();
+            let mut read = match parts {
+                [_] => HashMap::new(),
+                parts => self.within(limits::GROUP_READ_PATIENCE).read_snapshots(parts).await,
+            };
+            let turns: Vec<_> = parts
+                .iter()
+                .map(|part| {
+                    let account = part.part.as_ref();
+                    turn(part, account.and_then(|account| read.remove(account.as_str())))
+                })
+                .collect();
+            Ok((group.start, try_join_all(turns).await?))
         };
         let others =
             stream::iter(groups.map(carry_out)).buffer_unordered(limits::PARTS_AT_ONCE).try_collect();
-        let leading = async {
-            let _slot = slots.acquire().await;
-            self.refund_part(leading, claim, None).await
-        };
         let (leading, mut others): (Refunds, Vec<(usize, Vec<Refunds>)>) =
-            futures::future::try_join(leading, others).await?;
+            try_join(turn(leading, None), others).await?;
         others.sort_unstable_by_key(|(start, _)| *start);
         Ok(iter::once(leading).chain(others.into_iter().flat_map(|(_, refunds)| refunds)).collect())
-    }
-
-    /// Refunds the parts of a group; if there are several, they are read together.
-    async fn refund_group<'a>(
-        &self,
-        parts: &'a [RefundRequest],
-        claim: &Claim<'_>,
-        slots: &Semaphore,
-    ) -> Result<Vec<Refunds>, KeyReused> {
-        let mut read = match parts {
-            [_] => HashMap::new(),
-            parts => self.read_snapshots(parts).await,
-        };
-        let with_read = |part: &'a RefundRequest| {
-            let account = part.part.as_ref();
-            (part, account.and_then(|account| read.remove(account.as_str())))
-        };
-        let parts: Vec<(&RefundRequest, Option<Snapshot>)> = parts.iter().map(with_read).collect();
-        let carry_out = |(part, read)| async move {
-            let _slot = slots.acquire().await;
-            self.refund_part(part, claim, read).await
-        };
-        futures::future::try_join_all(parts.into_iter().map(carry_out)).await
     }
 
     /// What the ledger holds of each part, by its account's path, from one call. A part that the call left
@@ -102,7 +126,7 @@ impl Session {
 
 /// How many of the next `parts` are read together: one, or, of a request that was sent before, as many as fit
 /// into one call.
-fn parts_in_a_group(parts: &[RefundRequest], was_sent_before: bool) -> usize {
+fn next_group(parts: &[RefundRequest], was_sent_before: bool) -> usize {
     let account_and_record = 2;
     let mut keys = 0;
     let fit = parts.iter().take_while(|part| {

@@ -61,30 +61,29 @@ impl Session {
     /// # Errors
     /// If another request was executed under its key: then nothing is written.
     pub async fn refund(&self, request: &RefundRequest) -> Result<Refunds, KeyReused> {
-        self.refund_part(request, &Claim::new(request), None).await
+        self.refund_part(request, &Claim::new(request), Refunds::undecided(request), None).await
     }
 
-    /// Refunds what is due of a part; `read` is what the ledger holds of it, where that was read before.
+    /// Refunds what is due of a part, from what is known of it: `refunds`, of an attempt that was broken off,
+    /// and `read`, what the ledger holds of it, where that was read just now.
     pub(super) async fn refund_part(
         &self,
         request: &RefundRequest,
         claim: &Claim<'_>,
+        mut refunds: Refunds,
         read: Option<Snapshot>,
     ) -> Result<Refunds, KeyReused> {
-        let undecided = vec![Verdict::Due; request.items.len()];
-        let mut refunds =
-            Refunds { verdicts: undecided, accounts: HashMap::new(), executed: Executed::No, trouble: None };
         let mut snapshot = Snapshot::default();
         let stopped = self.carry_out(request, claim, read, &mut refunds, &mut snapshot).await.err();
         refunds.accounts = snapshot.accounts;
         if request.part.is_none() {
             claim.leave();
         }
-        match stopped {
-            None => {}
+        refunds.trouble = match stopped {
+            None => None,
             Some(Stop::KeyReused(reused)) => return Err(reused),
-            Some(Stop::Store(trouble)) => refunds.trouble = Some(trouble),
-        }
+            Some(Stop::Store(trouble)) => Some(trouble),
+        };
         Ok(refunds)
     }
 
@@ -104,14 +103,10 @@ impl Session {
         };
         loop {
             refunds.decide(request, snapshot)?;
-            if refunds.executed == Executed::No
-                && refunds.verdicts.iter().any(|verdict| verdict.is_executed_by(request))
-            {
-                claim.note_resent();
-            }
             while !is_conclusive(request, snapshot, &refunds.verdicts) {
                 // If nothing of the request was executed during a read, all of it is newer than what was.
                 let executed = snapshot.record.as_ref().map(|record| record.version);
+                refunds.reopen_refused();
                 *snapshot = self.read_snapshot(request).await?;
                 refunds.decide(request, snapshot)?;
                 if executed == snapshot.record.as_ref().map(|record| record.version) {
@@ -213,6 +208,24 @@ impl From<StoreError> for Stop {
 }
 
 impl Refunds {
+    pub(super) fn undecided(request: &RefundRequest) -> Self {
+        Self {
+            verdicts: vec![Verdict::Due; request.items.len()],
+            accounts: HashMap::new(),
+            executed: Executed::No,
+            trouble: None,
+        }
+    }
+
+    /// Until it is read again nobody can say whether these are refused.
+    fn reopen_refused(&mut self) {
+        for verdict in &mut self.verdicts {
+            if matches!(verdict, Verdict::Refused(_)) {
+                *verdict = Verdict::Due;
+            }
+        }
+    }
+
     /// Takes the verdicts of `snapshot`; a transaction whose answer was lost shows in them.
     fn decide(&mut self, request: &RefundRequest, snapshot: &Snapshot) -> Result<(), KeyReused> {
         self.verdicts = decide(request, snapshot)?;

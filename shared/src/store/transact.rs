@@ -143,9 +143,17 @@ impl Session {
             0 => put
                 .condition_expression("attribute_not_exists(#partition)")
                 .expression_attribute_names("#partition", PARTITION_KEY),
-            read => put
+            // A part may write over the record of a request whose number was free again; the request's own
+            // record may have expired since it was read, and be another's by now.
+            read if request.part.is_some() => put
                 .condition_expression("version = :read")
                 .set_expression_attribute_values(Some(Item::from([items::number(":read", read)]))),
+            read => put
+                .condition_expression("version = :read AND fingerprint = :fingerprint")
+                .set_expression_attribute_values(Some(Item::from([
+                    items::number(":read", read),
+                    items::bytes(":fingerprint", record.fingerprint.as_bytes()),
+                ]))),
         };
         let put = put.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok((TransactWriteItem::builder().put(put).build(), item))

@@ -1,70 +1,171 @@
-//! Size and memory of a function's release binary, under Lambda's runtime interface.
+//! Size, memory, CPU time and costs of the functions' release binaries, under Lambda's runtime interface:
 //!
 //! ```sh
-//! cargo build --release --package refund-single-wallet
+//! cargo build --release --package refund-single-wallet --package auto-batch-refund
 //! cargo run --package tests --bin measure
 //! ```
+//!
+//! The table is the embedded store, in this process, or in the DynamoDB that `DYNAMODB_ENDPOINT` names.
+//! Items a second are mostly the store's; CPU time is the function's alone, and calls and write units are what
+//! its log says.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use refundctl::sample::{Bet, Sample};
+use serde_json::{Value, json};
 use tests::lambda::Lambda;
-use tests::world::{CALLER, World, event, single};
+use tests::world::{CALLER, World, batch, channel_line, event, signed, single};
 
 /// Lambda loads the binary at each cold start.
 const BINARY_BYTES_MAX: u64 = 10_000_000;
-/// After [`REQUESTS`] requests; the smallest function has 128 MB.
-const PEAK_MEMORY_KB_MAX: u64 = 20 * 1024;
-const REQUESTS: usize = 1_000;
+/// After [`SINGLE_REQUESTS`] requests for one bet each; the smallest function has 128 MB.
+const SINGLE_MEMORY_KB_MAX: u64 = 20 * 1024;
+const SINGLE_REQUESTS: usize = 1_000;
+/// With the largest body there may be, of [`shared::limits::ITEMS_PER_REQUEST_MAX`] items.
+const BATCH_MEMORY_KB_MAX: u64 = 128 * 1024;
+/// An item costs the same CPU time in a small batch and in the largest.
+const CPU_RATIO_MAX: f64 = 1.3;
+const ITEMS_PER_PLAYER: u64 = 5;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let binary = std::env::args().nth(1).map_or_else(default_binary, PathBuf::from);
-    let size = std::fs::metadata(&binary)
-        .with_context(|| {
-            let command = "cargo build --release --package refund-single-wallet";
-            format!("no binary {}; make it with `{command}`", binary.display())
-        })?
-        .len();
-    println!("binary   {size} bytes (at most {BINARY_BYTES_MAX})");
+    let single = measure_single().await?;
+    let batch = measure_batch().await?;
+    Ok(if single && batch { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
+async fn measure_single() -> Result<bool> {
+    let (binary, size) = binary("refund-single-wallet")?;
     let world = World::with_channel().await;
-    let bets: Vec<String> = (0..REQUESTS).map(|number| format!("bet-{number}")).collect();
+    let bets: Vec<String> = (0..SINGLE_REQUESTS).map(|number| format!("bet-{number}")).collect();
     let debits: Vec<(&str, &str)> = bets.iter().map(|bet| (bet.as_str(), "1.01")).collect();
     world.wallet_with_debits("p", "0", &debits).await;
     let started = Instant::now();
     let mut lambda = Lambda::start(&binary, &world).await;
     let mut times = Vec::new();
     for bet in &bets {
-        let body = single(&format!("request of {bet}"), "p", &[(bet, "1.01")]).to_string();
-        let event = event(body.as_bytes(), CALLER).to_string();
+        let body = single(&format!("request of {bet}"), "p", &[(bet, "1.01")]);
         let sent = Instant::now();
-        let answer = lambda.invoke(event).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        invoke(&mut lambda, &body).await?;
         times.push(sent.elapsed());
-        ensure!(answer["body"].as_str().is_some_and(|body| body.contains("\"status\":200")), "{answer}");
     }
     ensure!(world.balance("p").await == "1010", "every bet was credited once");
     let first = times[0];
     times.sort();
     println!(
-        "requests {REQUESTS} in {:.1} s; first {}, median {}, slowest {}",
+        "  requests {SINGLE_REQUESTS} in {:.1} s; first {}, median {}, slowest {}",
         started.elapsed().as_secs_f64(),
         milliseconds(first),
-        milliseconds(times[REQUESTS / 2]),
-        milliseconds(times[REQUESTS - 1]),
+        milliseconds(times[SINGLE_REQUESTS / 2]),
+        milliseconds(times[SINGLE_REQUESTS - 1]),
     );
-    let peak = lambda.peak_memory_kb();
-    println!("memory   {peak} KB at most resident (at most {PEAK_MEMORY_KB_MAX})");
-    let is_within = size <= BINARY_BYTES_MAX && peak <= PEAK_MEMORY_KB_MAX;
-    Ok(if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let memory = lambda.peak_memory_kb();
+    println!("  memory   {memory} KB at most resident (at most {SINGLE_MEMORY_KB_MAX})");
+    Ok(size <= BINARY_BYTES_MAX && memory <= SINGLE_MEMORY_KB_MAX)
 }
 
-fn default_binary() -> PathBuf {
+async fn measure_batch() -> Result<bool> {
+    let (binary, size) = binary("auto-batch-refund")?;
+    let world = World::with_channel().await;
+    let mut lambda = Lambda::start(&binary, &world).await;
+    println!("  items × batches   items/s   calls/item   write units/item   CPU µs/item");
+    let mut cpu_per_item = Vec::new();
+    // Smallest and largest by turns, so that a noisy machine is noisy for both; the first one only warms up.
+    let sizes = [(1_000, 1), (100, 100), (10_000, 1), (1_000, 10), (100, 100), (10_000, 1)];
+    for (channel, (items, batches)) in (1..).zip(sizes) {
+        let sample = Sample { channel, players: items / ITEMS_PER_PLAYER * batches, seed: 1 };
+        world.import(&[channel_line(channel)]).await;
+        world.import_sample(sample, items * batches).await;
+        let bets: Vec<Bet> = (0..items * batches).map(|number| sample.bet(number)).collect();
+        let mut by_player = bets;
+        by_player.sort_by(|one, other| one.username.cmp(&other.username));
+        let (mut calls, mut units) = (0, 0);
+        let (started, cpu) = (Instant::now(), lambda.cpu_time());
+        for (number, bets) in by_player.chunks(items as usize).enumerate() {
+            let line = invoke(&mut lambda, &batch_of(channel, &format!("r{number}"), bets, "")).await?;
+            calls += line["round_trips"].as_u64().context("round trips are logged")?;
+            units += line["write_units"].as_u64().context("write units are logged")?;
+        }
+        let (took, cpu) = (started.elapsed(), lambda.cpu_time() - cpu);
+        let all = (items * batches) as f64;
+        let cpu = cpu.as_secs_f64() * 1e6 / all;
+        println!(
+            "  {:>5} × {batches:<9} {:>7.0} {:>12.3} {:>18.3} {cpu:>13.1}{}",
+            items,
+            all / took.as_secs_f64(),
+            calls as f64 / all,
+            units as f64 / all,
+            if channel == 1 { "  (warming up)" } else { "" },
+        );
+        if channel > 1 {
+            cpu_per_item.push((items, cpu));
+        }
+    }
+    let least = |wanted| {
+        let of_size = cpu_per_item.iter().filter(|(items, _)| *items == wanted);
+        of_size.map(|(_, cpu)| *cpu).fold(f64::INFINITY, f64::min)
+    };
+    let ratio = least(10_000) / least(100);
+    println!("  CPU time of an item, 10,000 to 100: {ratio:.2} (at most {CPU_RATIO_MAX})");
+
+    let channel = 100;
+    let sample = Sample { channel, players: 2_000, seed: 1 };
+    world.import(&[channel_line(channel)]).await;
+    world.import_sample(sample, 10_000).await;
+    let bets: Vec<Bet> = (0..10_000).map(|number| sample.bet(number)).collect();
+    let without = batch_of(channel, "largest", &bets, "").to_string().len();
+    let room = (shared::limits::BODY_BYTES_MAX - without) / bets.len() - ",\"remark\":\"\"".len();
+    let body = batch_of(channel, "largest", &bets, &"x".repeat(room));
+    println!("  largest  {} bytes of body, {} items", body.to_string().len(), bets.len());
+    invoke(&mut lambda, &body).await?;
+    let memory = lambda.peak_memory_kb();
+    println!("  memory   {memory} KB at most resident (at most {BATCH_MEMORY_KB_MAX})");
+    Ok(size <= BINARY_BYTES_MAX && ratio <= CPU_RATIO_MAX && memory <= BATCH_MEMORY_KB_MAX)
+}
+
+fn batch_of(channel: u64, seq_no: &str, bets: &[Bet], remark: &str) -> Value {
+    let mut body = batch(seq_no, &[]);
+    body["channelId"] = json!(channel);
+    let item = |bet: &Bet| {
+        let money: Value = serde_json::from_str(&bet.amount).expect("an amount is a number");
+        let mut item = json!({"seqNo": bet.seq_no, "username": bet.username, "roundCode": bet.round_code,
+            "refundMoney": money, "detail": [{"betId": format!("{}-80", bet.seq_no), "betType": 80, "money": money}]});
+        if !remark.is_empty() {
+            item["remark"] = json!(remark);
+        }
+        item
+    };
+    body["batchRefundList"] = bets.iter().map(item).collect();
+    signed(body)
+}
+
+/// Sends a request that must be carried out whole; the line that was logged of it.
+async fn invoke(lambda: &mut Lambda, body: &Value) -> Result<Value> {
+    let event = event(body.to_string().as_bytes(), CALLER).to_string();
+    let answer = lambda.invoke(event).await.map_err(|error| anyhow!("{error}"))?;
+    let answer = answer["body"].as_str().context("an answer has a body")?;
+    let answer: Value = serde_json::from_str(answer)?;
+    let line = lambda.log_line().await;
+    ensure!(answer["status"] == 200 && line["refused"] == "" && line["executed"] == "yes", "{line}");
+    Ok(line)
+}
+
+/// A function's release binary, and its size in bytes.
+fn binary(name: &str) -> Result<(PathBuf, u64)> {
     let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
-    target.join("release").join("refund-single-wallet")
+    let binary = target.join("release").join(name);
+    let size = std::fs::metadata(&binary)
+        .with_context(|| {
+            let command = format!("cargo build --release --package {name}");
+            format!("no binary {}; make it with `{command}`", binary.display())
+        })?
+        .len();
+    println!("{name}\n  binary   {size} bytes (at most {BINARY_BYTES_MAX})");
+    Ok((binary, size))
 }
 
 fn milliseconds(time: Duration) -> String {
