@@ -56,10 +56,22 @@ impl Local {
     }
 
     fn send(&self, options: &[&str]) -> (Option<i32>, Value) {
-        let output = run(&[&["send", "refund-single-wallet", "--endpoint", &self.url], options].concat());
+        self.call("refund-single-wallet", options)
+    }
+
+    fn send_batch(&self, options: &[&str]) -> (Option<i32>, Value) {
+        self.call("auto-batch-refund", options)
+    }
+
+    fn call(&self, call: &str, options: &[&str]) -> (Option<i32>, Value) {
+        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
         let text = stdout(&output);
         let answer = text.split("HTTP 200\n").nth(1).unwrap_or_else(|| panic!("{text}{}", stderr(&output)));
         (output.status.code(), serde_json::from_str(answer).unwrap())
+    }
+
+    fn self_refund(&self, username: &str, bet: &str) -> Output {
+        run(&["self-refund", "1", username, bet, "--endpoint", &self.dynamodb])
     }
 
     fn show(&self, channel: &str, username: &str) -> String {
@@ -114,6 +126,94 @@ fn the_local_stack_answers_the_documents_example_and_stops_when_told() {
         signal(&local.process, name);
         assert!(local.process.wait().unwrap().success(), "{name} stops it cleanly");
     }
+}
+
+#[test]
+fn the_batch_documents_example_is_answered_with_what_its_bet_took() {
+    let local = Local::start(&[]);
+    let (code, answer) = local.send_batch(&[]);
+    assert_eq!(code, Some(0));
+    let bet = "d34fbd4e4734d430c05f443da281d92b";
+    assert_eq!(
+        answer,
+        json!({
+            "seqNo": "ee41edc558292f232e992cd011fec3f2", "event": "autoBatchRefund",
+            "timestamp": 1_683_786_010_043u64, "status": 200,
+            "refundResultList": [{
+                "username": "demo", "roundCode": "BP1-230511141338", "refundTotalMoney": 20,
+                "sucRefundSeqNoList": [{"seqNo": bet, "refundSeqNo": bet, "status": 200}]
+            }]
+        })
+    );
+    assert_eq!(local.send_batch(&[]).1, answer, "sent again");
+    for signed in ["channel", "username", "timestamp"] {
+        let (_, answer) = local.send_batch(&["--refund", &format!("{bet}=20"), "--signed", signed]);
+        assert_eq!(
+            (&answer["status"], &answer["refundResultList"][0]["refundTotalMoney"]),
+            (&json!(200), &json!(20))
+        );
+    }
+    assert!(local.show("1", "demo").contains("balance 36.85 CNY = opening 16.85 and 1 postings"));
+}
+
+#[test]
+fn a_sample_is_imported_and_refunded_in_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sample.jsonl");
+    let local = Local::start(&[]);
+    let made = run(&["sample", "--debits", "500", "--players", "40"]);
+    assert_eq!(made.stdout, run(&["sample", "--debits", "500", "--players", "40"]).stdout, "repeatable");
+    assert_ne!(made.stdout, run(&["sample", "--debits", "500", "--players", "40", "--seed", "2"]).stdout);
+    std::fs::write(&file, made.stdout).unwrap();
+    let imported = local.import(&file, &[]);
+    assert!(imported.status.success(), "{}", stderr(&imported));
+
+    let send = |options: &[&str]| {
+        let options = [&["send", "auto-batch-refund", "--endpoint", &local.url], options].concat();
+        let output = run(&options);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let told = send(&["--items", "500", "--players", "40"]);
+    assert!(told.contains("status 200: 500 bets refunded, of 160 rounds, "), "{told}");
+    let told = send(&["--items", "500", "--players", "40", "--seed", "2"]);
+    assert!(told.contains("status 200: 0 bets refunded, of 160 rounds, 0 in total"), "{told}");
+    let told = send(&["--items", "500", "--players", "40", "--threshold", "0.01"]);
+    assert!(told.contains("status 200: 500 bets refunded"), "what is refunded stays so: {told}");
+    assert!(local.show("1", "player000039").contains("and 12 postings, chain intact"));
+}
+
+#[test]
+fn a_channel_refunds_a_bet_on_its_own_once() {
+    let local = Local::start(&[]);
+    let bet = "a70efc7cf71e03ae98b42b22ad4b4288";
+    let made = local.self_refund("demo", bet);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    assert_eq!(stdout(&made), format!("credited demo with {bet}: 16.85 + 100 = 116.85, posting 1\n"));
+    let again = local.self_refund("demo", bet);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(stdout(&again).starts_with("unchanged: credited demo with "), "{}", stdout(&again));
+    let (code, answer) = local.send_batch(&["--refund", &format!("{bet}=100")]);
+    assert_eq!(code, Some(0));
+    assert_eq!(answer["refundResultList"][0]["sucRefundSeqNoList"][0]["status"], 209);
+    let (_, answer) = local.send(&["--username", "demo", "--refund", &format!("{bet}=100")]);
+    assert_eq!((&answer["status"], &answer["resultList"][0]["status"]), (&json!(200), &json!(209)));
+    assert!(local.show("1", "demo").contains("balance 116.85 CNY = opening 16.85 and 1 postings"));
+
+    local.send(&[]);
+    for (username, bet, reason) in [
+        ("apitest01", "seqNoBetseqNoRefund", "its provider has had it refunded"),
+        ("apitest01", "played-bet", "the bet was played"),
+        ("apitest01", "nothing", "has no bet nothing"),
+        ("nobody", "nothing", "player nobody of channel 1 has no bet nothing"),
+    ] {
+        let refused = local.self_refund(username, bet);
+        assert_eq!(refused.status.code(), Some(1), "{bet}");
+        assert!(stderr(&refused).contains(reason), "{bet}: {}", stderr(&refused));
+    }
+    let unknown = run(&["self-refund", "9", "demo", bet, "--endpoint", &local.dynamodb]);
+    assert!(stderr(&unknown).contains("there is no channel 9"), "{}", stderr(&unknown));
+    assert_eq!(run(&["self-refund", "1", "a/b", bet]).status.code(), Some(2));
 }
 
 #[test]
@@ -334,8 +434,10 @@ fn what_can_not_work_says_what_to_do() {
 
     assert_eq!(run(&["show", "wallet", "1", "a/b"]).status.code(), Some(2));
     assert_eq!(run(&["import", "/no/such/file"]).status.code(), Some(1));
-    for command in [&["--help"][..], &["local", "--help"], &["import", "--help"], &["keygen", "--help"]] {
-        let help = run(command);
-        assert!(help.status.success() && stdout(&help).contains("Examples:"), "{command:?}");
+    for command in
+        ["", "local", "import", "keygen", "sample", "self-refund", "send auto-batch-refund", "show wallet"]
+    {
+        let help = run(&command.split_whitespace().chain(["--help"]).collect::<Vec<_>>());
+        assert!(help.status.success() && stdout(&help).contains("Examples:"), "{command}");
     }
 }

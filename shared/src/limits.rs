@@ -26,9 +26,9 @@ pub const TEXT_CHARS_MAX: usize = 128;
 /// Longest signature, in characters: base64 of 4096 bits, the longest key, with room for line breaks.
 pub const SIGNATURE_CHARS_MAX: usize = 1_000;
 
-/// Items of one request. Providers send thousands; an answer that echoes that many of the longest ids,
-/// escaped twice, is still below [`ANSWER_BYTES_MAX`]. What can't be carried out before the deadline is
-/// completed when the request is sent again.
+/// Items of one request. Providers send thousands; an answer that echoes that many ids is still below
+/// [`ANSWER_BYTES_MAX`] (a batch echoes more, and is refused where it would not be). What can't be carried out
+/// before the deadline is completed when the request is sent again.
 pub const ITEMS_PER_REQUEST_MAX: usize = 10_000;
 
 /// Keys of one BatchGetItem call (DynamoDB).

@@ -97,9 +97,13 @@ impl Lambda {
         answer.expect("the function answers in time").expect("the function lives")
     }
 
+    pub fn process_id(&self) -> u32 {
+        self.process.id().expect("it lives")
+    }
+
     /// The CPU time that all threads of the process have had.
     pub fn cpu_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id().unwrap())).unwrap();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process_id())).unwrap();
         let of_thread = |task: std::io::Result<std::fs::DirEntry>| {
             // Nanoseconds on a CPU come first; a thread that has just ended has none.
             let times = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
@@ -110,7 +114,7 @@ impl Lambda {
 
     /// The most memory the process has had resident, in KB.
     pub fn peak_memory_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process_id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
