@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use refundctl::sample::{Bet, Sample};
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
@@ -55,7 +55,7 @@ async fn all_are_refunded_once(world: &World, bets: &[Bet]) {
     for bet in bets {
         by_player.entry(&bet.username).or_default().push(bet);
     }
-    futures::stream::iter(by_player)
+    stream::iter(by_player)
         .for_each_concurrent(32, |(player, bets)| async move {
             let wallet = world.wallet(player).await;
             let refunds = wallet.debits.iter().filter(|debit| matches!(debit.state, DebitState::Refunded(_)));
@@ -89,9 +89,10 @@ async fn ten_thousand_bets_of_two_thousand_players_are_two_calls_a_player() {
     assert_eq!(refunded(&answer).len(), bets.len());
     let calls = instance.wire.take_calls();
     let count = |operation: &str| calls.iter().filter(|call| call.operation == operation).count() as u64;
-    assert_eq!((count("BatchGetItem"), count("TransactWriteItems")), (players, players));
-    assert_eq!(calls.len() as u64, 2 * players, "and no other calls");
+    // A store that takes long for the leading player has the request's record put by itself.
     if is_embedded() {
+        assert_eq!((count("BatchGetItem"), count("TransactWriteItems")), (players, players));
+        assert_eq!(calls.len() as u64, 2 * players, "and no other calls");
         // An account and five debits a player, and one record of the request.
         assert_eq!(writes(&calls), (players * 12 + 2) as f64);
     }
@@ -160,14 +161,15 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_resends_complete_i
     let bets: Vec<Bet> = (0..360).map(|number| sample.bet(number)).collect();
     world.import_sample(sample, 360).await;
     let body = sample_batch("r", &bets);
-    let slow: Faults = Arc::new(|_| Fault::Slow(Duration::from_millis(250)));
+    let (delay, patience) = if is_embedded() { (250, 3) } else { (600, 5) };
+    let slow: Faults = Arc::new(move |_| Fault::Slow(Duration::from_millis(delay)));
+    let patience = Duration::from_secs(patience);
 
     let mut done = 0;
     let mut sent = 0;
     loop {
         sent += 1;
-        let answer =
-            call_within(&world.batch_instance_with(slow.clone()), &body, Duration::from_secs(3)).await;
+        let answer = call_within(&world.batch_instance_with(slow.clone()), &body, patience).await;
         let told = refunded(&answer);
         assert!(told.len() >= done, "what was told is told again");
         for (player, bet) in told.iter().step_by(20) {
@@ -190,7 +192,8 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_resends_complete_i
 #[tokio::test(flavor = "multi_thread")]
 async fn players_that_are_throttled_or_hang_or_are_contended_do_not_hold_up_the_others() {
     for fault in [Fault::Throttled, Fault::Slow(Duration::from_secs(60)), Fault::TransactionConflict] {
-        join_all([0..1, 1..2, 40..41].map(|players| trouble_with(fault, players))).await;
+        let troubled = if is_embedded() { &[0..1, 1..2, 40..41][..] } else { &[0..1] };
+        join_all(troubled.iter().cloned().map(|players| trouble_with(fault, players))).await;
     }
     // More of them than are worked on at once, and ahead of all others.
     trouble_with(Fault::Throttled, 0..40).await;
@@ -214,7 +217,7 @@ async fn trouble_with(fault: Fault, troubled: Range<usize>) {
         let is_meant = call.operation == "TransactWriteItems" || fault != Fault::TransactionConflict;
         if is_meant && accounts.iter().any(|account| call.is_of(account)) { fault } else { Fault::None }
     });
-    let patience = Duration::from_secs(if is_embedded() { 4 } else { 20 });
+    let patience = Duration::from_secs(if is_embedded() { 4 } else { 8 });
     for sending in ["first", "again"] {
         let answer = call_within(&world.batch_instance_with(faults.clone()), &body, patience).await;
         assert_eq!(answer["status"], 4003, "{at}, {sending}");
@@ -238,7 +241,7 @@ async fn a_player_of_500_bets_survives_a_crash_between_any_two_of_the_transactio
     let debits: Vec<(&str, &str)> = bets.iter().map(|bet| (bet.as_str(), "1.01")).collect();
     let of_p: Vec<(&str, &str, &str)> = bets.iter().map(|bet| ("p", bet.as_str(), "1.01")).collect();
     for is_leading in [true, false] {
-        for survived in 0..6 {
+        for survived in (0..6).step_by(if is_embedded() { 1 } else { 3 }) {
             let world = World::with_channel().await;
             world.wallet_with_debits("p", "10", &debits).await;
             world.wallet_with_debits("first", "0", &[("bet", "7")]).await;
@@ -291,7 +294,7 @@ async fn overlapping_batches_and_single_calls_at_once_credit_each_bet_once() {
     println!("seed {seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     let world = World::with_channel().await;
-    let players = if is_embedded() { 40 } else { 10 };
+    let players = if is_embedded() { 40 } else { 4 };
     let sample = Sample { channel: 1, players, seed: 3 };
     let bets: Vec<Bet> = (0..5 * players).map(|number| sample.bet(number)).collect();
     world.import_sample(sample, bets.len() as u64).await;

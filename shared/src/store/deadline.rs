@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::Session;
 use crate::limits;
 
 /// The moment after which a request must have its answer.
@@ -26,8 +27,12 @@ impl Deadline {
         self.0
     }
 
+    pub(super) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     pub(super) fn has_passed(self) -> bool {
-        Instant::now() >= self.0
+        self.left().is_zero()
     }
 }
 
@@ -57,19 +62,19 @@ impl Backoff {
         !std::mem::replace(&mut self.lost_a_race, true)
     }
 
-    /// Waits after a throttle or a fault; false where too little time is left.
-    pub(super) async fn pause(&mut self, deadline: Deadline) -> bool {
-        self.pause_by(Self::HICCUP, deadline).await
+    /// Waits after a throttle or a fault; false where too little time is left, or patience is at an end.
+    pub(super) async fn pause(&mut self, session: &Session) -> bool {
+        self.pause_by(Self::HICCUP, session).await
     }
 
-    /// Waits after losing races, in measures of how fast the table is; false where too little time is left.
-    pub(super) async fn pause_after_race(&mut self, deadline: Deadline) -> bool {
-        self.pause_by(self.fastest.unwrap_or(Self::HICCUP), deadline).await
+    /// Waits after losing races, in measures of how fast the table is; false as [`Self::pause`].
+    pub(super) async fn pause_after_race(&mut self, session: &Session) -> bool {
+        self.pause_by(self.fastest.unwrap_or(Self::HICCUP), session).await
     }
 
-    async fn pause_by(&mut self, first: Duration, deadline: Deadline) -> bool {
-        let left = deadline.instant().saturating_duration_since(Instant::now());
-        if left < Self::ATTEMPT {
+    async fn pause_by(&mut self, first: Duration, session: &Session) -> bool {
+        let left = session.deadline.left();
+        if left < Self::ATTEMPT || session.patience.has_passed() {
             return false;
         }
         let grown = first * 2u32.pow(self.waits.min(Self::DOUBLINGS_MAX));

@@ -51,7 +51,7 @@ impl Store {
 
     /// The table as one request uses it: until its deadline, with what it used counted.
     pub fn session(&self, deadline: Deadline) -> Session {
-        Session { store: self.clone(), deadline, meter: Arc::default() }
+        Session { store: self.clone(), deadline, patience: deadline, meter: Arc::default() }
     }
 }
 
@@ -60,14 +60,22 @@ impl Store {
 pub struct Session {
     store: Store,
     deadline: Deadline,
+    /// No attempt is made again after this.
+    patience: Deadline,
     meter: Arc<meter::Meter>,
 }
 
 impl Session {
-    /// This session, for work that must be done sooner.
+    /// This session, for a call that is given up sooner.
     fn within(&self, duration: Duration) -> Self {
         let deadline = self.deadline.min(Deadline::after(duration));
-        Self { store: self.store.clone(), deadline, meter: self.meter.clone() }
+        Self { store: self.store.clone(), deadline, patience: self.patience, meter: self.meter.clone() }
+    }
+
+    /// This session, for work that is not tried again after this time. What goes well may take longer.
+    fn with_patience(&self, duration: Duration) -> Self {
+        let (deadline, patience) = (self.deadline, Deadline::after(duration));
+        Self { store: self.store.clone(), deadline, patience, meter: self.meter.clone() }
     }
 
     /// What this session has used so far.

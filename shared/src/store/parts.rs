@@ -36,7 +36,8 @@ impl Session {
         // Those that met trouble have the time that is left.
         let mut put_off = Vec::new();
         for (number, (part, refunds)) in parts.iter().zip(&mut refunds).enumerate() {
-            if matches!(refunds.trouble, Some(StoreError::DeadlinePassed { .. })) {
+            let may_pass = matches!(refunds.trouble, Some(StoreError::DeadlinePassed { .. }));
+            if may_pass && !self.deadline.has_passed() {
                 put_off.push((number, std::mem::replace(refunds, Refunds::undecided(part))));
             }
         }
@@ -53,7 +54,7 @@ impl Session {
         Ok(refunds)
     }
 
-    /// Carries out each part, unless it takes too long.
+    /// Carries out each part, unless it has to be tried again for too long.
     async fn first_turns(
         &self,
         leading: &RefundRequest,
@@ -64,7 +65,7 @@ impl Session {
         let was_sent_before = &AtomicBool::new(false);
         let turn = |part, read| async move {
             let _slot = slots.acquire().await;
-            let session = self.within(limits::PART_PATIENCE);
+            let session = self.with_patience(limits::PART_PATIENCE);
             let refunds = session.refund_part(part, claim, Refunds::undecided(part), read).await?;
             let is_done = refunds.verdicts.iter().any(|verdict| verdict.is_executed_by(part));
             if refunds.executed == Executed::No && is_done {
@@ -83,7 +84,7 @@ impl Session {
             let parts = others.get(group.clone()).unwrap_or_default();
             let mut read = match parts {
                 [_] => HashMap::new(),
-                parts => self.within(limits::GROUP_READ_PATIENCE).read_snapshots(parts).await,
+                parts => self.within(self.deadline.left() / 2).read_snapshots(parts).await,
             };
             let turns: Vec<_> = parts
                 .iter()

@@ -169,7 +169,7 @@ impl Session {
     async fn wait_after(&self, failure: CallFailure, backoff: &mut Backoff) -> Result<(), StoreError> {
         match failure {
             CallFailure::Final(error) => Err(error),
-            CallFailure::Transient(_) if backoff.pause(self.deadline).await => Ok(()),
+            CallFailure::Transient(_) if backoff.pause(self).await => Ok(()),
             CallFailure::Transient(error) => Err(StoreError::DeadlinePassed { cause: Some(error) }),
         }
     }

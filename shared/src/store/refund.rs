@@ -166,10 +166,10 @@ impl Session {
                     return Ok(Next::DecideWith(now));
                 }
                 Commit::Moved(_) | Commit::Refused => {
-                    let has_time = backoff.pause_after_race(self.deadline).await;
+                    let has_time = backoff.pause_after_race(self).await;
                     (has_time, "others were writing to the same items".to_owned())
                 }
-                Commit::Unknown(cause) => (backoff.pause(self.deadline).await, cause),
+                Commit::Unknown(cause) => (backoff.pause(self).await, cause),
             };
             if !has_time {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) }.into());
