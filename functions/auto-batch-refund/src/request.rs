@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use shared::ebet::{
-    BatchSignature, Call, Channel, Code, Item, ItemRules, List, Members, asked, fingerprint, number,
+    BatchSignature, Call, Channel, Code, Head, Item, ItemRules, List, Members, asked, fingerprint, number,
     optional_text, read_items,
 };
-use shared::edge::hashed;
 use shared::ledger::{AccountKey, RefundRequest, RefundedBy, Verdict, exact_decimal};
 use shared::limits;
 use shared::store::Refunds;
@@ -57,16 +56,8 @@ impl<'a> BatchRefund<'a> {
     /// 4025 for what is missing, empty or too long; 4030 for what has another type; 206 for an empty
     /// `seqNo`.
     pub fn read(members: &Members<'a>, channel: &Channel) -> Result<Self, Code> {
-        let seq_no = optional_text(members.seq_no)?.ok_or(Code::BadParameters)?;
-        if seq_no.is_empty() {
-            return Err(Code::NoSeqNo);
-        }
-        if optional_text(members.event)?.is_some_and(|event| event != Batch::EVENT) {
-            return Err(Code::BadParameters);
-        }
-        let currency = optional_text(members.currency)?;
+        let Head { seq_no, currency, session } = Head::read(members, Batch::EVENT)?;
         let currency = currency.as_deref();
-        let session = optional_text(members.session_token)?.map(|token| hashed(&token));
         let last_start_process_time = members.last_start_process_time.map(number).transpose()?;
         let threshold = members.refund_threshold.map(number).transpose()?;
         let threshold = threshold.map(exact_decimal).transpose().map_err(|_| Code::BadParameters)?;
@@ -75,8 +66,8 @@ impl<'a> BatchRefund<'a> {
             return Err(Code::BadParameters);
         }
 
-        let head = [threshold.map(|threshold| threshold.to_string()), currency.map(str::to_owned)];
-        let head = head.each_ref().map(Option::as_deref);
+        let threshold_text = threshold.map(|threshold| threshold.to_string());
+        let head = [threshold_text.as_deref(), currency];
         let fingerprint = fingerprint("autoBatchRefund/1", channel, &head, &items);
         let part = |account: Option<&AccountKey>| RefundRequest {
             key: channel.id.tenant().request(Batch::EVENT, &seq_no),

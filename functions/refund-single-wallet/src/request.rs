@@ -1,10 +1,9 @@
 //! A request: its own members, and what the ledger is asked for it.
 
 use shared::ebet::{
-    Call, Channel, Code, Item, ItemRules, List, Members, Username, asked, fingerprint, optional_text,
+    Call, Channel, Code, Head, Item, ItemRules, List, Members, Username, asked, fingerprint, optional_text,
     read_items,
 };
-use shared::edge::hashed;
 use shared::ledger::{RefundRequest, RefundedBy};
 
 use crate::Single;
@@ -28,16 +27,8 @@ impl<'a> SingleRefund<'a> {
     /// 4025 for what is missing, empty or too long; 4030 for what has another type; 206 for an empty
     /// `seqNo`.
     pub fn read(members: &Members<'a>, channel: &Channel) -> Result<Self, Code> {
-        let seq_no = optional_text(members.seq_no)?.ok_or(Code::BadParameters)?;
-        if seq_no.is_empty() {
-            return Err(Code::NoSeqNo);
-        }
-        if optional_text(members.event)?.is_some_and(|event| event != Single::EVENT) {
-            return Err(Code::BadParameters);
-        }
-        let currency = optional_text(members.currency)?;
+        let Head { seq_no, currency, session } = Head::read(members, Single::EVENT)?;
         let username = optional_text(members.username)?.filter(|name| !name.is_empty());
-        let session = optional_text(members.session_token)?.map(|token| hashed(&token));
         let items = read_items(members, List::Refund)?;
 
         // Balances are those of the top level's user; without one, of the first item's.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Code;
 use crate::clock::unix_milliseconds;
+use crate::edge::hashed;
 use crate::limits;
 
 /// The top-level members of all calls; unknown ones are ignored, null is as good as absent.
@@ -112,6 +113,35 @@ pub fn number(value: &RawValue) -> Result<&str, Code> {
         Ok(text)
     } else {
         Err(Code::WrongType)
+    }
+}
+
+/// What an authenticated request has beside its items, whichever call it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The request's number; never empty.
+    pub seq_no: String,
+    pub currency: Option<String>,
+    /// The caller's session token, hashed.
+    pub session: Option<String>,
+}
+
+impl Head {
+    /// Of a request for the call named `event`.
+    ///
+    /// # Errors
+    /// [`Code::BadParameters`] for what is missing or over-long, and for another call's name;
+    /// [`Code::WrongType`] for what has another type; [`Code::NoSeqNo`] for an empty number.
+    pub fn read(members: &Members<'_>, event: &str) -> Result<Self, Code> {
+        let seq_no = optional_text(members.seq_no)?.ok_or(Code::BadParameters)?;
+        if seq_no.is_empty() {
+            return Err(Code::NoSeqNo);
+        }
+        if optional_text(members.event)?.is_some_and(|named| named != event) {
+            return Err(Code::BadParameters);
+        }
+        let session = optional_text(members.session_token)?.map(|token| hashed(&token));
+        Ok(Self { seq_no, currency: optional_text(members.currency)?, session })
     }
 }
 

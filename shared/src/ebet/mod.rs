@@ -14,7 +14,9 @@ pub use call::{Call, Endpoint, Report};
 pub use channel::{BatchSignature, Channel, ChannelId, ChannelSettings, InvalidSettings, Username};
 pub use code::Code;
 pub use items::{Item, ItemRules, List, asked, fingerprint, read_items};
-pub use members::{JsonMoney, Members, Numbered, array, number, object, optional_text, read_members, text};
+pub use members::{
+    Head, JsonMoney, Members, Numbered, array, number, object, optional_text, read_members, text,
+};
 pub use signature::{InvalidKey, PublicKey};
 
 /// The prefix of all keys of this provider.
