@@ -24,7 +24,9 @@ Exit codes: 0 the channel has refunded the bet, now or before; 1 it has not, wit
 
 #[derive(Debug, Args)]
 pub struct Options {
+    /// The channel's number
     channel: ChannelId,
+    /// The player
     username: Username,
     /// The bet's number
     seq_no: DebitId,

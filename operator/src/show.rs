@@ -32,7 +32,9 @@ const READS_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct WalletOptions {
+    /// The channel's number
     channel: ChannelId,
+    /// The player
     username: Username,
     #[command(flatten)]
     table: TableOptions,

@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "SEQNO=AMOUNT", conflicts_with = "items")]
     refund: Vec<String>,
     /// Ask for this many bets of `refundctl sample`
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     items: Option<u64>,
     /// Of this many of its players
     #[arg(long, value_name = "M", default_value_t = 100, requires = "items",

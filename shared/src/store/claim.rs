@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::error::Stop;
 use super::items::{self, Reader};
-use super::refund::Stop;
 use super::{Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{KeyReused, RefundRequest, RequestRecord};

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use crate::ledger::KeyReused;
+
 /// The table could not be used. For logs and operators; callers are told only whether to try again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -72,4 +74,22 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Why work stopped before everything was decided.
+pub(super) enum Stop {
+    KeyReused(KeyReused),
+    Store(StoreError),
+}
+
+impl From<KeyReused> for Stop {
+    fn from(reused: KeyReused) -> Self {
+        Self::KeyReused(reused)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::claim::Claim;
 use super::deadline::Backoff;
+use super::error::Stop;
 use super::transact::Commit;
 use super::{Session, StoreError, items};
 use crate::clock::unix_milliseconds;
@@ -187,24 +188,6 @@ enum Next {
     DecideWith(Vec<items::Item>),
     /// It has waited, and what it knows is old.
     ReadAgain,
-}
-
-/// Why work stopped before everything was decided.
-pub(super) enum Stop {
-    KeyReused(KeyReused),
-    Store(StoreError),
-}
-
-impl From<KeyReused> for Stop {
-    fn from(reused: KeyReused) -> Self {
-        Self::KeyReused(reused)
-    }
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl Refunds {
