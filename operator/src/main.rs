@@ -22,7 +22,8 @@ Examples:
   refundctl local --data refunds.db --no-demo   start it on a file, without demo data
   refundctl send refund-single-wallet           play the API document's example on the demo data
   refundctl show wallet 1 apitest01             see what it did
-  refundctl self-refund 1 demo BET              give a bet back before the provider asks
+  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288
+                                                give a bet back before the provider asks
   refundctl import facts.jsonl                  load wallets and debits into the local stack
 
 Exit codes: 0 done; 1 refused or in conflict; 2 wrong usage.";
@@ -41,7 +42,7 @@ enum Command {
     /// Write wallets and debits to try things with, as import lines
     #[command(after_help = sample::EXAMPLES)]
     Sample(sample::Options),
-    /// Give a bet back on the channel's own account
+    /// Refund a bet as its channel, before the provider asks
     #[command(after_help = self_refund::EXAMPLES)]
     SelfRefund(self_refund::Options),
     /// Sign and send a request as a provider would

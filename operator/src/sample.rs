@@ -11,8 +11,9 @@ use shared::ebet::ChannelId;
 pub const EXAMPLES: &str = "\
 Examples:
   refundctl sample | refundctl import -
-  refundctl sample --debits 10000 --players 2000 > facts.jsonl
+  refundctl sample --debits 10000 --players 2000 | refundctl import -
   refundctl send auto-batch-refund --items 10000 --players 2000    ask for these debits
+  refundctl sample --debits 1000000 > facts.jsonl
 
 The channel must exist: the local stack's demo data has channel 1.";
 
@@ -27,7 +28,7 @@ pub struct Options {
     /// Channel of the players
     #[arg(long, value_name = "ID", default_value = "1")]
     channel: ChannelId,
-    /// Another seed gives other names and amounts
+    /// Another seed gives other bets and amounts
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 }

@@ -45,10 +45,13 @@ pub const PARTS_AT_ONCE: usize = 32;
 /// write of its own: many times what a transaction takes, and little of the time there is to answer in.
 pub const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a part is tried again before it is put off until all others have had their turn: what is throttled
-/// or contended for longer than this is so for long, and the others need not wait for it. What is merely slow
-/// is not cut off: in a slow table nothing would ever be done.
+/// How long a part is tried again before it is put off until all others have had their turn: what is still
+/// throttled or contended by then may stay so. What is merely slow is not cut off: in a slow table nothing would
+/// ever be done.
 pub const PART_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a read of several parts may take before each of them reads for itself.
+pub const GROUP_READ_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the record that ties an idempotency key to one executed request is kept. Longer than any
 /// provider sends again; what makes a refund happen once is the debit's own permanent fact.

@@ -1,6 +1,7 @@
 //! The wire between a function and its DynamoDB: every call is recorded with what it consumed, and any
 //! call can be made to fail the way the real one does now and then.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -76,7 +77,7 @@ pub struct Wire {
 
 struct Shared {
     calls: Mutex<Vec<Call>>,
-    started: Mutex<Vec<String>>,
+    started: Mutex<HashMap<String, usize>>,
     faults: Faults,
 }
 
@@ -135,8 +136,9 @@ impl Connector {
         let mut asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
         let number = {
             let mut started = self.shared.started.lock().unwrap();
-            started.push(operation.clone());
-            started.iter().filter(|name| **name == operation).count() - 1
+            let count = started.entry(operation.clone()).or_default();
+            *count += 1;
+            *count - 1
         };
         let fault =
             (self.shared.faults)(Attempt { operation: &operation, number, request: &asked.to_string() });

@@ -1,4 +1,4 @@
-//! The parts that a bet says it is made of. Some senders are careless with them, so what disagrees is noted
+//! What a bet says it is made of. Some senders are careless with them, so what disagrees is noted
 //! for operators and refuses nothing: what a bet took is known from its debit.
 
 use rust_decimal::Decimal;
@@ -9,7 +9,7 @@ use shared::ledger::exact_decimal;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PartMembers<'a> {
+struct EntryMembers<'a> {
     #[serde(borrow)]
     bet_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -22,13 +22,13 @@ struct PartMembers<'a> {
 pub fn disagreements(items: &[Item<'_>]) -> Option<String> {
     let mut found = items.iter().filter_map(|item| Some((item, disagreement(item)?)));
     let (item, how) = found.next()?;
-    Some(format!("detail of {} items disagrees; bet {:?}: {how}", 1 + found.count(), item.id))
+    Some(format!("details that disagree: {}; bet {:?}: {how}", 1 + found.count(), item.id))
 }
 
-/// A bet's parts add up to its amount, and are named after it and their type.
+/// A detail's entries add up to the bet's amount, and are named after the bet and their type.
 fn disagreement(item: &Item<'_>) -> Option<&'static str> {
-    let Ok(parts) = parts(item.detail?) else { return Some("can't be read") };
-    let sum = parts.iter().try_fold(Decimal::ZERO, |sum, (_, money)| sum.checked_add(*money));
+    let Ok(entries) = entries(item.detail?) else { return Some("can't be read") };
+    let sum = entries.iter().try_fold(Decimal::ZERO, |sum, (_, money)| sum.checked_add(*money));
     if sum.is_none() || sum != exact_decimal(item.money).ok() {
         return Some("money does not add up to refundMoney");
     }
@@ -37,15 +37,15 @@ fn disagreement(item: &Item<'_>) -> Option<&'static str> {
             id.strip_prefix(&item.id).and_then(|rest| rest.strip_prefix('-')) == Some(*kind)
         })
     };
-    if parts.iter().all(|(name, _)| is_named(name)) { None } else { Some("betId is not seqNo-betType") }
+    if entries.iter().all(|(name, _)| is_named(name)) { None } else { Some("betId is not seqNo-betType") }
 }
 
-/// Of each part its betId and betType, where it has them, and its money.
-type Parts<'a> = Vec<(Option<(String, &'a str)>, Decimal)>;
+/// Of each entry its betId and betType, where it has them, and its money.
+type Entries<'a> = Vec<(Option<(String, &'a str)>, Decimal)>;
 
-fn parts(detail: &RawValue) -> Result<Parts<'_>, Code> {
-    let read = |part| {
-        let members: PartMembers<'_> = object(part)?;
+fn entries(detail: &RawValue) -> Result<Entries<'_>, Code> {
+    let read = |entry| {
+        let members: EntryMembers<'_> = object(entry)?;
         let money = number(members.money.ok_or(Code::BadParameters)?)?;
         let money = exact_decimal(money).map_err(|_| Code::BadParameters)?;
         let kind = members.bet_type.map(number).transpose()?;

@@ -52,8 +52,8 @@ impl Call for Batch {
         report.cause = worst.map(ToString::to_string);
         let status = match worst {
             Some(trouble) if !passes(&trouble) => Code::SystemError,
-            Some(_) => Code::Busy,
-            None => Code::Ok,
+            _ if report.undecided > 0 => Code::Busy,
+            _ => Code::Ok,
         };
         Ok((status, Told::of(&batch.items, &verdicts)))
     }

@@ -54,7 +54,7 @@ pub struct Options {
     /// Ask for this many bets of `refundctl sample`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     items: Option<u64>,
-    /// Of this many of its players
+    /// The sample's players
     #[arg(long, value_name = "M", default_value_t = 100, requires = "items",
           value_parser = clap::value_parser!(u64).range(1..))]
     players: u64,
@@ -93,12 +93,12 @@ struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     round_code: Option<String>,
     refund_money: JsonMoney,
-    detail: [Part; 1],
+    detail: [Detail; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Part {
+struct Detail {
     bet_id: String,
     bet_type: u32,
     money: JsonMoney,
@@ -106,7 +106,7 @@ struct Part {
 
 impl Item {
     fn new(seq_no: String, username: String, round_code: Option<String>, money: JsonMoney) -> Self {
-        let detail = [Part { bet_id: format!("{seq_no}-80"), bet_type: 80, money }];
+        let detail = [Detail { bet_id: format!("{seq_no}-80"), bet_type: 80, money }];
         Self { seq_no, username, round_code, refund_money: money, detail }
     }
 }

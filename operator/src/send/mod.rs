@@ -54,13 +54,13 @@ pub struct Common {
     /// The channel's private key, PEM [default: the demo channel's]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The request's number; the same number is the same request [default: a new one]
+    /// The request's number; the same number is the same request [default: the example's, or a new one]
     #[arg(long, value_name = "SEQNO")]
     seq_no: Option<String>,
     /// Currency [default: CNY]
     #[arg(long, value_name = "CODE")]
     currency: Option<String>,
-    /// Unix milliseconds [default: now]
+    /// Unix milliseconds [default: the example's, or now]
     #[arg(long, value_name = "MS")]
     timestamp: Option<u64>,
 }

@@ -32,7 +32,7 @@ pub struct Item<'a> {
     pub round: Option<String>,
     /// The number's own text.
     pub money: &'a str,
-    /// The parts of the bet, as they were sent.
+    /// What the bet is made of, as it was sent.
     pub detail: Option<&'a RawValue>,
 }
 

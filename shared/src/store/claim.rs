@@ -7,7 +7,7 @@
 
 use std::time::SystemTime;
 
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Stop;
@@ -20,27 +20,41 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     leading: &'a RefundRequest,
-    /// Whether the key is this request's, once that is known.
-    is_ours: OnceCell<bool>,
-    /// Whether the leading part need not be waited for any more.
-    is_settled: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    /// Of putting the record: one part does so for all.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The leading part is about to claim the key.
+    Expected,
+    /// It is left to whoever needs it first.
+    Left,
+    Known {
+        is_ours: bool,
+    },
 }
 
 impl<'a> Claim<'a> {
     pub(super) fn new(leading: &'a RefundRequest) -> Self {
-        Self { leading, is_ours: OnceCell::new(), is_settled: watch::Sender::new(false) }
+        Self { leading, state: watch::Sender::new(State::Expected), turn: Mutex::default() }
     }
 
     /// The leading part has found the key to be this request's, or made it so.
     pub(super) fn hold(&self) {
-        // If another part is asking just now, it finds the same.
-        let _ = self.is_ours.set(true);
-        self.leave();
+        self.state.send_replace(State::Known { is_ours: true });
     }
 
     /// The leading part won't claim the key, or not soon.
     pub(super) fn leave(&self) {
-        self.is_settled.send_replace(true);
+        self.state.send_if_modified(|state| {
+            let is_expected = *state == State::Expected;
+            if is_expected {
+                *state = State::Left;
+            }
+            is_expected
+        });
     }
 
     /// Returns once the key is this request's.
@@ -49,10 +63,31 @@ impl<'a> Claim<'a> {
     /// If it is another's, or that can't be known in time.
     pub(super) async fn make_sure(&self, session: &Session) -> Result<(), Stop> {
         let patience = (Instant::now() + limits::CLAIM_PATIENCE).min(session.deadline.instant());
-        let _ = timeout_at(patience, self.is_settled.subscribe().wait_for(|is_settled| *is_settled)).await;
-        // One part asks for all.
-        let is_ours = self.is_ours.get_or_try_init(|| session.claim(self.leading)).await?;
-        if *is_ours { Ok(()) } else { Err(KeyReused.into()) }
+        let mut state = self.state.subscribe();
+        let _ = timeout_at(patience, state.wait_for(|state| *state != State::Expected)).await;
+        let becomes_known = async {
+            let _ = state.wait_for(|state| matches!(state, State::Known { .. })).await;
+        };
+        // Whichever comes first: the leading part's record, or one that is put by itself.
+        tokio::select! {
+            biased;
+            () = becomes_known => {}
+            put = self.put(session) => put?,
+        }
+        match *self.state.borrow() {
+            State::Known { is_ours: true } => Ok(()),
+            _ => Err(KeyReused.into()),
+        }
+    }
+
+    /// Puts the record, unless what that would tell is known meanwhile.
+    async fn put(&self, session: &Session) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        if !matches!(*self.state.borrow(), State::Known { .. }) {
+            let is_ours = session.claim(self.leading).await?;
+            self.state.send_replace(State::Known { is_ours });
+        }
+        Ok(())
     }
 }
 

@@ -78,7 +78,7 @@ impl Backoff {
             return false;
         }
         let grown = first * 2u32.pow(self.waits.min(Self::DOUBLINGS_MAX));
-        let ceiling = grown.min(left / 2);
+        let ceiling = grown.min(left / 2).min(session.patience.left());
         self.waits += 1;
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=ceiling.as_micros() as u64))).await;
         true

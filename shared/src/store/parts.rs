@@ -2,8 +2,8 @@
 //!
 //! A part is read by itself just before it is written, so that what it decides is fresh, and none waits for
 //! another's throttled keys. Where a request is sent again most parts are done: from the moment that shows,
-//! those still to come are read together, as many as fit into a call. However slow the table is, what earlier
-//! attempts have done then costs the next one next to nothing.
+//! those still to come are read together, as many as fit into a call. So what earlier attempts have done costs
+//! the next one little of its time.
 
 use std::collections::HashMap;
 use std::iter;
@@ -33,22 +33,28 @@ impl Session {
         let claim = &Claim::new(leading);
         let mut refunds = self.first_turns(leading, others, claim).await?;
 
-        // Those that met trouble have the time that is left.
-        let mut put_off = Vec::new();
-        for (number, (part, refunds)) in parts.iter().zip(&mut refunds).enumerate() {
-            let may_pass = matches!(refunds.trouble, Some(StoreError::DeadlinePassed { .. }));
-            if may_pass && !self.deadline.has_passed() {
-                put_off.push((number, std::mem::replace(refunds, Refunds::undecided(part))));
+        // Those that met trouble take turns until it is over, or the time is.
+        while !self.deadline.has_passed() {
+            let mut put_off = Vec::new();
+            for (number, (part, refunds)) in parts.iter().zip(&mut refunds).enumerate() {
+                if matches!(refunds.trouble, Some(StoreError::DeadlinePassed { .. })) {
+                    put_off.push((number, std::mem::replace(refunds, Refunds::undecided(part))));
+                }
             }
-        }
-        let turn = |(number, known): (usize, Refunds)| async move {
-            let part = parts.get(number).unwrap_or(leading);
-            Ok((number, self.refund_part(part, claim, known, None).await?))
-        };
-        let mut turns = stream::iter(put_off.into_iter().map(turn)).buffer_unordered(limits::PARTS_AT_ONCE);
-        while let Some((number, now)) = turns.try_next().await? {
-            if let Some(refunds) = refunds.get_mut(number) {
-                *refunds = now;
+            if put_off.is_empty() {
+                break;
+            }
+            let turn = |(number, known): (usize, Refunds)| async move {
+                let part = parts.get(number).unwrap_or(leading);
+                let session = self.with_patience(limits::PART_PATIENCE);
+                Ok((number, session.refund_part(part, claim, known, None).await?))
+            };
+            let mut turns =
+                stream::iter(put_off.into_iter().map(turn)).buffer_unordered(limits::PARTS_AT_ONCE);
+            while let Some((number, now)) = turns.try_next().await? {
+                if let Some(refunds) = refunds.get_mut(number) {
+                    *refunds = now;
+                }
             }
         }
         Ok(refunds)
@@ -84,7 +90,10 @@ impl Session {
             let parts = others.get(group.clone()).unwrap_or_default();
             let mut read = match parts {
                 [_] => HashMap::new(),
-                parts => self.within(self.deadline.left() / 2).read_snapshots(parts).await,
+                parts => {
+                    let patience = limits::GROUP_READ_PATIENCE.min(self.deadline.left() / 2);
+                    self.within(patience).read_snapshots(parts).await
+                }
             };
             let turns: Vec<_> = parts
                 .iter()

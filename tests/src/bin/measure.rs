@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use refundctl::sample::{Bet, Sample};
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::{Value, json};
 use tests::lambda::Lambda;
 use tests::world::{CALLER, World, batch, channel_line, event, signed, single};
@@ -38,7 +36,7 @@ const STORES_CPU: usize = 1;
 
 fn main() -> Result<ExitCode> {
     // Threads that are started from here on stay there, too.
-    pin(None, STORES_CPU);
+    pin(std::process::id(), STORES_CPU);
     tokio::runtime::Runtime::new()?.block_on(async {
         let single = measure_single().await?;
         let batch = measure_batch().await?;
@@ -49,16 +47,22 @@ fn main() -> Result<ExitCode> {
 /// Starts a function's binary on a CPU of its own.
 async fn start(binary: &Path, world: &World) -> Lambda {
     let lambda = Lambda::start(binary, world).await;
-    pin(i32::try_from(lambda.process_id()).ok().and_then(Pid::from_raw), FUNCTIONS_CPU);
+    pin(lambda.process_id(), FUNCTIONS_CPU);
     lambda
 }
 
-/// Keeps a process, or this thread, on a CPU; on a machine that has only one, all stay there.
-fn pin(process: Option<Pid>, cpu: usize) {
+/// Keeps a process on a CPU; on a machine that has only one, all stay there.
+#[cfg(target_os = "linux")]
+fn pin(process: u32, cpu: usize) {
+    use rustix::process::Pid;
+    use rustix::thread::{CpuSet, sched_setaffinity};
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
-    let _ = sched_setaffinity(process, &cpus);
+    let _ = sched_setaffinity(i32::try_from(process).ok().and_then(Pid::from_raw), &cpus);
 }
+
+#[cfg(not(target_os = "linux"))]
+fn pin(_process: u32, _cpu: usize) {}
 
 async fn measure_single() -> Result<bool> {
     let (binary, size) = binary("refund-single-wallet")?;
@@ -94,11 +98,11 @@ async fn measure_batch() -> Result<bool> {
     let (binary, size) = binary("auto-batch-refund")?;
     let world = World::with_channel().await;
     let mut lambda = start(&binary, &world).await;
-    println!("  items × batches   items/s   calls/item   write units/item   CPU µs/item");
+    println!("  items × batches   items/s   round trips/item   write units/item   CPU µs/item");
     let mut cpu_per_item = Vec::new();
     // By turns, so that each large batch has small ones before and after it, as noisy as the machine is then.
-    let (small, large) = ((100, 50), (10_000, 1));
-    let sizes = [(1_000, 1), small, large, small, large, small, large, small];
+    let (small, large) = ((100, 40), (10_000, 1));
+    let sizes = [(1_000, 1), small, large, small, large, small, large, small, large, small, large, small];
     for (channel, (items, batches)) in (1..).zip(sizes) {
         let sample = Sample { channel, players: items / ITEMS_PER_PLAYER * batches, seed: 1 };
         world.import(&[channel_line(channel)]).await;
