@@ -165,9 +165,8 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_resends_complete_i
     let slow: Faults = Arc::new(move |_| Fault::Slow(Duration::from_millis(delay)));
     let patience = Duration::from_secs(patience);
 
-    let mut done = 0;
     let mut sent = 0;
-    loop {
+    let done = loop {
         sent += 1;
         let answer = call_within(&world.batch_instance_with(slow.clone()), &body, patience).await;
         let told = refunded(&answer);
@@ -176,13 +175,13 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_resends_complete_i
             let debit = wallet.debits.iter().find(|debit| debit.key.id.as_str() == bet).unwrap();
             assert!(matches!(debit.state, DebitState::Refunded(_)), "what was told has happened");
         }
-        done = told.len();
+        let done = told.len();
         if answer["status"] == 200 {
-            break;
+            break done;
         }
         assert_eq!(answer["status"], 4003);
         assert!(0 < done && done < bets.len() && sent < 20, "{done} are done after {sent} sendings");
-    }
+    };
     assert!(sent > 1, "the store was slow enough");
     assert_eq!(done, bets.len());
     all_are_refunded_once(&world, &bets).await;
