@@ -67,8 +67,34 @@ pub const ANSWER_RESERVE: Duration = Duration::from_secs(1);
 /// and thawed must not go on with old settings.
 pub const SETTINGS_CACHED: Duration = Duration::from_secs(30);
 
-/// Tenants whose settings are cached in a process; beyond that the cache starts afresh.
-pub const SETTINGS_CACHED_TENANTS_MAX: usize = 1_000;
+/// Settings cached in a process; beyond that the cache starts afresh.
+pub const SETTINGS_CACHED_MAX: usize = 1_000;
 
 /// How far a request's timestamp may be from now, in seconds, unless its channel says otherwise.
 pub const SIGNATURE_AGE_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
+
+/// Largest body of an EPay call, in bytes. Its few members take less than 2 KB in any format and encoding; what
+/// is larger is not worth parsing.
+pub const EPAY_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Elements within elements of an XML body: its members stand in the root, and a sender's own ones may be a few
+/// levels deep.
+pub const XML_DEPTH_MAX: usize = 16;
+
+/// Longest `batch_no`, in characters, as `BeginSingle` documents it.
+pub const BATCH_NO_CHARS_MAX: usize = 50;
+
+/// Longest `batchno`, in characters, as `EndSingle` documents it.
+pub const CONFIRMED_BATCH_NO_CHARS_MAX: usize = 200;
+
+/// Longest `refundaccount`, in characters, as `BeginSingle` documents it.
+pub const REFUND_ACCOUNT_CHARS_MAX: usize = 50;
+
+/// Longest `trandeno`, in characters, as `EndSingle` documents it.
+pub const TRADE_NO_CHARS_MAX: usize = 100;
+
+/// Significant digits that a double carries whatever they are: an amount that comes as one is exact up to here.
+pub const DOUBLE_DIGITS_MAX: usize = 15;
+
+/// Shortest secret of a tenant, in characters. A key is all that stands between a stranger and the refunds.
+pub const SECRET_CHARS_MIN: usize = 16;

@@ -256,7 +256,7 @@ pub const CALLER: &str = "203.0.113.9:4711";
 impl Instance {
     /// Answers a body as an HTTP API passes it on; the answer's JSON.
     pub async fn call(&self, body: &Value) -> Value {
-        serde_json::from_str(&self.call_text(body.to_string().as_bytes(), CALLER).await.body).unwrap()
+        serde_json::from_slice(&self.call_text(body.to_string().as_bytes(), CALLER).await.bytes()).unwrap()
     }
 
     pub async fn call_text(&self, body: &[u8], caller: &str) -> Response {

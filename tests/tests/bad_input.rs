@@ -64,7 +64,7 @@ async fn world() -> World {
 async fn status(instance: &Instance, event: &str) -> u64 {
     let response = instance.call_event(event).await;
     assert_eq!(response.status_code, 200);
-    let answer: Value = serde_json::from_str(&response.body).expect("the answer is JSON");
+    let answer: Value = serde_json::from_slice(&response.bytes()).expect("the answer is JSON");
     assert!(answer["seqNo"].is_string() && answer["event"].is_string() && answer["timestamp"].is_u64());
     answer["status"].as_u64().expect("the answer has a status")
 }
@@ -258,7 +258,7 @@ async fn members_of_a_batch_that_are_wrong_are_refused_each_with_its_code() {
         let body = Function::Batch.with_member(member, value);
         let shown: String = value.chars().take(40).collect();
         let response = instance.call_event(&body_event(body.as_bytes())).await;
-        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        let answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
         assert_eq!(answer["status"], code, "{member} = {shown}");
         let groups = answer["refundResultList"].as_array().unwrap();
         assert!(groups.iter().all(|group| group["sucRefundSeqNoList"] == json!([])), "{member} = {shown}");
@@ -349,7 +349,7 @@ async fn the_largest_requests_are_answered_and_larger_ones_refused() {
         let response = instance.call_event(&largest).await;
         let bytes = serde_json::to_string(&response).unwrap().len();
         assert!(bytes < 6 * 1024 * 1024, "{bytes} bytes are more than Lambda passes on");
-        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        let answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
         assert_eq!((&answer["status"], &answer["moneyAfter"]), (&json!(200), &json!(15)), "{attempt}");
         let results = answer["resultList"].as_array().unwrap();
         assert_eq!(results.iter().filter(|result| result["status"] == 208).count(), 9_999);
@@ -397,7 +397,7 @@ async fn a_batch_has_an_answer_that_can_be_passed_on_or_is_refused() {
         let response = instance.call_event(&body_event(body.as_bytes())).await;
         let bytes = serde_json::to_string(&response).unwrap().len();
         assert!(bytes <= 6_000_000, "{what}: {bytes} bytes are more than Lambda passes on");
-        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        let answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
         assert_eq!(answer["status"], 200, "{what}");
     }
     assert_eq!(world.balance("p").await, "15");

@@ -21,7 +21,7 @@ async fn call_within(instance: &Instance, body: &Value, duration: Duration) -> V
     let started = Instant::now();
     let answer = instance.call_event_within(&event, duration).await;
     assert!(started.elapsed() < duration, "answered in time");
-    serde_json::from_str(&answer.body).unwrap()
+    serde_json::from_slice(&answer.bytes()).unwrap()
 }
 
 /// The bets that an answer says are refunded, by player.

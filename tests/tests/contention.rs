@@ -246,7 +246,7 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_a_resend_completes
         let started = Instant::now();
         let answer = world.instance_with(fault).call_event_within(&event, Duration::from_millis(1_600)).await;
         assert!(started.elapsed() < Duration::from_millis(1_600), "{broken}: answered in time");
-        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let answer: Value = serde_json::from_slice(&answer.bytes()).unwrap();
         assert_eq!(answer["status"], 4003, "{broken}: {answer}");
         assert_eq!(world.balance("p").await, "10");
     }
@@ -270,7 +270,7 @@ async fn a_refusal_that_can_not_be_looked_at_again_is_not_told() {
     let event = event(body.to_string().as_bytes(), CALLER).to_string();
     let instance = world.instance_with(Arc::new(only_once));
     let answer = instance.call_event_within(&event, Duration::from_millis(1_600)).await;
-    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    let answer: Value = serde_json::from_slice(&answer.bytes()).unwrap();
     assert_eq!(answer["status"], 4003, "{answer}");
     assert_eq!(answer["resultList"][1]["status"], 4003, "{answer}");
     assert_eq!(world.instance().call(&body).await, first);
@@ -292,7 +292,7 @@ async fn more_items_than_a_transaction_holds_survive_a_stop_between_any_two_tran
         let instance = world.instance_with(Arc::new(stops));
         let patience = Duration::from_secs(if is_embedded() { 3 } else { 12 });
         let answer = instance.call_event_within(&event, patience).await;
-        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        let answer: Value = serde_json::from_slice(&answer.bytes()).unwrap();
         assert_eq!(answer["status"], 4003, "what is undecided is said to be");
         let done = answer["resultList"].as_array().unwrap().iter().filter(|item| item["status"] == 200);
         assert_eq!((done.count(), world.balance("p").await), (98 * survived, (98 * survived).to_string()));

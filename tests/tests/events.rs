@@ -28,7 +28,7 @@ async fn each_plays_the_documents_example_on_the_demo_data() {
             "refund-single-wallet" => (world.instance(), "/moneyAfter", json!(1000)),
             other => panic!("{other} is not played yet"),
         };
-        let answer: Value = serde_json::from_str(&instance.call_event(&event).await.body).unwrap();
+        let answer: Value = serde_json::from_slice(&instance.call_event(&event).await.bytes()).unwrap();
         assert_eq!(answer["status"], 200, "{binary}: {answer}");
         assert_eq!(answer.pointer(member), Some(&told), "{binary}: {answer}");
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Call, Channel, ChannelId, Code, Members, number, text};
+use crate::ledger::TenantKey;
 use crate::limits;
-use crate::store::{Session, StoreError, Tenants};
+use crate::store::{Session, SettingsCache, StoreError};
 
 /// The channels that a process has seen lately.
-pub type Channels = Tenants<Channel>;
+pub type Channels = SettingsCache<TenantKey, Channel>;
 
 /// Why a request goes no further.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,8 @@ pub async fn authenticate<C: Call>(
         Err(Code::BadParameters) => String::new(),
         signature => signature?,
     };
-    let channel = channels.get(session, &id?.tenant(), Channel::from_json).await?;
+    let tenant = id?.tenant();
+    let channel = channels.get(&tenant, session.settings_as(&tenant, Channel::from_json)).await?;
     let channel = channel.ok_or(Code::UnknownChannel)?;
 
     let verifies = |text: &str| channel.public_keys.iter().any(|key| key.verifies(text, &signature));

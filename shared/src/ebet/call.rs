@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use super::authenticate::{authenticate, channel_id};
 use super::{Channel, ChannelId, Channels, Code, Fault, Members, Numbered, read_members};
-use crate::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
+use crate::edge::{Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, log_request};
 use crate::ledger::{TenantKey, Verdict};
 use crate::store::{Deadline, Executed, Session, Store};
 
@@ -156,10 +156,8 @@ impl<C: Call> Endpoint<C> {
             tenant: caller.tenant.as_ref().map_or("", TenantKey::as_str),
             authenticated: caller.authenticated,
             key: &numbered.seq_no,
-            outcome: status.number(),
-            items: report.items,
-            refused: &report.refused,
-            undecided: report.undecided,
+            outcome: status.number().into(),
+            items: Some(Items { all: report.items, refused: &report.refused, undecided: report.undecided }),
             session: report.session.as_deref(),
             last_start_process_time: report.last_start_process_time,
             executed: report.executed.as_str(),

@@ -20,6 +20,7 @@ use crate::limits;
 /// One HTTP request, as far as functions need it.
 #[derive(Debug, Clone)]
 pub struct Request {
+    pub headers: HeaderMap,
     pub body: Vec<u8>,
     /// The caller's address, where the gateway knows it.
     pub source_ip: Option<IpAddr>,
@@ -53,6 +54,7 @@ impl Request {
                 check_host(&event.headers)?;
                 check_query(event.raw_query_string.as_deref().unwrap_or_default())?;
                 Ok(Self {
+                    headers: event.headers,
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: address(event.request_context.http.source_ip.as_deref()),
                     arrived: arrival(event.request_context.time_epoch),
@@ -61,7 +63,9 @@ impl Request {
             LambdaRequest::ApiGatewayV1(event) => {
                 check_host(&event.headers)?;
                 check_host(&event.multi_value_headers)?;
+                let all = event.multi_value_headers;
                 Ok(Self {
+                    headers: if all.is_empty() { event.headers } else { all },
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: address(event.request_context.identity.source_ip.as_deref()),
                     arrived: arrival(event.request_context.request_time_epoch),
@@ -111,7 +115,7 @@ fn arrival(epoch: i64) -> SystemTime {
 pub struct Response {
     pub status_code: u16,
     headers: ResponseHeaders,
-    pub body: String,
+    body: String,
     is_base64_encoded: bool,
 }
 
@@ -124,8 +128,31 @@ struct ResponseHeaders {
 impl Response {
     /// HTTP 200 with a JSON body.
     pub fn json(body: String) -> Self {
-        let headers = ResponseHeaders { content_type: "application/json" };
-        Self { status_code: 200, headers, body, is_base64_encoded: false }
+        Self::text(200, "application/json", body)
+    }
+
+    /// A body that is text.
+    pub fn text(status_code: u16, content_type: &'static str, body: String) -> Self {
+        let headers = ResponseHeaders { content_type };
+        Self { status_code, headers, body, is_base64_encoded: false }
+    }
+
+    /// A body that is no text: a gateway takes it in base64, and sends its bytes.
+    pub fn binary(status_code: u16, content_type: &'static str, body: &[u8]) -> Self {
+        let headers = ResponseHeaders { content_type };
+        Self { status_code, headers, body: BASE64.encode(body), is_base64_encoded: true }
+    }
+
+    pub fn content_type(&self) -> &'static str {
+        self.headers.content_type
+    }
+
+    /// The body as the caller gets it.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self.is_base64_encoded {
+            true => BASE64.decode(&self.body).unwrap_or_default(),
+            false => self.body.clone().into_bytes(),
+        }
     }
 }
 

@@ -45,12 +45,9 @@ pub struct RequestLine<'a> {
     /// The idempotency key.
     pub key: &'a str,
     /// The answer's status in the protocol's own numbers.
-    pub outcome: u16,
-    pub items: usize,
-    /// Items refused, by the reason.
-    pub refused: &'a str,
-    /// Items that are neither refunded nor refused.
-    pub undecided: usize,
+    pub outcome: i32,
+    /// Of a request that has several.
+    pub items: Option<Items<'a>>,
     /// The caller's session, as a hash: the token itself is a secret.
     pub session: Option<&'a str>,
     /// When the caller began to look for what failed, as it says: Unix milliseconds.
@@ -65,6 +62,16 @@ pub struct RequestLine<'a> {
     pub note: Option<&'a str>,
 }
 
+/// What became of a request's items.
+#[derive(Debug, Clone, Copy)]
+pub struct Items<'a> {
+    pub all: usize,
+    /// Items refused, by the reason.
+    pub refused: &'a str,
+    /// Items that are neither refunded nor refused.
+    pub undecided: usize,
+}
+
 pub fn log_request(line: &RequestLine<'_>) {
     let milliseconds = line.arrived.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
     tracing::info!(
@@ -74,9 +81,9 @@ pub fn log_request(line: &RequestLine<'_>) {
         authenticated = line.authenticated,
         key = line.key,
         outcome = line.outcome,
-        items = line.items,
-        refused = line.refused,
-        undecided = line.undecided,
+        items = line.items.map(|items| items.all),
+        refused = line.items.map(|items| items.refused),
+        undecided = line.items.map(|items| items.undecided),
         session = line.session,
         last_start_process_time = line.last_start_process_time,
         executed = line.executed,

@@ -1,7 +1,8 @@
-//! The ledger: accounts, debits, refunds and postings, and the decisions about them. Everything here is
+//! The ledger: accounts, debits, applications, refunds and postings, and the decisions about them. Everything here is
 //! a value or a pure function; the [`store`](crate::store) carries decisions out.
 
 mod account;
+mod application;
 mod chain;
 mod debit;
 mod money;
@@ -10,10 +11,17 @@ mod posting;
 mod refund;
 
 pub use account::Account;
+pub use application::{
+    Application, ApplicationRefund, ApplicationState, BatchGuard, BeginRefusal, Confirmation, FailedRefund,
+    Mismatch, Obstacle, RefundId, Withdrawal, judge_begin, judge_completion, judge_confirmation,
+};
 pub use chain::{ChainBreach, check_chain};
 pub use debit::{Debit, DebitState, Refund, RefundedBy};
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
-pub use names::{AccountKey, DebitId, DebitKey, InvalidText, RequestKey, RoundCode, TenantKey};
+pub use names::{
+    AccountKey, ApplicationKey, BatchKey, BatchNo, CredentialKey, DebitId, DebitKey, InvalidText, OrderNo,
+    RefundAccount, RequestKey, RoundCode, TenantKey, TradeNo,
+};
 pub use posting::{Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
     AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::limits;
 
 /// Why a text can't be a name.
@@ -10,18 +12,18 @@ use crate::limits;
 pub enum InvalidText {
     #[error("is empty")]
     Empty,
-    #[error("is longer than {} characters", limits::TEXT_CHARS_MAX)]
-    TooLong,
+    #[error("is longer than {0} characters")]
+    TooLong(usize),
     #[error("has a control character")]
     ControlCharacter,
 }
 
-fn checked_text(text: &str) -> Result<String, InvalidText> {
+fn checked_text(text: &str, chars_max: usize) -> Result<String, InvalidText> {
     if text.is_empty() {
         return Err(InvalidText::Empty);
     }
-    if text.chars().count() > limits::TEXT_CHARS_MAX {
-        return Err(InvalidText::TooLong);
+    if text.chars().count() > chars_max {
+        return Err(InvalidText::TooLong(chars_max));
     }
     if text.chars().any(char::is_control) {
         return Err(InvalidText::ControlCharacter);
@@ -29,9 +31,9 @@ fn checked_text(text: &str) -> Result<String, InvalidText> {
     Ok(text.to_owned())
 }
 
-/// A provider's own id, kept as the provider writes it.
+/// A provider's own id, kept as the provider writes it; so many characters at most.
 macro_rules! text_name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $chars_max:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -46,7 +48,7 @@ macro_rules! text_name {
             type Err = InvalidText;
 
             fn from_str(text: &str) -> Result<Self, InvalidText> {
-                checked_text(text).map(Self)
+                checked_text(text, $chars_max).map(Self)
             }
         }
 
@@ -60,11 +62,28 @@ macro_rules! text_name {
 
 text_name! {
     /// The provider's id of one debit: eBET's `seqNo` of a bet.
-    DebitId
+    DebitId, limits::TEXT_CHARS_MAX
 }
 text_name! {
     /// The game round a debit belongs to: eBET's `roundCode`.
-    RoundCode
+    RoundCode, limits::TEXT_CHARS_MAX
+}
+text_name! {
+    /// The order that an application asks the refund of.
+    OrderNo, limits::TEXT_CHARS_MAX
+}
+text_name! {
+    /// The number that a merchant gives a refund, its own for ever: EPay's `batch_no`. `EndSingle` takes longer
+    /// ones than `BeginSingle`.
+    BatchNo, limits::CONFIRMED_BATCH_NO_CHARS_MAX
+}
+text_name! {
+    /// Where a refund goes to: EPay's `refundaccount`.
+    RefundAccount, limits::REFUND_ACCOUNT_CHARS_MAX
+}
+text_name! {
+    /// The payment provider's number of what it has paid: EPay's `trandeno`.
+    TradeNo, limits::TRADE_NO_CHARS_MAX
 }
 
 /// A key is a path of parts, joined by `#`. Parts that a caller gives are escaped, so that no caller can
@@ -96,8 +115,12 @@ macro_rules! path_name {
 }
 
 path_name! {
-    /// Who calls: `ebet#<channelId>`.
+    /// Who calls: `ebet#<channelId>`, `epay#<merchant>`.
     TenantKey
+}
+path_name! {
+    /// A secret that names its tenant, by its hash alone: `key#epay#<sha256>`.
+    CredentialKey
 }
 path_name! {
     /// A balance: `ebet#<channelId>#<username>`.
@@ -118,6 +141,20 @@ impl RequestKey {
     }
 }
 
+impl CredentialKey {
+    /// `provider` is ours and needs no escaping.
+    pub fn new(provider: &'static str, secret: &str) -> Self {
+        let hash = Sha256::digest(secret);
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("key#{provider}#{hex}"))
+    }
+
+    /// The secret's SHA-256 in hex.
+    pub fn hash(&self) -> &str {
+        self.0.rsplit('#').next().unwrap_or_default()
+    }
+}
+
 impl TenantKey {
     /// `provider` is ours and needs no escaping; `id` is what the provider calls its tenant by.
     pub fn new(provider: &'static str, id: &str) -> Self {
@@ -130,6 +167,33 @@ impl TenantKey {
 
     pub fn request(&self, operation: &'static str, number: &str) -> RequestKey {
         RequestKey(format!("{}#request#{operation}#{}", self.0, escaped(number)))
+    }
+}
+
+/// One application of one merchant: `epay#<merchant>#<autoid>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ApplicationKey {
+    pub merchant: TenantKey,
+    /// EPay's `autoid`.
+    pub id: i64,
+}
+
+impl ApplicationKey {
+    pub fn path(&self) -> String {
+        format!("{}#{}", self.merchant, self.id)
+    }
+}
+
+/// One batch number of one merchant: `epay#<merchant>#batchno#<batch_no>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BatchKey {
+    pub merchant: TenantKey,
+    pub no: BatchNo,
+}
+
+impl BatchKey {
+    pub fn path(&self) -> String {
+        format!("{}#batchno#{}", self.merchant, escaped(self.no.as_str()))
     }
 }
 
@@ -156,7 +220,7 @@ mod tests {
         for (text, refused) in [
             ("seqNoBetseqNoRefund".to_owned(), None),
             ("牌".repeat(128), None),
-            ("牌".repeat(129), Some(InvalidText::TooLong)),
+            ("牌".repeat(129), Some(InvalidText::TooLong(128))),
             (String::new(), Some(InvalidText::Empty)),
             ("a\nb".to_owned(), Some(InvalidText::ControlCharacter)),
             ("a\0".to_owned(), Some(InvalidText::ControlCharacter)),
@@ -174,7 +238,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_secret_is_known_by_its_hash_alone() {
+        let key = CredentialKey::new("epay", "demo");
+        assert_eq!(key.hash(), "2a97516c354b68848cdbd8f54a226a0a55b21ed138e207ad6c5cbb9c00aa5aea");
+        assert_eq!(key.as_str(), format!("key#epay#{}", key.hash()));
+    }
+
     proptest! {
+        #[test]
+        fn no_batch_number_leads_into_another_partition(merchant in "[a-z#%0-9]{1,8}", no in "[a-z#%0-9]{1,12}", id: i64) {
+            let merchant = TenantKey::new("epay", &merchant);
+            let batch = BatchKey { merchant: merchant.clone(), no: no.parse().unwrap() }.path();
+            prop_assert_eq!(batch.matches('#').count(), 3);
+            prop_assert_ne!(batch, ApplicationKey { merchant, id }.path());
+        }
+
         #[test]
         fn different_holders_never_share_an_account(a in "[a-z#%0-9]{1,12}", b in "[a-z#%0-9]{1,12}", c in "[a-z#%0-9]{1,12}") {
             let path = |tenant: &str, holder: &str| TenantKey::new("ebet", tenant).account(holder);

@@ -1,4 +1,4 @@
-//! Items: how accounts, debits and request records stand in the table, and how they are read back. What
+//! Items: how tenants, accounts, debits and request records stand in the table, and how they are read back. What
 //! is not exactly as it was written is reported as damaged, never guessed at.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,8 +11,9 @@ use rust_decimal::Decimal;
 use super::StoreError;
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use crate::ledger::{
-    Account, AccountKey, Amount, Balance, Debit, DebitKey, DebitState, Fingerprint, Hash, Posting, Refund,
-    RefundRequest, RefundedBy, Refusal, RequestKey, RequestRecord, Snapshot, TenantKey, exact_decimal,
+    Account, AccountKey, Amount, Balance, CredentialKey, Debit, DebitKey, DebitState, Fingerprint, Hash,
+    Posting, Refund, RefundRequest, RefundedBy, Refusal, RequestKey, RequestRecord, Snapshot, TenantKey,
+    exact_decimal,
 };
 use crate::limits;
 
@@ -20,6 +21,7 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) const ACCOUNT: &str = "ACCOUNT";
 const TENANT: &str = "TENANT";
+const CREDENTIAL: &str = "CREDENTIAL";
 const REQUEST: &str = "REQUEST";
 pub(super) const PAYMENT_PREFIX: &str = "PAYMENT#";
 
@@ -32,7 +34,7 @@ const REFUNDED: &str = "refunded";
 
 // ---- keys ----
 
-fn key(partition: &str, sort: &str) -> Item {
+pub(super) fn key(partition: &str, sort: &str) -> Item {
     [(PARTITION_KEY, partition), (SORT_KEY, sort)]
         .into_iter()
         .map(|(name, value)| text(name, value))
@@ -41,6 +43,10 @@ fn key(partition: &str, sort: &str) -> Item {
 
 pub(super) fn tenant_key(tenant: &TenantKey) -> Item {
     key(tenant.as_str(), TENANT)
+}
+
+pub(super) fn credential_key(credential: &CredentialKey) -> Item {
+    key(credential.as_str(), CREDENTIAL)
 }
 
 pub(super) fn account_key(account: &AccountKey) -> Item {
@@ -66,7 +72,7 @@ pub(super) fn partition(item: &Item) -> &str {
 
 // ---- writing ----
 
-fn text(name: &str, value: &str) -> (String, AttributeValue) {
+pub(super) fn text(name: &str, value: &str) -> (String, AttributeValue) {
     (name.to_owned(), AttributeValue::S(value.to_owned()))
 }
 
@@ -81,6 +87,12 @@ pub(super) fn bytes(name: &str, value: &[u8]) -> (String, AttributeValue) {
 pub(super) fn settings_item(tenant: &TenantKey, settings: &str) -> Item {
     let mut item = tenant_key(tenant);
     item.extend([text("settings", settings)]);
+    item
+}
+
+pub(super) fn credential_item(credential: &CredentialKey, tenant: &TenantKey) -> Item {
+    let mut item = credential_key(credential);
+    item.extend([text("tenant", tenant.as_str())]);
     item
 }
 
@@ -200,15 +212,15 @@ impl<'a> Reader<'a> {
         Self { item, key: format!("{} {}", part(PARTITION_KEY), part(SORT_KEY)) }
     }
 
-    fn inside(&self, item: &'a Item) -> Self {
+    pub(super) fn inside(&self, item: &'a Item) -> Self {
         Self { item, key: self.key.clone() }
     }
 
-    fn damaged(&self, what: impl ToString) -> StoreError {
+    pub(super) fn damaged(&self, what: impl ToString) -> StoreError {
         StoreError::Damaged { key: self.key.clone(), what: what.to_string() }
     }
 
-    fn get<T>(
+    pub(super) fn get<T>(
         &self,
         name: &str,
         read: impl FnOnce(&'a AttributeValue) -> Option<T>,
@@ -221,11 +233,19 @@ impl<'a> Reader<'a> {
         self.get(name, |value| value.as_s().ok().map(String::as_str))
     }
 
-    fn parsed<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.item.contains_key(name)
+    }
+
+    pub(super) fn optional_text(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.has(name).then(|| self.text(name).map(str::to_owned)).transpose()
+    }
+
+    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
         self.get(name, |value| value.as_s().ok()?.parse().ok())
     }
 
-    fn integer(&self, name: &str) -> Result<u64, StoreError> {
+    pub(super) fn integer(&self, name: &str) -> Result<u64, StoreError> {
         self.get(name, |value| value.as_n().ok()?.parse().ok())
     }
 
@@ -233,7 +253,7 @@ impl<'a> Reader<'a> {
         self.get(name, |value| exact_decimal(value.as_n().ok()?).ok())
     }
 
-    fn amount(&self, name: &str) -> Result<Amount, StoreError> {
+    pub(super) fn amount(&self, name: &str) -> Result<Amount, StoreError> {
         Amount::new(self.decimal(name)?).map_err(|error| self.damaged(format!("{name} {error}")))
     }
 
@@ -245,7 +265,7 @@ impl<'a> Reader<'a> {
         self.get(name, |value| Hash::recorded(value.as_b().ok()?.as_ref()))
     }
 
-    fn map(&self, name: &str) -> Result<&'a Item, StoreError> {
+    pub(super) fn map(&self, name: &str) -> Result<&'a Item, StoreError> {
         self.get(name, |value| value.as_m().ok())
     }
 

@@ -1,5 +1,8 @@
 //! The ledger's table in DynamoDB: keys, items, transactions, retries. Nothing else knows DynamoDB.
 
+mod application_items;
+mod applications;
+mod change;
 mod claim;
 mod connect;
 mod deadline;
@@ -10,19 +13,20 @@ mod parts;
 mod read;
 mod records;
 mod refund;
-mod tenants;
+mod settings;
 mod transact;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use applications::{ApplicationHistory, Attempt, BatchHistory, Failing, KeptConfirmation, Withdrawing};
 pub use connect::{LOCAL_REGION, client};
 pub use deadline::Deadline;
 pub use error::StoreError;
 pub use meter::Usage;
 pub use records::{Creation, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
-pub use tenants::Tenants;
+pub use settings::SettingsCache;
 
 /// The attributes the table's keys are made of, as the template defines them.
 pub mod attribute {

@@ -10,7 +10,7 @@ use super::error::CallFailure;
 use super::items::{self, Item, Reader};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{Account, AccountKey, Debit, DebitKey, DebitState, TenantKey};
+use crate::ledger::{Account, AccountKey, CredentialKey, Debit, DebitKey, DebitState, TenantKey};
 
 /// What became of a fact to put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,26 @@ impl Session {
     pub async fn settings(&self, tenant: &TenantKey) -> Result<Option<String>, StoreError> {
         let item = self.read_item(items::tenant_key(tenant)).await?;
         item.map(|item| Reader::new(&item).text("settings").map(str::to_owned)).transpose()
+    }
+
+    /// Lets a secret name `tenant`.
+    pub async fn create_credential(
+        &self,
+        credential: &CredentialKey,
+        tenant: &TenantKey,
+    ) -> Result<Creation<TenantKey>, StoreError> {
+        match self.put_new(items::credential_item(credential, tenant)).await? {
+            None => Ok(Creation::Created),
+            Some(existing) => {
+                Ok(Creation::Existing(TenantKey::recorded(Reader::new(&existing).text("tenant")?)))
+            }
+        }
+    }
+
+    /// The tenant that a secret names, if it names one. Whether it may still, the tenant's settings say.
+    pub async fn credential(&self, credential: &CredentialKey) -> Result<Option<TenantKey>, StoreError> {
+        let item = self.read_item(items::credential_key(credential)).await?;
+        item.map(|item| Reader::new(&item).text("tenant").map(TenantKey::recorded)).transpose()
     }
 
     /// A debit, if there is such a debit.

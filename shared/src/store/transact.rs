@@ -3,18 +3,41 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-    Update,
+    CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
 use super::attribute::PARTITION_KEY;
+use super::change::Change;
 use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 use crate::ledger::{Account, Debit, Refund, RefundRequest, RequestRecord, Transaction};
 
+/// One write of a transaction, and the item that it makes: refused writes are billed by its size.
+pub(super) type Action = (TransactWriteItem, Item);
+
 /// What became of a transaction that was sent.
+#[derive(Debug)]
+pub(super) enum Transacted {
+    Done,
+    /// Nothing was written; what became of each action's condition, in the actions' order.
+    Cancelled(Vec<Condition>),
+    /// It may have been written or not: read again to know.
+    Unknown(String),
+}
+
+/// What became of the condition of one action of a cancelled transaction.
+#[derive(Debug)]
+pub(super) enum Condition {
+    Held,
+    /// It failed; the item as it is, if there is one.
+    Failed(Option<Item>),
+    /// Another transaction, or a throttle, stood in the way, and will pass.
+    Passing,
+}
+
+/// What became of one transaction of a request for refunds.
 #[derive(Debug)]
 pub(super) enum Commit {
     Done,
@@ -49,14 +72,20 @@ impl Session {
         let debits = transaction.refunds.iter().map(|(debit, refund)| self.refund_debit(debit, refund));
         let record =
             transaction.record.as_ref().map(|record| self.put_record(request, record, transaction.at));
-        let mut actions: Vec<TransactWriteItem> = Vec::new();
-        let mut write_units = 0;
-        for action in accounts.chain(debits).chain(record) {
-            let (action, item) = action?;
-            write_units += items::transaction_write_units(&item);
-            actions.push(action);
-        }
+        let actions = accounts.chain(debits).chain(record).collect::<Result<_, _>>()?;
+        Ok(match self.transact(actions).await? {
+            Transacted::Done => Commit::Done,
+            Transacted::Unknown(cause) => Commit::Unknown(cause),
+            Transacted::Cancelled(conditions) => Commit::of_cancelled(conditions),
+        })
+    }
 
+    /// Sends one transaction.
+    ///
+    /// # Errors
+    /// Only what trying again won't mend.
+    pub(super) async fn transact(&self, actions: Vec<Action>) -> Result<Transacted, StoreError> {
+        let (actions, items): (Vec<TransactWriteItem>, Vec<Item>) = actions.into_iter().unzip();
         // The SDK adds a client request token, so its own retries of this one call write once.
         let call = self
             .store
@@ -69,62 +98,53 @@ impl Session {
         let error = match self.in_time(call.send()).await {
             Ok(Ok(answer)) => {
                 self.meter.wrote(answer.consumed_capacity());
-                return Ok(Commit::Done);
+                return Ok(Transacted::Done);
             }
             Ok(Err(error)) => error,
-            Err(CallFailure::Transient(cause)) => return Ok(Commit::Unknown(cause)),
+            Err(CallFailure::Transient(cause)) => return Ok(Transacted::Unknown(cause)),
             Err(CallFailure::Final(error)) => return Err(error),
         };
-        if let Some(cancelled) = cancelled(&error) {
-            self.meter.wrote_units(write_units);
-            return Ok(cancelled);
+        if let Some(conditions) = conditions(&error) {
+            self.meter.wrote_units(items.iter().map(items::transaction_write_units).sum());
+            return Ok(Transacted::Cancelled(conditions));
         }
         match CallFailure::from(error) {
-            CallFailure::Transient(cause) => Ok(Commit::Unknown(cause)),
+            CallFailure::Transient(cause) => Ok(Transacted::Unknown(cause)),
             CallFailure::Final(error) => Err(error),
         }
     }
 
     /// The account as it will be, if it still has the posting number that was read.
-    fn move_account(
-        &self,
-        sequence: u64,
-        account: &Account,
-    ) -> Result<(TransactWriteItem, Item), StoreError> {
-        let update = Update::builder()
-            .table_name(self.store.table())
-            .set_key(Some(items::account_key(&account.key)))
-            .update_expression("SET balance = :balance, #sequence = :sequence, head = :head")
-            .condition_expression("#sequence = :read")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .expression_attribute_names("#sequence", "sequence")
-            .set_expression_attribute_values(Some(Item::from([
+    fn move_account(&self, sequence: u64, account: &Account) -> Result<Action, StoreError> {
+        let change = Change {
+            key: items::account_key(&account.key),
+            expression: "SET balance = :balance, #sequence = :sequence, head = :head",
+            condition: "#sequence = :read",
+            name: Some(("#sequence", "sequence")),
+            values: Item::from([
                 items::number(":balance", account.balance),
                 items::number(":sequence", account.sequence),
                 items::number(":read", sequence),
                 items::bytes(":head", account.head.as_bytes()),
-            ])))
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok((TransactWriteItem::builder().update(update).build(), items::account_item(account)))
+            ]),
+        };
+        Ok((change.action(self.store.table())?, items::account_item(account)))
     }
 
     /// The debit with its refund, if it is still open: neither refunded nor settled.
-    fn refund_debit(&self, debit: &Debit, refund: &Refund) -> Result<(TransactWriteItem, Item), StoreError> {
-        let state = items::debit_state_name(&debit.state);
-        let update = Update::builder()
-            .table_name(self.store.table())
-            .set_key(Some(items::debit_key(&debit.key)))
-            .update_expression("SET #state = :refunded, refund = :refund")
-            .condition_expression("#state = :open")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":open", AttributeValue::S(items::OPEN.to_owned()))
-            .expression_attribute_values(":refunded", AttributeValue::S(state.to_owned()))
-            .expression_attribute_values(":refund", items::refund_value(refund))
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok((TransactWriteItem::builder().update(update).build(), items::debit_item(debit)))
+    fn refund_debit(&self, debit: &Debit, refund: &Refund) -> Result<Action, StoreError> {
+        let change = Change {
+            key: items::debit_key(&debit.key),
+            expression: "SET #state = :refunded, refund = :refund",
+            condition: "#state = :open",
+            name: Some(("#state", "state")),
+            values: Item::from([
+                items::text(":open", items::OPEN),
+                items::text(":refunded", items::debit_state_name(&debit.state)),
+                (":refund".to_owned(), items::refund_value(refund)),
+            ]),
+        };
+        Ok((change.action(self.store.table())?, items::debit_item(debit)))
     }
 
     /// The record of the request, if it still has the version before, or there still is none.
@@ -133,7 +153,7 @@ impl Session {
         request: &RefundRequest,
         record: &RequestRecord,
         at: u64,
-    ) -> Result<(TransactWriteItem, Item), StoreError> {
+    ) -> Result<Action, StoreError> {
         let item = items::record_item(request, record, at);
         let put = Put::builder()
             .table_name(self.store.table())
@@ -160,23 +180,31 @@ impl Session {
     }
 }
 
-/// What a cancelled transaction says of the ledger; nothing for other errors, and for a cancellation
+impl Commit {
+    fn of_cancelled(conditions: Vec<Condition>) -> Self {
+        let mut moved = Vec::new();
+        for condition in conditions {
+            match condition {
+                Condition::Held => {}
+                Condition::Failed(Some(item)) => moved.push(item),
+                Condition::Failed(None) | Condition::Passing => return Self::Refused,
+            }
+        }
+        if moved.is_empty() { Self::Refused } else { Self::Moved(moved) }
+    }
+}
+
+/// What a cancelled transaction says of its conditions; nothing for other errors, and for a cancellation
 /// that will not pass.
-fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Commit> {
+fn conditions<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Vec<Condition>> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
     else {
         return None;
     };
-    let mut moved = Vec::new();
-    let mut is_known = true;
-    for reason in cancelled.cancellation_reasons() {
-        match (reason.code().unwrap_or(NO_REASON), reason.item()) {
-            (NO_REASON, _) => {}
-            (CONDITION_FAILED, Some(item)) if !item.is_empty() => moved.push(item.clone()),
-            (CONDITION_FAILED, _) => is_known = false,
-            (code, _) if PASSING_REASONS.contains(&code) => is_known = false,
-            _ => return None,
-        }
-    }
-    Some(if is_known && !moved.is_empty() { Commit::Moved(moved) } else { Commit::Refused })
+    let condition = |reason: &CancellationReason| match reason.code().unwrap_or(NO_REASON) {
+        NO_REASON => Some(Condition::Held),
+        CONDITION_FAILED => Some(Condition::Failed(reason.item().filter(|item| !item.is_empty()).cloned())),
+        code => PASSING_REASONS.contains(&code).then_some(Condition::Passing),
+    };
+    cancelled.cancellation_reasons().iter().map(condition).collect()
 }

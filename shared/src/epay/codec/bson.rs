@@ -1,0 +1,105 @@
+//! BSON, as .NET writes and reads it.
+
+use bson::raw::{CStr, RawDocument, RawDocumentBuf};
+use bson::{RawBson, RawBsonRef};
+
+use super::{Answer, Field, Format, Unreadable};
+use crate::epay::{Members, Value};
+use crate::limits;
+
+/// Reads a document's members. What is nested in them is skipped over by its length, never entered.
+pub(super) fn read(body: &[u8]) -> Result<Members, Unreadable> {
+    let malformed = |_| Unreadable::Malformed(Format::Bson);
+    let document = RawDocument::from_bytes(body).map_err(malformed)?;
+    let mut members = Members::default();
+    for element in document {
+        let (name, value) = element.map_err(malformed)?;
+        members.add(name.as_str(), self::value(value));
+    }
+    Ok(members)
+}
+
+fn value(value: RawBsonRef<'_>) -> Value {
+    match value {
+        RawBsonRef::Null | RawBsonRef::Undefined => Value::Null,
+        RawBsonRef::String(text) => Value::Text(text.to_owned()),
+        RawBsonRef::Int32(number) => Value::Number(number.to_string()),
+        RawBsonRef::Int64(number) => Value::Number(number.to_string()),
+        RawBsonRef::Decimal128(number) => Value::Number(number.to_string()),
+        RawBsonRef::Double(number) => exact_double(number).map_or(Value::Other, Value::Number),
+        _ => Value::Other,
+    }
+}
+
+/// The decimal that was meant by a double: .NET sends decimals so. The shortest one that reads as this double is
+/// it, as long as its digits are so few that no other one reads as the same.
+fn exact_double(number: f64) -> Option<String> {
+    let text = format!("{number}");
+    let digits = text.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();
+    (number.is_finite() && digits <= limits::DOUBLE_DIGITS_MAX).then_some(text)
+}
+
+pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
+    let mut document = RawDocumentBuf::new();
+    for (name, field) in &answer.members {
+        let Ok(name) = <&CStr>::try_from(*name) else { continue };
+        match field {
+            Field::Null => document.append(name, RawBson::Null),
+            Field::Integer(number) => document.append(name, *number),
+            Field::Text(text) => document.append(name, *text),
+        }
+    }
+    document.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_double_is_the_decimal_that_was_meant_or_none() {
+        for (number, meant) in [
+            (2.0, Some("2")),
+            (16.85, Some("16.85")),
+            (0.1, Some("0.1")),
+            (-0.01, Some("-0.01")),
+            (1234567890123.45, Some("1234567890123.45")),
+            (999999999999999.0, Some("999999999999999")),
+            (0.1 + 0.2, None),
+            (1e15, None),
+            (f64::NAN, None),
+            (f64::INFINITY, None),
+        ] {
+            assert_eq!(exact_double(number).as_deref(), meant, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_amount_of_fifteen_digits_survives_as_a_double(cents in 1i64..1_000_000_000_000_000) {
+            let text = rust_decimal::Decimal::new(cents, 2).normalize().to_string();
+            let double: f64 = text.parse().unwrap();
+            prop_assert_eq!(exact_double(double), Some(text));
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn no_change_of_a_document_makes_the_reader_panic(at in 0usize..60, byte: u8) {
+            let mut document = RawDocumentBuf::new();
+            document.append(bson::cstr!("autoid"), 1);
+            document.append(bson::cstr!("refundamount"), 2.0);
+            document.append(bson::cstr!("batch_no"), "sample");
+            let mut bytes = document.into_bytes();
+            if let Some(changed) = bytes.get_mut(at) {
+                *changed = byte;
+            }
+            let _ = read(&bytes);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Items of merchants' applications: the application itself, its failed refunds, a batch number's guard, and
+//! confirmations.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::StoreError;
+use super::attribute::{INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY};
+use super::items::{self, Item, Reader, number, text};
+use crate::ledger::{
+    Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, Confirmation,
+    FailedRefund, Mismatch, RefundId, Withdrawal,
+};
+
+const APPLICATION: &str = "PAYMENT";
+const GUARD: &str = "GUARD";
+pub(super) const CONFIRMATION: &str = "CONFIRMATION";
+const FAILED_PREFIX: &str = "FAILED#";
+
+pub(super) const REQUESTED: &str = "requested";
+pub(super) const PROCESSING: &str = "processing";
+pub(super) const DONE: &str = "done";
+pub(super) const WITHDRAWN: &str = "withdrawn";
+
+// ---- keys ----
+
+pub(super) fn application_key(application: &ApplicationKey) -> Item {
+    items::key(&application.path(), APPLICATION)
+}
+
+fn failed_key(application: &ApplicationKey, refund: &ApplicationRefund) -> Item {
+    items::key(&application.path(), &format!("{FAILED_PREFIX}{}", refund.batch_no))
+}
+
+pub(super) fn guard_key(batch: &BatchKey) -> Item {
+    items::key(&batch.path(), GUARD)
+}
+
+/// Where a batch number's first confirmation lies, whatever it says: what fails a refund looks here.
+pub(super) fn first_confirmation_key(batch: &BatchKey) -> Item {
+    items::key(&batch.path(), CONFIRMATION)
+}
+
+/// Where one lies that says something else than the first.
+pub(super) fn further_confirmation_key(batch: &BatchKey, said: &Confirmation) -> Item {
+    // The amount comes first: it has no `#`, so no trade number can pass for another's amount.
+    items::key(&batch.path(), &format!("{CONFIRMATION}#{}#{}", said.amount, said.trade_no))
+}
+
+// ---- writing ----
+
+fn map(members: impl IntoIterator<Item = (String, AttributeValue)>) -> AttributeValue {
+    AttributeValue::M(members.into_iter().collect::<HashMap<_, _>>())
+}
+
+pub(super) fn application_item(application: &Application) -> Item {
+    let mut item = application_key(&application.key);
+    item.extend([
+        number("autoid", application.key.id),
+        text("merchant", application.key.merchant.as_str()),
+        text("orderNo", application.order_no.as_str()),
+        number("paid", application.paid),
+        text("state", state_name(&application.state)),
+    ]);
+    match &application.state {
+        ApplicationState::Requested => {}
+        ApplicationState::Processing(refund) => {
+            item.insert("refund".to_owned(), refund_value(refund));
+        }
+        ApplicationState::Done { refund, confirmation } => {
+            item.insert("refund".to_owned(), refund_value(refund));
+            item.insert("confirmation".to_owned(), confirmation_value(confirmation));
+        }
+        ApplicationState::Withdrawn(withdrawal) => {
+            item.insert("withdrawal".to_owned(), withdrawal_value(withdrawal));
+        }
+    }
+    item
+}
+
+fn state_name(state: &ApplicationState) -> &'static str {
+    match state {
+        ApplicationState::Requested => REQUESTED,
+        ApplicationState::Processing(_) => PROCESSING,
+        ApplicationState::Done { .. } => DONE,
+        ApplicationState::Withdrawn(_) => WITHDRAWN,
+    }
+}
+
+pub(super) fn refund_value(refund: &ApplicationRefund) -> AttributeValue {
+    map([
+        text("id", refund.id.as_str()),
+        text("batchNo", refund.batch_no.as_str()),
+        number("amount", refund.amount),
+        text("account", refund.account.as_str()),
+        number("at", refund.at),
+        text("invocation", &refund.invocation),
+    ])
+}
+
+fn confirmation_members(confirmation: &Confirmation) -> [(String, AttributeValue); 4] {
+    [
+        text("tradeNo", confirmation.trade_no.as_str()),
+        number("amount", confirmation.amount),
+        number("at", confirmation.at),
+        text("invocation", &confirmation.invocation),
+    ]
+}
+
+pub(super) fn confirmation_value(confirmation: &Confirmation) -> AttributeValue {
+    map(confirmation_members(confirmation))
+}
+
+pub(super) fn withdrawal_value(withdrawal: &Withdrawal) -> AttributeValue {
+    let reason = withdrawal.reason.as_deref().map(|reason| text("reason", reason));
+    map([number("at", withdrawal.at)].into_iter().chain(reason))
+}
+
+pub(super) fn guard_item(batch: &BatchKey, guard: &BatchGuard) -> Item {
+    let mut item = guard_key(batch);
+    item.extend([
+        number("autoid", guard.application.id),
+        text("merchant", guard.application.merchant.as_str()),
+        ("refund".to_owned(), refund_value(&guard.refund)),
+    ]);
+    item.extend(guard.failed_at.map(|at| number("failedAt", at)));
+    item
+}
+
+/// `key` is one of the two that a confirmation may have.
+pub(super) fn confirmation_item(key: Item, batch: &BatchKey, said: &Confirmation) -> Item {
+    let mut item = key;
+    item.extend(confirmation_members(said));
+    item.extend([
+        // Found by its trade number alone, under its merchant.
+        text(INDEX_PARTITION_KEY, &format!("{}#trade#{}", batch.merchant, said.trade_no)),
+        text(INDEX_SORT_KEY, batch.no.as_str()),
+    ]);
+    item
+}
+
+pub(super) fn failed_item(application: &ApplicationKey, failed: &FailedRefund) -> Item {
+    let mut item = failed_key(application, &failed.refund);
+    item.extend([("refund".to_owned(), refund_value(&failed.refund)), number("at", failed.at)]);
+    item.extend(failed.reason.as_deref().map(|reason| text("reason", reason)));
+    item
+}
+
+// ---- reading ----
+
+/// What one item of an application's or a batch number's partition is.
+pub(super) enum Found {
+    Application(Application),
+    Failed(FailedRefund),
+    Guard(BatchGuard),
+    Confirmation(Confirmation, Option<Mismatch>),
+}
+
+impl Found {
+    pub(super) fn read(item: &Item) -> Result<Self, StoreError> {
+        let reader = Reader::new(item);
+        Ok(match reader.text(super::attribute::SORT_KEY)? {
+            APPLICATION => Self::Application(reader.application()?),
+            GUARD => Self::Guard(reader.guard()?),
+            sort if sort.starts_with(FAILED_PREFIX) => Self::Failed(FailedRefund {
+                refund: reader.inside(reader.map("refund")?).application_refund()?,
+                at: reader.integer("at")?,
+                reason: reader.optional_text("reason")?,
+            }),
+            _ => Self::Confirmation(reader.confirmation()?, reader.mismatch()?),
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// The application's key, where it is said by the item. It must be the item's own.
+    fn application_key(&self) -> Result<ApplicationKey, StoreError> {
+        let id = self.get("autoid", |value| value.as_n().ok()?.parse().ok())?;
+        let merchant = crate::ledger::TenantKey::recorded(self.text("merchant")?);
+        Ok(ApplicationKey { merchant, id })
+    }
+
+    pub(super) fn application(&self) -> Result<Application, StoreError> {
+        let key = self.application_key()?;
+        if self.text(PARTITION_KEY)? != key.path() {
+            return Err(self.damaged("it is not the application it says"));
+        }
+        let refund = || self.inside(self.map("refund")?).application_refund();
+        let state = match self.text("state")? {
+            REQUESTED => ApplicationState::Requested,
+            PROCESSING => ApplicationState::Processing(refund()?),
+            DONE => {
+                let confirmation = self.inside(self.map("confirmation")?).confirmation()?;
+                ApplicationState::Done { refund: refund()?, confirmation }
+            }
+            WITHDRAWN => {
+                let withdrawal = self.inside(self.map("withdrawal")?);
+                let (at, reason) = (withdrawal.integer("at")?, withdrawal.optional_text("reason")?);
+                ApplicationState::Withdrawn(Withdrawal { at, reason })
+            }
+            other => return Err(self.damaged(format!("state is {other:?}"))),
+        };
+        Ok(Application { key, order_no: self.parsed("orderNo")?, paid: self.amount("paid")?, state })
+    }
+
+    fn application_refund(&self) -> Result<ApplicationRefund, StoreError> {
+        Ok(ApplicationRefund {
+            id: RefundId::recorded(self.text("id")?),
+            batch_no: self.parsed("batchNo")?,
+            amount: self.amount("amount")?,
+            account: self.parsed("account")?,
+            at: self.integer("at")?,
+            invocation: self.text("invocation")?.to_owned(),
+        })
+    }
+
+    pub(super) fn guard(&self) -> Result<BatchGuard, StoreError> {
+        let refund = self.inside(self.map("refund")?).application_refund()?;
+        let failed_at = self.has("failedAt").then(|| self.integer("failedAt")).transpose()?;
+        Ok(BatchGuard { application: self.application_key()?, refund, failed_at })
+    }
+
+    pub(super) fn confirmation(&self) -> Result<Confirmation, StoreError> {
+        Ok(Confirmation {
+            trade_no: self.parsed("tradeNo")?,
+            amount: self.amount("amount")?,
+            at: self.integer("at")?,
+            invocation: self.text("invocation")?.to_owned(),
+        })
+    }
+
+    /// Why the confirmation completed nothing when it was looked at last.
+    pub(super) fn mismatch(&self) -> Result<Option<Mismatch>, StoreError> {
+        let Some(text) = self.optional_text("mismatch")? else { return Ok(None) };
+        let mismatch = Mismatch::recorded(&text).ok_or_else(|| self.damaged("mismatch can't be read"))?;
+        Ok(Some(mismatch))
+    }
+}

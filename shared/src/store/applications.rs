@@ -1,0 +1,455 @@
+//! Carrying out what is asked of applications: each change is a conditional write with no read before it, and
+//! what stood in its way says why it was refused.
+
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use futures::join;
+
+use super::application_items::{self as app_items, Found};
+use super::attribute::PARTITION_KEY;
+use super::change::{Change, Changed};
+use super::deadline::Backoff;
+use super::items::{self, Item, Reader};
+use super::transact::{Condition, Transacted};
+use super::{Creation, Executed, Session, StoreError};
+use crate::clock::unix_milliseconds;
+use crate::ledger::{
+    Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
+    BeginRefusal, Confirmation, FailedRefund, Mismatch, Obstacle, Withdrawal, judge_begin, judge_completion,
+    judge_confirmation,
+};
+
+/// What one attempt to change an application came to.
+#[derive(Debug)]
+pub struct Attempt<T> {
+    /// Whether this attempt changed it.
+    pub executed: Executed,
+    pub result: Result<T, StoreError>,
+}
+
+/// What became of a withdrawal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withdrawing {
+    Withdrawn,
+    /// It was withdrawn before.
+    Before(Withdrawal),
+    /// It is in another state than requested, and stays there.
+    Refused(ApplicationState),
+    Unknown,
+}
+
+/// What became of recording that the payment provider refused a refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failing {
+    /// The application is requested again.
+    Failed(FailedRefund),
+    /// That was recorded before.
+    Before(FailedRefund),
+    /// The payment provider has said under this batch number that it paid: nothing has changed.
+    Confirmed(Confirmation),
+    /// The application has no refund under way under this batch number: nothing has changed.
+    NotUnderWay(ApplicationState),
+    Unknown,
+}
+
+/// A confirmation, and why it completed nothing when it was looked at last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptConfirmation {
+    pub confirmation: Confirmation,
+    pub mismatch: Option<Mismatch>,
+}
+
+/// All that is on record under a batch number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchHistory {
+    pub guard: Option<BatchGuard>,
+    pub confirmations: Vec<KeptConfirmation>,
+}
+
+/// An application with all that happened to it.
+#[derive(Debug, Clone)]
+pub struct ApplicationHistory {
+    pub application: Application,
+    pub failed: Vec<FailedRefund>,
+    /// Of every refund, in the order they began.
+    pub batches: Vec<BatchHistory>,
+}
+
+/// A confirmation on record: under which key, and what it was flagged with.
+struct Recorded {
+    key: Item,
+    mismatch: Option<Mismatch>,
+}
+
+impl Session {
+    /// Records an application, as requested.
+    pub async fn create_application(
+        &self,
+        application: &Application,
+    ) -> Result<Creation<Application>, StoreError> {
+        match self.put_new(app_items::application_item(application)).await? {
+            None => Ok(Creation::Created),
+            Some(existing) => Ok(Creation::Existing(Reader::new(&existing).application()?)),
+        }
+    }
+
+    /// Begins the refund of `asked` under its batch number: one call, and no read. Begun before, it is told again.
+    ///
+    /// Safe to call again with the same at any time, and from several processes at once.
+    pub async fn begin(&self, asked: &BatchGuard) -> Attempt<Result<ApplicationRefund, BeginRefusal>> {
+        let mut executed = Executed::No;
+        let result = self.begin_until_known(asked, &mut executed).await;
+        if matches!(&result, Ok(Ok(refund)) if refund.invocation == asked.refund.invocation) {
+            executed = Executed::Yes;
+        }
+        Attempt { executed, result }
+    }
+
+    async fn begin_until_known(
+        &self,
+        asked: &BatchGuard,
+        executed: &mut Executed,
+    ) -> Result<Result<ApplicationRefund, BeginRefusal>, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let (has_time, cause) = match self.transact(self.beginning(asked)?).await? {
+                Transacted::Done => return Ok(Ok(asked.refund.clone())),
+                Transacted::Cancelled(conditions) => match begin_refused(asked, conditions)? {
+                    Some(told) => {
+                        // Were it written without an answer, it would have stood in its own way.
+                        *executed = Executed::No;
+                        return Ok(told);
+                    }
+                    None => (
+                        backoff.pause_after_race(self).await,
+                        "others were writing to the same items".to_owned(),
+                    ),
+                },
+                Transacted::Unknown(cause) => {
+                    *executed = Executed::Unknown;
+                    (backoff.pause(self).await, cause)
+                }
+            };
+            if !has_time {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+        }
+    }
+
+    /// The application's way from requested to being processed, and the batch number's guard.
+    fn beginning(&self, asked: &BatchGuard) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
+        let BatchGuard { application, refund, .. } = asked;
+        let change = Change {
+            key: app_items::application_key(application),
+            expression: "SET #state = :processing, refund = :refund",
+            condition: "#state = :requested AND paid >= :amount",
+            name: Some(("#state", "state")),
+            values: Item::from([
+                items::text(":requested", app_items::REQUESTED),
+                items::text(":processing", app_items::PROCESSING),
+                items::number(":amount", refund.amount),
+                (":refund".to_owned(), app_items::refund_value(refund)),
+            ]),
+        };
+        let batch = BatchKey { merchant: application.merchant.clone(), no: refund.batch_no.clone() };
+        let guard = app_items::guard_item(&batch, asked);
+        // Of the application only the refund is known here; it is about as large as the guard.
+        let changed = guard.clone();
+        Ok(vec![(change.action(self.store.table())?, changed), (self.put_action(&guard)?, guard)])
+    }
+
+    /// A put that makes a new item.
+    fn put_action(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(self.store.table())
+            .set_item(Some(item.clone()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Records what the payment provider says, first and by itself, so that it is there whatever follows. Then
+    /// completes the refund that it is for; one that is for none is flagged, and completes nothing.
+    ///
+    /// Safe to call again with the same at any time, and from several processes at once.
+    pub async fn end(
+        &self,
+        batch: &BatchKey,
+        said: &Confirmation,
+    ) -> Attempt<Result<ApplicationRefund, Mismatch>> {
+        let mut executed = Executed::No;
+        let result = self.record_and_complete(batch, said, &mut executed).await;
+        Attempt { executed, result }
+    }
+
+    async fn record_and_complete(
+        &self,
+        batch: &BatchKey,
+        said: &Confirmation,
+        executed: &mut Executed,
+    ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
+        // The guard doesn't change, so it may be read meanwhile.
+        let (recorded, guard) = join!(self.record(batch, said), self.guard(batch));
+        let (recorded, guard) = (recorded?, guard?);
+        let told = match judge_confirmation(said, guard.as_ref()) {
+            Ok(guard) => self.complete(guard, said, executed).await?,
+            Err(mismatch) => Err(mismatch),
+        };
+        let mismatch = told.as_ref().err().copied();
+        if recorded.mismatch != mismatch {
+            self.flag(recorded.key, mismatch).await?;
+        }
+        Ok(told)
+    }
+
+    /// Puts a confirmation on record; said again, it is there already.
+    async fn record(&self, batch: &BatchKey, said: &Confirmation) -> Result<Recorded, StoreError> {
+        for key in
+            [app_items::first_confirmation_key(batch), app_items::further_confirmation_key(batch, said)]
+        {
+            let item = app_items::confirmation_item(key.clone(), batch, said);
+            let Some(existing) = self.put_new(item).await? else {
+                return Ok(Recorded { key, mismatch: None });
+            };
+            let existing = Reader::new(&existing);
+            if existing.confirmation()?.is_same(said) {
+                return Ok(Recorded { key, mismatch: existing.mismatch()? });
+            }
+        }
+        Err(StoreError::Damaged {
+            key: batch.path(),
+            what: "a confirmation is not the one that its key names".to_owned(),
+        })
+    }
+
+    async fn guard(&self, batch: &BatchKey) -> Result<Option<BatchGuard>, StoreError> {
+        let item = self.read_item(app_items::guard_key(batch)).await?;
+        item.map(|item| Reader::new(&item).guard()).transpose()
+    }
+
+    /// The application's way from being processed to done.
+    async fn complete(
+        &self,
+        guard: &BatchGuard,
+        said: &Confirmation,
+        executed: &mut Executed,
+    ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
+        let change = Change {
+            key: app_items::application_key(&guard.application),
+            expression: "SET #state = :done, confirmation = :confirmation",
+            condition: "#state = :processing AND refund.batchNo = :batchNo",
+            name: Some(("#state", "state")),
+            values: Item::from([
+                items::text(":processing", app_items::PROCESSING),
+                items::text(":done", app_items::DONE),
+                items::text(":batchNo", guard.refund.batch_no.as_str()),
+                (":confirmation".to_owned(), app_items::confirmation_value(said)),
+            ]),
+        };
+        *executed = Executed::Unknown;
+        let changed = self.change(&change).await?;
+        let Changed::Refused(item) = changed else {
+            *executed = Executed::Yes;
+            return Ok(Ok(guard.refund.clone()));
+        };
+        let item = item.ok_or_else(|| StoreError::Damaged {
+            key: guard.application.path(),
+            what: "it has a batch number and is missing".to_owned(),
+        })?;
+        let state = Reader::new(&item).application()?.state;
+        let is_ours = matches!(&state, ApplicationState::Done { confirmation, .. } if confirmation.invocation == said.invocation);
+        *executed = if is_ours { Executed::Yes } else { Executed::No };
+        Ok(judge_completion(said, &guard.refund.batch_no, &state))
+    }
+
+    /// Writes what a confirmation came to, where that is not what it says.
+    async fn flag(&self, key: Item, mismatch: Option<Mismatch>) -> Result<(), StoreError> {
+        let change = Change {
+            key,
+            expression: if mismatch.is_some() { "SET mismatch = :mismatch" } else { "REMOVE mismatch" },
+            condition: "attribute_exists(tradeNo)",
+            name: None,
+            values: mismatch.iter().map(|mismatch| items::text(":mismatch", mismatch.as_str())).collect(),
+        };
+        self.change(&change).await.map(|_| ())
+    }
+
+    /// Ends an application that is requested.
+    pub async fn withdraw(
+        &self,
+        application: &ApplicationKey,
+        withdrawal: &Withdrawal,
+    ) -> Result<Withdrawing, StoreError> {
+        let change = Change {
+            key: app_items::application_key(application),
+            expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
+            condition: "#state = :requested",
+            name: Some(("#state", "state")),
+            values: Item::from([
+                items::text(":requested", app_items::REQUESTED),
+                items::text(":withdrawn", app_items::WITHDRAWN),
+                (":withdrawal".to_owned(), app_items::withdrawal_value(withdrawal)),
+            ]),
+        };
+        Ok(match self.change(&change).await? {
+            Changed::Done => Withdrawing::Withdrawn,
+            Changed::Refused(None) => Withdrawing::Unknown,
+            Changed::Refused(Some(item)) => match Reader::new(&item).application()?.state {
+                ApplicationState::Withdrawn(before) if before == *withdrawal => Withdrawing::Withdrawn,
+                ApplicationState::Withdrawn(before) => Withdrawing::Before(before),
+                state => Withdrawing::Refused(state),
+            },
+        })
+    }
+
+    /// Records that the payment provider refused the refund under `batch_no`: its application is requested again.
+    /// Not where a confirmation is on record under that number: what was paid must not be paid again.
+    pub async fn fail(
+        &self,
+        application: &ApplicationKey,
+        batch_no: &BatchNo,
+        reason: Option<&str>,
+    ) -> Result<Failing, StoreError> {
+        let mut backoff = Backoff::default();
+        let mut sent: Option<FailedRefund> = None;
+        loop {
+            let Some(history) = self.application_history(application).await? else {
+                return Ok(Failing::Unknown);
+            };
+            if let Some(before) = history.failed.iter().find(|failed| failed.refund.batch_no == *batch_no) {
+                let before = before.clone();
+                let is_ours = sent.as_ref() == Some(&before);
+                return Ok(if is_ours { Failing::Failed(before) } else { Failing::Before(before) });
+            }
+            let refund = match history.application.state {
+                ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund,
+                state => return Ok(Failing::NotUnderWay(state)),
+            };
+            let batch = history.batches.into_iter().last().unwrap_or_default();
+            if let Some(kept) = batch.confirmations.into_iter().next() {
+                return Ok(Failing::Confirmed(kept.confirmation));
+            }
+            let at = unix_milliseconds(SystemTime::now());
+            let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
+            let (has_time, cause) = match self.transact(self.failing(application, &failed)?).await? {
+                Transacted::Done => return Ok(Failing::Failed(failed)),
+                // Whatever it was: look again.
+                Transacted::Cancelled(_) => {
+                    (backoff.pause_after_race(self).await, "others were writing to it".to_owned())
+                }
+                Transacted::Unknown(cause) => (backoff.pause(self).await, cause),
+            };
+            if !has_time {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+            sent = Some(failed);
+        }
+    }
+
+    /// The application's way back to requested, and the failed refund for its history.
+    fn failing(
+        &self,
+        application: &ApplicationKey,
+        failed: &FailedRefund,
+    ) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
+        let batch = BatchKey { merchant: application.merchant.clone(), no: failed.refund.batch_no.clone() };
+        let change = Change {
+            key: app_items::application_key(application),
+            expression: "SET #state = :requested REMOVE refund",
+            condition: "#state = :processing AND refund.batchNo = :batchNo",
+            name: Some(("#state", "state")),
+            values: Item::from([
+                items::text(":requested", app_items::REQUESTED),
+                items::text(":processing", app_items::PROCESSING),
+                items::text(":batchNo", batch.no.as_str()),
+            ]),
+        };
+        let mark = Change {
+            key: app_items::guard_key(&batch),
+            expression: "SET failedAt = :at",
+            condition: "attribute_exists(refund) AND attribute_not_exists(failedAt)",
+            name: None,
+            values: Item::from([items::number(":at", failed.at)]),
+        };
+        let unconfirmed = ConditionCheck::builder()
+            .table_name(self.store.table())
+            .set_key(Some(app_items::first_confirmation_key(&batch)))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        let unconfirmed = TransactWriteItem::builder().condition_check(unconfirmed).build();
+        let item = app_items::failed_item(application, failed);
+        Ok(vec![
+            (change.action(self.store.table())?, item.clone()),
+            (self.put_action(&item)?, item.clone()),
+            (mark.action(self.store.table())?, item),
+            (unconfirmed, Item::new()),
+        ])
+    }
+
+    /// An application with all that happened to it, if there is such an application. Not a snapshot: it is read
+    /// in several calls.
+    pub async fn application_history(
+        &self,
+        key: &ApplicationKey,
+    ) -> Result<Option<ApplicationHistory>, StoreError> {
+        let (mut application, mut failed) = (None, Vec::new());
+        for item in self.read_partition(&key.path()).await? {
+            match Found::read(&item)? {
+                Found::Application(found) => application = Some(found),
+                Found::Failed(found) => failed.push(found),
+                Found::Guard(_) | Found::Confirmation(..) => {}
+            }
+        }
+        let Some(application) = application else { return Ok(None) };
+        failed.sort_by_key(|failed| failed.refund.at);
+        let present = match &application.state {
+            ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. } => Some(refund),
+            ApplicationState::Requested | ApplicationState::Withdrawn(_) => None,
+        };
+        let mut batches = Vec::new();
+        for refund in failed.iter().map(|failed| &failed.refund).chain(present) {
+            let batch = BatchKey { merchant: key.merchant.clone(), no: refund.batch_no.clone() };
+            batches.push(self.batch_history(&batch).await?);
+        }
+        Ok(Some(ApplicationHistory { application, failed, batches }))
+    }
+
+    /// All that is on record under a batch number.
+    pub async fn batch_history(&self, batch: &BatchKey) -> Result<BatchHistory, StoreError> {
+        let mut history = BatchHistory::default();
+        for item in self.read_partition(&batch.path()).await? {
+            match Found::read(&item)? {
+                Found::Guard(guard) => history.guard = Some(guard),
+                Found::Confirmation(confirmation, mismatch) => {
+                    history.confirmations.push(KeptConfirmation { confirmation, mismatch });
+                }
+                Found::Application(_) | Found::Failed(_) => {}
+            }
+        }
+        Ok(history)
+    }
+}
+
+/// What a begin that was refused is told; nothing where it is worth another try.
+fn begin_refused(
+    asked: &BatchGuard,
+    conditions: Vec<Condition>,
+) -> Result<Option<Result<ApplicationRefund, BeginRefusal>>, StoreError> {
+    let mut conditions = conditions.into_iter();
+    let (Some(application), Some(guard)) = (conditions.next(), conditions.next()) else { return Ok(None) };
+    let application = match application {
+        Condition::Passing => return Ok(None),
+        Condition::Held => Obstacle::NotInTheWay,
+        Condition::Failed(None) => Obstacle::Absent,
+        Condition::Failed(Some(item)) => Obstacle::InTheWay(Reader::new(&item).application()?),
+    };
+    let guard = match guard {
+        Condition::Failed(Some(item)) => Some(Reader::new(&item).guard()?),
+        _ => None,
+    };
+    Ok(judge_begin(asked, &application, guard.as_ref()))
+}

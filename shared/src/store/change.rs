@@ -1,0 +1,90 @@
+//! A conditional change of one item, by itself or as an action of a transaction.
+
+use aws_sdk_dynamodb::types::{
+    ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
+
+use super::error::CallFailure;
+use super::items::Item;
+use super::meter::CountAttempts;
+use super::{Session, StoreError};
+
+/// What to change of the item under `key`, and when.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) key: Item,
+    pub(super) expression: &'static str,
+    pub(super) condition: &'static str,
+    /// An attribute's name that DynamoDB reserves, and what the expressions call it.
+    pub(super) name: Option<(&'static str, &'static str)>,
+    pub(super) values: Item,
+}
+
+impl Change {
+    pub(super) fn action(self, table: &str) -> Result<TransactWriteItem, StoreError> {
+        let names = self.name.map(|(name, attribute)| [(name.to_owned(), attribute.to_owned())].into());
+        let update = Update::builder()
+            .table_name(table)
+            .set_key(Some(self.key))
+            .update_expression(self.expression)
+            .condition_expression(self.condition)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(Some(self.values))
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
+/// What became of a change by itself.
+#[derive(Debug)]
+pub(super) enum Changed {
+    Done,
+    /// The condition did not hold; the item as it is, if there is one. An earlier attempt of the same change may
+    /// be what it shows.
+    Refused(Option<Item>),
+}
+
+impl Session {
+    /// Makes a change; tries again until the table has answered.
+    pub(super) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {
+        self.until_answered(|| async {
+            let names = change.name.map(|(name, attribute)| [(name.to_owned(), attribute.to_owned())].into());
+            let call = self
+                .store
+                .client
+                .update_item()
+                .table_name(self.store.table())
+                .set_key(Some(change.key.clone()))
+                .update_expression(change.expression)
+                .condition_expression(change.condition)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(
+                    Some(change.values.clone()).filter(|values| !values.is_empty()),
+                )
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .customize()
+                .interceptor(CountAttempts(self.meter.clone()));
+            match self.in_time(call.send()).await? {
+                Ok(answer) => {
+                    self.meter.wrote(answer.consumed_capacity());
+                    Ok(Changed::Done)
+                }
+                Err(error) => refused(&error).ok_or_else(|| CallFailure::from(error)),
+            }
+        })
+        .await
+    }
+}
+
+fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Changed> {
+    match error.as_service_error() {
+        Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+            Some(Changed::Refused(failed.item().filter(|item| !item.is_empty()).cloned()))
+        }
+        _ => None,
+    }
+}
