@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use auto_batch_refund::AutoBatchRefund;
+use begin_single_refund::BeginSingleRefund;
+use end_single_refund::EndSingleRefund;
 use refund_single_wallet::RefundSingleWallet;
 use shared::edge::Function;
 use shared::store::Store;
@@ -15,6 +17,8 @@ use shared::store::Store;
 pub fn function(binary: &str, store: &Store) -> Result<Arc<dyn Function>> {
     Ok(match binary {
         "auto-batch-refund" => Arc::new(AutoBatchRefund::new(store.clone())),
+        "begin-single-refund" => Arc::new(BeginSingleRefund::new(store.clone())),
+        "end-single-refund" => Arc::new(EndSingleRefund::new(store.clone())),
         "refund-single-wallet" => Arc::new(RefundSingleWallet::new(store.clone())),
         other => bail!("template.yaml names the binary {other}, which this program does not carry"),
     })

@@ -1,5 +1,6 @@
 //! refundctl: the local stack, and what operators do with the ledger.
 
+pub mod application;
 pub mod functions;
 pub mod import;
 pub mod keygen;

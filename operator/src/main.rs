@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use refundctl::{import, keygen, local, sample, self_refund, send, show};
+use refundctl::{application, import, keygen, local, sample, self_refund, send, show};
 use shared::store::StoreError;
 
 /// Refund endpoints on one ledger: run them here, and work with the ledger.
@@ -24,7 +24,9 @@ Examples:
   refundctl show wallet 1 apitest01             see what it did
   refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288
                                                 give a bet back before the provider asks
-  refundctl import facts.jsonl                  load wallets and debits into the local stack
+  refundctl send begin-single-refund            mark the demo application 1 as being processed
+  refundctl show application demo 1             see its state and history
+  refundctl import facts.jsonl                  load your own data into the local stack
 
 Exit codes: 0 done; 1 refused or in conflict; 2 wrong usage.";
 
@@ -33,7 +35,10 @@ enum Command {
     /// Run the whole stack here: DynamoDB, gateway and functions
     #[command(after_help = LOCAL_EXAMPLES)]
     Local(local::Options),
-    /// Load channels, wallets and past debits from JSON lines
+    /// Withdraw an application for a refund, or record that its refund has failed
+    #[command(subcommand)]
+    Application(application::Action),
+    /// Load channels, wallets, past debits, merchants and applications from JSON lines
     #[command(after_help = import::EXAMPLES)]
     Import(import::Options),
     /// Make a key pair for a channel
@@ -69,6 +74,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Local(cli.local)) {
         Command::Local(options) => local::run(&options).await.map(|()| ExitCode::SUCCESS),
+        Command::Application(action) => application::command(&action).await.map(|()| ExitCode::SUCCESS),
         Command::Import(options) => import::command(&options).await,
         Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
         Command::Sample(options) => sample::command(&options).map(|()| ExitCode::SUCCESS),

@@ -264,9 +264,12 @@ mod tests {
             .collect();
         assert_eq!(index, [attribute::INDEX_PARTITION_KEY, attribute::INDEX_SORT_KEY]);
         assert_eq!(template.table.time_to_live_specification.attribute_name, attribute::EXPIRES);
-        for (path, binary) in
-            [("/refundSingleWallet", "refund-single-wallet"), ("/autoBatchRefund", "auto-batch-refund")]
-        {
+        for (path, binary) in [
+            ("/refundSingleWallet", "refund-single-wallet"),
+            ("/autoBatchRefund", "auto-batch-refund"),
+            ("/api/WebInterface/YearCard/EPay/Refund/BeginSingle", "begin-single-refund"),
+            ("/api/WebInterface/YearCard/EPay/Refund/EndSingle/Success", "end-single-refund"),
+        ] {
             let route = Route { method: "POST".to_owned(), path: path.to_owned(), binary: binary.to_owned() };
             assert!(template.routes.contains(&route), "{:?}", template.routes);
         }

@@ -1,43 +1,61 @@
-//! Sample events, one for each route of the template: what its function gets from an HTTP API when
+//! Sample events, for each route of the template: what its function gets from an HTTP API when
 //! `refundctl send` plays the API document's example.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use refundctl::local::http_api_event;
-use refundctl::send;
+use refundctl::send::{Call, Request, batch, epay, single};
 use refundctl::template::Template;
+use serde_json::Value;
 
-/// Where the events lie, by the name of the function's binary.
-pub fn path(binary: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events").join(format!("{binary}.json"))
+use crate::world::CALLER;
+
+/// Where an event lies.
+pub fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events").join(format!("{name}.json"))
 }
 
-/// The binaries' names with their events' texts.
+/// The events' names with their texts: that of the binary, and for one that speaks BSON another.
 ///
 /// # Errors
 /// If the template has a route that this knows no request for.
 pub fn all() -> Result<Vec<(String, String)>> {
     let mut events = Vec::new();
     for route in Template::built_in()?.routes {
-        let body = match route.binary.as_str() {
-            "auto-batch-refund" => send::batch::body(&send::batch::Options::default())?,
-            "refund-single-wallet" => send::single::body(&send::single::Options::default())?,
+        let bson = || epay::Common { format: epay::RequestFormat::Bson, ..epay::Common::default() };
+        let calls = match route.binary.as_str() {
+            "auto-batch-refund" => vec![("", Call::AutoBatchRefund(batch::Options::default()))],
+            "begin-single-refund" => vec![
+                ("", Call::BeginSingleRefund(epay::BeginOptions::default())),
+                (
+                    "-bson",
+                    Call::BeginSingleRefund(epay::BeginOptions {
+                        common: bson(),
+                        ..epay::BeginOptions::default()
+                    }),
+                ),
+            ],
+            "end-single-refund" => vec![("", Call::EndSingleRefund(epay::EndOptions::default()))],
+            "refund-single-wallet" => vec![("", Call::RefundSingleWallet(single::Options::default()))],
             other => bail!("there is no sample request for {other}"),
         };
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_static("refunds.example"));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let caller = "203.0.113.9:4711".parse()?;
-        let event = http_api_event(
-            &route.method.to_uppercase(),
-            &route.path.parse()?,
-            &headers,
-            caller,
-            body.as_bytes(),
-        );
-        events.push((route.binary, format!("{event:#}\n")));
+        for (suffix, call) in calls {
+            let event = event(&route.method, &call.request()?)?;
+            events.push((format!("{}{suffix}", route.binary), format!("{event:#}\n")));
+        }
     }
     Ok(events)
+}
+
+/// What a function gets from an HTTP API when `request` is sent.
+pub fn event(method: &str, request: &Request) -> Result<Value> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("refunds.example"));
+    for (name, value) in &request.headers {
+        headers.insert(HeaderName::from_static(name), value.parse()?);
+    }
+    let caller = CALLER.parse()?;
+    Ok(http_api_event(&method.to_uppercase(), &request.path.parse()?, &headers, caller, &request.body))
 }

@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use auto_batch_refund::AutoBatchRefund;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use refund_single_wallet::RefundSingleWallet;
+use refundctl::functions::function;
 use refundctl::import::{self, Source};
 use refundctl::local::{http_api_event, open_database};
 use refundctl::sample::Sample;
 use refundctl::self_refund;
-use refundctl::send::{DEMO_KEY, sign};
+use refundctl::send::ebet::{DEMO_KEY, sign};
 use refundctl::template::Template;
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
@@ -80,7 +79,7 @@ impl World {
         Store::new(self.client.clone(), &self.table)
     }
 
-    fn session(&self) -> Session {
+    pub fn session(&self) -> Session {
         self.store().session(Deadline::after(Duration::from_secs(20)))
     }
 
@@ -169,24 +168,33 @@ impl World {
 
     /// A process of `refund-single-wallet`, with nothing cached yet.
     pub fn instance(&self) -> Instance {
-        self.instance_with(no_faults())
+        self.instance_of("refund-single-wallet")
     }
 
     /// A process of `refund-single-wallet` whose calls to the table go wrong as `faults` says.
     pub fn instance_with(&self, faults: Faults) -> Instance {
-        let (store, wire) = self.store_with(faults);
-        Instance { function: Arc::new(RefundSingleWallet::new(store)), wire }
+        self.instance_of_with("refund-single-wallet", faults)
     }
 
     /// A process of `auto-batch-refund`, with nothing cached yet.
     pub fn batch_instance(&self) -> Instance {
-        self.batch_instance_with(no_faults())
+        self.instance_of("auto-batch-refund")
     }
 
     /// A process of `auto-batch-refund` whose calls to the table go wrong as `faults` says.
     pub fn batch_instance_with(&self, faults: Faults) -> Instance {
+        self.instance_of_with("auto-batch-refund", faults)
+    }
+
+    /// A process of the function that `binary` runs, with nothing cached yet.
+    pub fn instance_of(&self, binary: &str) -> Instance {
+        self.instance_of_with(binary, no_faults())
+    }
+
+    /// A process of the function that `binary` runs, whose calls to the table go wrong as `faults` says.
+    pub fn instance_of_with(&self, binary: &str, faults: Faults) -> Instance {
         let (store, wire) = self.store_with(faults);
-        Instance { function: Arc::new(AutoBatchRefund::new(store)), wire }
+        Instance { function: function(binary, &store).unwrap(), wire }
     }
 
     /// A session whose calls to the table go wrong as `faults` says.
@@ -269,7 +277,8 @@ impl Instance {
     }
 
     pub async fn call_event_within(&self, event: &str, duration: Duration) -> Response {
-        let invocation = Invocation { request_id: "test".to_owned(), ends: SystemTime::now() + duration };
+        let request_id = format!("test-{:016x}", fastrand::u64(..));
+        let invocation = Invocation { request_id, ends: SystemTime::now() + duration };
         invoke(&*self.function, event, invocation).await
     }
 }
@@ -281,6 +290,16 @@ pub fn event(body: &[u8], caller: &str) -> Value {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let caller: SocketAddr = caller.parse().unwrap();
     http_api_event("POST", &Uri::from_static("/refundSingleWallet"), &headers, caller, body)
+}
+
+/// The HTTP API event of a body posted with these headers.
+pub fn epay_event(headers: &[(&'static str, &str)], body: &[u8]) -> Value {
+    let mut map = HeaderMap::new();
+    map.insert(header::HOST, HeaderValue::from_static("refunds.example"));
+    for (name, value) in headers {
+        map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    http_api_event("POST", &Uri::from_static("/epay"), &map, CALLER.parse().unwrap(), body)
 }
 
 /// A signed request of channel 1; `refunds` are bets with the amounts they took.

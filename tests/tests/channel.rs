@@ -1,7 +1,7 @@
 //! What a channel's settings decide, and what a change of them does not.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use refundctl::send::{DEMO_KEY, sign};
+use refundctl::send::ebet::{DEMO_KEY, sign};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::rand_core::OsRng;

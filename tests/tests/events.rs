@@ -8,8 +8,8 @@ use tests::world::World;
 
 #[test]
 fn the_sample_events_are_as_the_code_makes_them() {
-    for (binary, event) in events::all().unwrap() {
-        let written = std::fs::read_to_string(events::path(&binary)).unwrap_or_default();
+    for (name, event) in events::all().unwrap() {
+        let written = std::fs::read_to_string(events::path(&name)).unwrap_or_default();
         assert_eq!(written, event, "write it anew with `cargo run --package tests --bin events`");
     }
     let count = std::fs::read_dir(events::path("x").parent().unwrap()).unwrap().count();
@@ -18,18 +18,34 @@ fn the_sample_events_are_as_the_code_makes_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_plays_the_documents_example_on_the_demo_data() {
-    let world = World::new().await;
-    import::run(&world.store(), Source::text(DEMO_DATA), &import::Settings::default()).await.unwrap();
-    for (binary, event) in events::all().unwrap() {
-        let (instance, member, told) = match binary.as_str() {
-            "auto-batch-refund" => {
-                (world.batch_instance(), "/refundResultList/0/refundTotalMoney", json!(20))
+    // In this order: what is ended was begun before.
+    for names in [
+        &["refund-single-wallet"][..],
+        &["auto-batch-refund"],
+        &["begin-single-refund", "begin-single-refund-bson", "end-single-refund"],
+    ] {
+        let world = World::new().await;
+        import::run(&world.store(), Source::text(DEMO_DATA), &import::Settings::default()).await.unwrap();
+        for name in names {
+            let event = std::fs::read_to_string(events::path(name)).unwrap();
+            let instance = world.instance_of(name.trim_end_matches("-bson"));
+            let response = instance.call_event(&event).await;
+            assert_eq!(response.status_code, 200, "{name}");
+            if name.ends_with("-bson") {
+                assert_eq!(response.content_type(), "application/bson");
+                // The document's length, then an int32 named errcode, which is 0.
+                assert_eq!(response.bytes()[4..17], *b"\x10errcode\0\0\0\0\0", "{name}");
+                continue;
             }
-            "refund-single-wallet" => (world.instance(), "/moneyAfter", json!(1000)),
-            other => panic!("{other} is not played yet"),
-        };
-        let answer: Value = serde_json::from_slice(&instance.call_event(&event).await.bytes()).unwrap();
-        assert_eq!(answer["status"], 200, "{binary}: {answer}");
-        assert_eq!(answer.pointer(member), Some(&told), "{binary}: {answer}");
+            let answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
+            let (member, told) = match *name {
+                "refund-single-wallet" => ("/moneyAfter", json!(1000)),
+                "auto-batch-refund" => ("/refundResultList/0/refundTotalMoney", json!(20)),
+                _ => ("/errcode", json!(0)),
+            };
+            assert_eq!(answer.pointer(member), Some(&told), "{name}: {answer}");
+        }
     }
+    let played = 5;
+    assert_eq!(events::all().unwrap().len(), played, "every event is played");
 }

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 use shared::ebet::{Channel, ChannelId, ChannelSettings, Username};
-use shared::ledger::{AccountKey, Balance, Debit, DebitKey, DebitState};
+use shared::epay::{Merchant, MerchantId, MerchantSettings};
+use shared::ledger::{
+    AccountKey, Application, ApplicationState, Balance, CredentialKey, Debit, DebitKey, DebitState, TenantKey,
+};
 
 /// A line as it is written.
 #[derive(Deserialize)]
@@ -15,6 +18,8 @@ enum Written {
     Channel(ChannelSettings),
     Wallet(WrittenWallet),
     Debit(WrittenDebit),
+    Merchant(WrittenMerchant),
+    Application(WrittenApplication),
 }
 
 #[derive(Deserialize)]
@@ -45,12 +50,39 @@ enum WrittenState {
     Settled,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenMerchant {
+    merchant: String,
+    currency: String,
+    api_keys: Vec<String>,
+    #[serde(default = "enabled")]
+    enabled: bool,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenApplication {
+    merchant: String,
+    autoid: i64,
+    amount: String,
+    order_no: String,
+    #[serde(default)]
+    status: u8,
+}
+
 /// A line that can be written to the ledger.
 #[derive(Debug)]
 pub enum Line {
     Channel { channel: Channel, json: String },
     Wallet { channel: ChannelId, account: AccountKey, balance: Balance },
     Debit { channel: ChannelId, debit: Debit },
+    Merchant { merchant: Merchant, json: String, credentials: Vec<CredentialKey> },
+    Application { merchant: MerchantId, application: Application },
 }
 
 impl Line {
@@ -88,6 +120,8 @@ impl Line {
                     },
                 }
             }
+            Written::Merchant(written) => written.line()?,
+            Written::Application(written) => written.line()?,
         })
     }
 
@@ -96,6 +130,18 @@ impl Line {
             Self::Channel { .. } => "channel",
             Self::Wallet { .. } => "wallet",
             Self::Debit { .. } => "debit",
+            Self::Merchant { .. } => "merchant",
+            Self::Application { .. } => "application",
+        }
+    }
+
+    /// Whose the line is.
+    pub fn tenant(&self) -> TenantKey {
+        match self {
+            Self::Channel { channel, .. } => channel.id.tenant(),
+            Self::Wallet { channel, .. } | Self::Debit { channel, .. } => channel.tenant(),
+            Self::Merchant { merchant, .. } => merchant.id.tenant(),
+            Self::Application { merchant, .. } => merchant.tenant(),
         }
     }
 
@@ -105,8 +151,54 @@ impl Line {
             Self::Channel { channel, .. } => format!("channel {}", channel.id),
             Self::Wallet { account, .. } => format!("wallet {account}"),
             Self::Debit { debit, .. } => format!("debit {} {}", debit.key.account, debit.key.id),
+            Self::Merchant { merchant, .. } => format!("merchant {}", merchant.id),
+            Self::Application { application, .. } => format!("application {}", application.key.path()),
         }
     }
+}
+
+impl WrittenMerchant {
+    fn line(self) -> Result<Line> {
+        let credentials: Vec<CredentialKey> =
+            self.api_keys.iter().map(|key| Merchant::credential(key)).collect::<Result<_, _>>()?;
+        let settings = MerchantSettings {
+            merchant: self.merchant,
+            currency: self.currency,
+            key_hashes: credentials.iter().map(|credential| credential.hash().to_owned()).collect(),
+            enabled: self.enabled,
+        };
+        let merchant = Merchant::new(&settings)?;
+        Ok(Line::Merchant { merchant, json: serde_json::to_string(&settings)?, credentials })
+    }
+}
+
+impl WrittenApplication {
+    fn line(self) -> Result<Line> {
+        if self.status != 0 {
+            bail!(
+                "status {}: only requested applications (0) are imported; the calls bring them on",
+                self.status
+            );
+        }
+        let merchant: MerchantId = member("merchant", &self.merchant)?;
+        let application = Application {
+            key: merchant.application(self.autoid),
+            order_no: member("orderNo", &self.order_no)?,
+            paid: member("amount", &self.amount)?,
+            state: ApplicationState::Requested,
+        };
+        Ok(Line::Application { merchant, application })
+    }
+}
+
+/// A tenant as people call it.
+pub fn name_of(tenant: &TenantKey) -> String {
+    let kind = if is_merchant(tenant) { "merchant" } else { "channel" };
+    format!("{kind} {}", tenant.as_str().split_once('#').map_or("", |(_provider, id)| id))
+}
+
+pub fn is_merchant(tenant: &TenantKey) -> bool {
+    tenant.as_str().starts_with(&format!("{}#", shared::epay::PROVIDER))
 }
 
 /// serde's words, less the place in the line: the line is named already.
@@ -120,6 +212,15 @@ fn member<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T> {
         Ok(value) => Ok(value),
         Err(error) => bail!("{name} {text:?} {error}"),
     }
+}
+
+/// How an application on record differs from the one to import. What became of it since is no difference.
+pub fn application_difference(line: &Application, there: &Application) -> Option<String> {
+    let id = line.key.id;
+    if line.paid != there.paid {
+        return Some(format!("application {id} was paid {}", there.paid));
+    }
+    (line.order_no != there.order_no).then(|| format!("application {id} is of order {}", there.order_no))
 }
 
 /// How a debit on record differs from the one to import. What became of it since is no difference.

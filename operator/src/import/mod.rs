@@ -1,4 +1,4 @@
-//! `refundctl import`: channels, wallets and past debits from JSON lines.
+//! `refundctl import`: channels, wallets, past debits, merchants and applications from JSON lines.
 //!
 //! The whole file is read and checked before anything is written. Then each line is one conditional
 //! write: a money fact that is there already is never overwritten, so a killed import is finished by
@@ -18,8 +18,9 @@ use comfy_table::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use shared::ebet::{Channel, ChannelId};
-use shared::ledger::{Account, Currency};
+use shared::ebet::Channel;
+use shared::epay::Merchant;
+use shared::ledger::{Account, Currency, TenantKey};
 use shared::store::{Creation, Session, SettingsChange, Store};
 
 use crate::target::{TableOptions, session};
@@ -34,6 +35,10 @@ One JSON object a line; amounts are strings, so that no digit is lost:
   {\"kind\":\"wallet\",\"channelId\":1,\"username\":\"apitest01\",\"balance\":\"0\"}
   {\"kind\":\"debit\",\"channelId\":1,\"username\":\"apitest01\",\"seqNo\":\"bet-1\",\"roundCode\":\"B1-1\",\"amount\":\"10.50\"}
        optional: \"state\":\"open\"|\"settled\"
+  {\"kind\":\"merchant\",\"merchant\":\"demo\",\"apiKeys\":[\"at least 16 characters\"],\"currency\":\"CNY\"}
+       optional: \"enabled\":true; of the keys the hashes alone are stored
+  {\"kind\":\"application\",\"merchant\":\"demo\",\"autoid\":1,\"amount\":\"2.00\",\"orderNo\":\"YC20160801001\"}
+       optional: \"status\":0
 
 Examples:
   refundctl import facts.jsonl                       into the running local stack
@@ -61,7 +66,7 @@ pub struct Options {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Settings {
-    /// Replace channels' settings that are there already, in effect everywhere within 30 s; money facts
+    /// Replace channels' and merchants' settings that are there already, in effect everywhere within 30 s; money facts
     /// are never replaced
     #[arg(long)]
     replace: bool,
@@ -177,8 +182,8 @@ pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Resu
 
 struct Checked {
     lines: usize,
-    /// Of every channel that a line names.
-    currencies: HashMap<ChannelId, Currency>,
+    /// Of every tenant that a line names.
+    currencies: HashMap<TenantKey, Currency>,
 }
 
 /// Reads all lines, and complains about all that can't be written.
@@ -186,7 +191,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut wrong: Vec<(usize, String)> = Vec::new();
     let mut lines = 0;
     let mut currencies = HashMap::new();
-    let mut named: BTreeMap<ChannelId, usize> = BTreeMap::new();
+    let mut named: BTreeMap<TenantKey, usize> = BTreeMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
         lines += 1;
@@ -204,33 +209,34 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             }
             _ => {}
         }
+        let tenant = line.tenant();
+        named.entry(tenant.clone()).or_insert(number);
         match line {
             Line::Channel { channel, .. } => {
-                named.entry(channel.id).or_insert(number);
-                currencies.insert(channel.id, channel.currency);
+                currencies.insert(tenant, channel.currency);
             }
-            Line::Wallet { channel, .. } | Line::Debit { channel, .. } => {
-                named.entry(channel).or_insert(number);
+            Line::Merchant { merchant, .. } => {
+                currencies.insert(tenant, merchant.currency);
             }
+            Line::Wallet { .. } | Line::Debit { .. } | Line::Application { .. } => {}
         }
     }
-    for (id, number) in named {
-        let settings =
-            session(store).settings(&id.tenant()).await.context("could not look for the channel")?;
-        let recorded = settings.map(|settings| Channel::from_json(&settings)).transpose();
-        let recorded = recorded.with_context(|| format!("channel {id} in the table"))?;
-        match (recorded.map(|channel| channel.currency), currencies.get(&id)) {
+    for (tenant, number) in named {
+        let recorded = recorded_currency(&session(store), &tenant).await?;
+        match (recorded, currencies.get(&tenant)) {
             (Some(recorded), Some(given)) if recorded != *given => {
                 let why = format!(
-                    "channel {id} is in {recorded}, and its wallets are: a currency can't be changed"
+                    "{} is in {recorded}, and so is all it has: a currency can't be changed",
+                    line::name_of(&tenant)
                 );
                 wrong.push((number, why));
             }
             (Some(recorded), None) => {
-                currencies.insert(id, recorded);
+                currencies.insert(tenant, recorded);
             }
             (None, None) => {
-                wrong.push((number, format!("channel {id} is neither in the file nor in the table")))
+                let why = format!("{} is neither in the file nor in the table", line::name_of(&tenant));
+                wrong.push((number, why));
             }
             (_, Some(_)) => {}
         }
@@ -245,6 +251,21 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         shown.push(format!("  and {} more lines", wrong.len() - WRONG_LINES_SHOWN));
     }
     bail!("nothing was written:\n{}", shown.join("\n"))
+}
+
+/// The currency of a tenant in the table, if it is there.
+async fn recorded_currency(session: &Session, tenant: &TenantKey) -> Result<Option<Currency>> {
+    let settings = session
+        .settings(tenant)
+        .await
+        .with_context(|| format!("could not look for {}", line::name_of(tenant)))?;
+    let Some(settings) = settings else { return Ok(None) };
+    let is_merchant = line::is_merchant(tenant);
+    let currency = match is_merchant {
+        true => Merchant::from_json(&settings).map(|merchant| merchant.currency).map_err(anyhow::Error::from),
+        false => Channel::from_json(&settings).map(|channel| channel.currency).map_err(anyhow::Error::from),
+    };
+    currency.map(Some).with_context(|| format!("{} in the table", line::name_of(tenant)))
 }
 
 fn digest(text: &str) -> [u8; 32] {
@@ -272,24 +293,39 @@ impl Outcome {
 async fn write(
     session: &Session,
     line: Line,
-    currencies: &HashMap<ChannelId, Currency>,
+    currencies: &HashMap<TenantKey, Currency>,
     settings: &Settings,
 ) -> Result<Outcome> {
+    let tenant = line.tenant();
     match line {
-        Line::Channel { channel, json } => {
-            let change = session.put_settings(&channel.id.tenant(), &json, settings.replace).await?;
-            Ok(match change {
-                SettingsChange::Created => Outcome::Created,
-                SettingsChange::Unchanged => Outcome::Unchanged,
-                SettingsChange::Replaced => Outcome::Replaced,
-                SettingsChange::Kept => Outcome::Conflict(format!(
-                    "channel {} has other settings; --replace replaces them",
-                    channel.id
-                )),
-            })
+        Line::Channel { json, .. } => write_settings(session, &tenant, &json, settings).await,
+        Line::Merchant { json, credentials, .. } => {
+            let outcome = write_settings(session, &tenant, &json, settings).await?;
+            if let Outcome::Conflict(_) = outcome {
+                return Ok(outcome);
+            }
+            for credential in &credentials {
+                match session.create_credential(credential, &tenant).await? {
+                    Creation::Existing(other) if other != tenant => {
+                        return Ok(Outcome::Conflict(format!(
+                            "a key of {} is another one's",
+                            line::name_of(&tenant)
+                        )));
+                    }
+                    Creation::Created | Creation::Existing(_) => {}
+                }
+            }
+            Ok(outcome)
         }
-        Line::Wallet { channel, account, balance } => {
-            let currency = currencies.get(&channel).context("its channel's currency is not known")?;
+        Line::Application { application, .. } => Ok(match session.create_application(&application).await? {
+            Creation::Created => Outcome::Created,
+            Creation::Existing(there) => match line::application_difference(&application, &there) {
+                None => Outcome::Unchanged,
+                Some(difference) => Outcome::Conflict(difference),
+            },
+        }),
+        Line::Wallet { account, balance, .. } => {
+            let currency = currencies.get(&tenant).context("its channel's currency is not known")?;
             let wallet = Account::open(account, currency.clone(), balance);
             Ok(match session.create_account(&wallet).await? {
                 Creation::Created => Outcome::Created,
@@ -311,4 +347,21 @@ async fn write(
             },
         }),
     }
+}
+
+async fn write_settings(
+    session: &Session,
+    tenant: &TenantKey,
+    json: &str,
+    settings: &Settings,
+) -> Result<Outcome> {
+    Ok(match session.put_settings(tenant, json, settings.replace).await? {
+        SettingsChange::Created => Outcome::Created,
+        SettingsChange::Unchanged => Outcome::Unchanged,
+        SettingsChange::Replaced => Outcome::Replaced,
+        SettingsChange::Kept => {
+            let name = line::name_of(tenant);
+            Outcome::Conflict(format!("{name} has other settings; --replace replaces them"))
+        }
+    })
 }

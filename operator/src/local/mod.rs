@@ -132,7 +132,9 @@ pub async fn run(options: &Options) -> Result<()> {
     } else {
         println!("try: cargo run -- send refund-single-wallet{gateway}");
         println!("     cargo run -- send auto-batch-refund{gateway}");
+        println!("     cargo run -- send begin-single-refund{gateway}");
         println!("     cargo run -- show wallet 1 apitest01{table}");
+        println!("     cargo run -- show application demo 1{table}");
     }
     wait_for_stop_signal().await?;
     eprintln!("stopping");

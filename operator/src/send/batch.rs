@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::ebet::JsonMoney;
 use shared::ledger::exact_decimal;
 
-use super::{Common, bet, sign};
+use super::ebet::{Common, bet, sign};
 use crate::sample::Sample;
 
 pub const PATH: &str = "/autoBatchRefund";

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 use shared::ebet::JsonMoney;
 
-use super::{Common, bet, sign};
+use super::ebet::{Common, bet, sign};
 
 pub const PATH: &str = "/refundSingleWallet";
 

@@ -8,8 +8,8 @@ use anyhow::Result;
 use tests::events;
 
 fn main() -> Result<()> {
-    for (binary, event) in events::all()? {
-        let path = events::path(&binary);
+    for (name, event) in events::all()? {
+        let path = events::path(&name);
         std::fs::write(&path, event)?;
         println!("{}", path.display());
     }

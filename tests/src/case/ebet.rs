@@ -1,13 +1,10 @@
-//! Conformance cases: data files that say what is in the table before, what is asked, what must be
-//! answered to the digit, and what is in the table after. `tests/conformance/README.md` says how to read
-//! and write them.
+//! Cases of eBET's calls: every answer is JSON.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use refundctl::send::{DEMO_KEY, sign};
+use refundctl::send::ebet::{DEMO_KEY, sign};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -23,9 +20,6 @@ pub struct File {
     pub about: String,
     before: Vec<Value>,
     pub cases: Vec<Case>,
-    /// The function of the folder that the file is in.
-    #[serde(skip)]
-    function: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,30 +61,12 @@ struct After {
     debits: BTreeMap<String, String>,
 }
 
-/// All files of a function's folder in `tests/conformance`.
-pub fn files(function: &str) -> Vec<(PathBuf, File)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(function);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    paths.sort();
-    let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let file: File =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        (path, File { function: function.to_owned(), ..file })
-    };
-    paths.into_iter().map(read).collect()
-}
-
 impl File {
-    /// Plays a case in a fresh world.
+    /// Plays a case of `function` in a fresh world.
     ///
     /// # Errors
     /// Says what is other than the case says.
-    pub async fn play(&self, case: &Case) -> Result<()> {
+    pub async fn play(&self, function: &str, case: &Case) -> Result<()> {
         let world = World::new().await;
         let mut lines = Vec::new();
         let mut self_refunds = Vec::new();
@@ -111,15 +87,16 @@ impl File {
         let (single, batch) = (world.instance(), world.batch_instance());
         for (number, step) in (1..).zip(&case.steps) {
             let body = request_body(&step.request)?;
-            let instance = match step.function.as_ref().unwrap_or(&self.function).as_str() {
+            let instance = match step.function.as_deref().unwrap_or(function) {
                 "refund-single-wallet" => &single,
                 "auto-batch-refund" => &batch,
                 other => anyhow::bail!("step {number}: there is no function {other}"),
             };
             let answer = instance.call_text(body.as_bytes(), step.from.as_deref().unwrap_or(CALLER)).await;
             anyhow::ensure!(answer.status_code == 200, "step {number}: HTTP {}", answer.status_code);
-            let got = indented(&answer.body);
-            let wanted = with_present_time(&indented(step.answer.get()), &answer.body);
+            let answer = String::from_utf8(answer.bytes())?;
+            let got = indented(&answer);
+            let wanted = with_present_time(&indented(step.answer.get()), &answer);
             anyhow::ensure!(got == wanted, "step {number}: answered\n{got}\ninstead of\n{wanted}");
         }
 

@@ -1,26 +1,19 @@
-//! `refundctl show`: what the ledger holds, for people.
+//! `refundctl show wallet`: a player's balance and postings.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use jiff::Timestamp;
 use shared::ebet::{ChannelId, Username};
 use shared::ledger::{ChainBreach, DebitState, check_chain};
 use shared::store::{Store, Wallet};
 
+use super::time;
 use crate::target::{TableOptions, session};
 
-#[derive(Debug, Subcommand)]
-pub enum Thing {
-    /// A player's balance and postings, with the chain checked
-    #[command(after_help = EXAMPLES)]
-    Wallet(WalletOptions),
-}
-
-const EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
   refundctl show wallet 1 apitest01
   refundctl show wallet 1 apitest01 --table refunds-prod   in AWS, by your AWS settings
@@ -40,8 +33,7 @@ pub struct WalletOptions {
     table: TableOptions,
 }
 
-pub async fn command(thing: &Thing) -> Result<ExitCode> {
-    let Thing::Wallet(options) = thing;
+pub async fn command(options: &WalletOptions) -> Result<ExitCode> {
     let store = options.table.store().await?;
     let wallet = read(&store, options).await?;
     let (text, breach) = describe(options, &wallet);
@@ -125,9 +117,4 @@ fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBr
         }
         Err(breach) => (text, Some(breach)),
     }
-}
-
-fn time(milliseconds: u64) -> String {
-    let time = i64::try_from(milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
-    time.map_or("?".to_owned(), |time| time.strftime("%F %T").to_string())
 }

@@ -1,0 +1,169 @@
+//! `refundctl application`: what a merchant's operators do with applications outside the calls.
+
+use std::time::SystemTime;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use shared::clock::unix_milliseconds;
+use shared::epay::MerchantId;
+use shared::ledger::{ApplicationState, BatchNo, Withdrawal};
+use shared::store::{Failing, Session, Withdrawing};
+
+use crate::show::{state_name, time};
+use crate::target::{TableOptions, session};
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Withdraw an application that is not being processed
+    #[command(after_help = WITHDRAW_EXAMPLES)]
+    Withdraw(WithdrawOptions),
+    /// Record that the payment provider refused a refund: its application can be refunded or withdrawn again
+    #[command(after_help = FAIL_EXAMPLES)]
+    Fail(FailOptions),
+}
+
+const WITHDRAW_EXAMPLES: &str = "\
+Possible only while the application is requested: once its refund has begun, it can't be withdrawn. Running it
+again changes nothing.
+
+Examples:
+  refundctl application withdraw demo 1
+  refundctl application withdraw demo 1 --reason 'customer keeps the tickets'
+
+Exit codes: 0 the application is withdrawn, now or before; 1 it is not, with the reason; 2 wrong usage.";
+
+const FAIL_EXAMPLES: &str = "\
+Names the batch number, so that no later refund is meant by mistake; the number stays used for ever. Not possible
+once a confirmation is on record under it: what was paid must not be paid again. Running it again changes nothing.
+
+Examples:
+  refundctl application fail demo 1 20261122093000
+  refundctl application fail demo 1 20261122093000 --reason 'account closed'
+
+Exit codes: 0 the refund is recorded as failed, now or before; 1 it is not, with the reason; 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub struct WithdrawOptions {
+    /// The merchant
+    merchant: MerchantId,
+    /// The application's number
+    #[arg(allow_negative_numbers = true)]
+    autoid: i64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct FailOptions {
+    /// The merchant
+    merchant: MerchantId,
+    /// The application's number
+    #[arg(allow_negative_numbers = true)]
+    autoid: i64,
+    /// The refund's batch number
+    batch_no: BatchNo,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Why, for the record
+    #[arg(long, value_parser = reason)]
+    reason: Option<String>,
+    #[command(flatten)]
+    table: TableOptions,
+}
+
+/// Longest reason that is put on record, in characters.
+const REASON_CHARS_MAX: usize = 500;
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0 => Err("is empty".to_owned()),
+        count if count > REASON_CHARS_MAX => Err(format!("is longer than {REASON_CHARS_MAX} characters")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+pub async fn command(action: &Action) -> Result<()> {
+    let told = match action {
+        Action::Withdraw(WithdrawOptions { merchant, autoid, common }) => {
+            let store = common.table.store().await?;
+            withdraw(&session(&store), merchant, *autoid, common.reason.as_deref()).await?
+        }
+        Action::Fail(FailOptions { merchant, autoid, batch_no, common }) => {
+            let store = common.table.store().await?;
+            fail(&session(&store), merchant, *autoid, batch_no, common.reason.as_deref()).await?
+        }
+    };
+    println!("{told}");
+    Ok(())
+}
+
+/// Withdraws an application; what that came to.
+///
+/// # Errors
+/// If it is not withdrawn: then nothing has changed.
+pub async fn withdraw(
+    session: &Session,
+    merchant: &MerchantId,
+    autoid: i64,
+    reason: Option<&str>,
+) -> Result<String> {
+    let at = unix_milliseconds(SystemTime::now());
+    let withdrawal = Withdrawal { at, reason: reason.map(str::to_owned) };
+    match session.withdraw(&merchant.application(autoid), &withdrawal).await? {
+        Withdrawing::Withdrawn => Ok(format!("withdrawn: application {autoid}")),
+        Withdrawing::Before(before) => {
+            Ok(format!("unchanged: application {autoid} was withdrawn {}", time(before.at)))
+        }
+        Withdrawing::Refused(state) => {
+            bail!("nothing was changed: application {autoid} is {}", in_words(&state))
+        }
+        Withdrawing::Unknown => bail!("merchant {merchant} has no application {autoid}"),
+    }
+}
+
+/// Records that a refund has failed; what that came to.
+///
+/// # Errors
+/// If it is not recorded so: then nothing has changed.
+pub async fn fail(
+    session: &Session,
+    merchant: &MerchantId,
+    autoid: i64,
+    batch_no: &BatchNo,
+    reason: Option<&str>,
+) -> Result<String> {
+    match session.fail(&merchant.application(autoid), batch_no, reason).await? {
+        Failing::Failed(failed) => Ok(format!(
+            "failed: refund {} of application {autoid}, which is requested again",
+            failed.refund.id
+        )),
+        Failing::Before(failed) => {
+            Ok(format!("unchanged: refund {} was recorded as failed {}", failed.refund.id, time(failed.at)))
+        }
+        Failing::Confirmed(confirmation) => bail!(
+            "nothing was changed: a payment of {} under {batch_no} was confirmed {}, by trade number {}",
+            confirmation.amount,
+            time(confirmation.at),
+            confirmation.trade_no
+        ),
+        Failing::NotUnderWay(state) => {
+            bail!("nothing was changed: application {autoid} is {}", in_words(&state))
+        }
+        Failing::Unknown => bail!("merchant {merchant} has no application {autoid}"),
+    }
+}
+
+fn in_words(state: &ApplicationState) -> String {
+    let name = state_name(state);
+    match state {
+        ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. } => {
+            format!("{name}, under batch number {}", refund.batch_no)
+        }
+        ApplicationState::Requested => name.to_owned(),
+        ApplicationState::Withdrawn(withdrawal) => format!("{name} since {}", time(withdrawal.at)),
+    }
+}

@@ -1,0 +1,39 @@
+//! `refundctl show`: what the ledger holds, for people.
+
+mod application;
+mod wallet;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+use jiff::Timestamp;
+
+pub use application::state_name;
+
+#[derive(Debug, Subcommand)]
+pub enum Thing {
+    /// A player's balance and postings, with the chain checked
+    #[command(after_help = wallet::EXAMPLES)]
+    Wallet(wallet::WalletOptions),
+    /// An application for a refund, with all that happened to it
+    #[command(after_help = application::EXAMPLES)]
+    Application(application::ApplicationOptions),
+    /// What payment providers said of a merchant's batch number
+    #[command(after_help = application::CONFIRMATIONS_EXAMPLES)]
+    Confirmations(application::ConfirmationsOptions),
+}
+
+pub async fn command(thing: &Thing) -> Result<ExitCode> {
+    match thing {
+        Thing::Wallet(options) => wallet::command(options).await,
+        Thing::Application(options) => application::command(options).await,
+        Thing::Confirmations(options) => application::confirmations(options).await,
+    }
+}
+
+/// Unix milliseconds, in UTC.
+pub fn time(milliseconds: u64) -> String {
+    let time = i64::try_from(milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    time.map_or("?".to_owned(), |time| time.strftime("%F %T").to_string())
+}
