@@ -74,7 +74,8 @@ async fn amounts_are_exact_in_the_json_text_and_in_the_table() {
     {
         world.wallet_with_debits(username, balance, &[("bet", amount)]).await;
         let body = single(&format!("r-{username}"), username, &[("bet", amount)]);
-        let text = world.instance().call_text(body.to_string().as_bytes(), tests::world::CALLER).await.body;
+        let text = world.instance().call_text(body.to_string().as_bytes(), tests::world::CALLER).await;
+        let text = String::from_utf8(text.bytes()).unwrap();
         let wanted = format!("\"moneyBefore\":{balance},\"moneyAfter\":{sum},\"refundMoney\":{amount},");
         assert!(text.contains(&wanted), "{text}");
         let pk = format!("ebet#1#{username}");
