@@ -1,106 +1,12 @@
 //! refundctl as people use it: the real binary, on free ports.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+mod stack;
+
+use std::io::{BufRead, Write};
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
-
-fn refundctl(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_refundctl"));
-    command.args(arguments);
-    // The developer's own AWS settings are none of these tests' business.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    refundctl(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A running local stack; killed when dropped.
-struct Local {
-    process: Child,
-    output: BufReader<ChildStdout>,
-    url: String,
-    dynamodb: String,
-}
-
-impl Local {
-    fn start(options: &[&str]) -> Self {
-        let arguments = [&["local", "--port", "0", "--dynamodb-port", "0"], options].concat();
-        let mut process = refundctl(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = || {
-            let mut line = String::new();
-            output.read_line(&mut line).unwrap();
-            line.trim_end().to_owned()
-        };
-        let url = line().strip_prefix("listening on ").expect("the first line says where").to_owned();
-        let second = line();
-        let rest = second.strip_prefix("dynamodb on ").expect("the second line says where DynamoDB is");
-        let (dynamodb, table) = rest.split_once(" table ").expect("and names the table");
-        assert_eq!(table, "refunds-dev");
-        let dynamodb = dynamodb.to_owned();
-        Self { process, output, url, dynamodb }
-    }
-
-    fn send(&self, options: &[&str]) -> (Option<i32>, Value) {
-        self.call("refund-single-wallet", options)
-    }
-
-    fn send_batch(&self, options: &[&str]) -> (Option<i32>, Value) {
-        self.call("auto-batch-refund", options)
-    }
-
-    fn call(&self, call: &str, options: &[&str]) -> (Option<i32>, Value) {
-        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
-        let text = stdout(&output);
-        let answer = text.split("HTTP 200\n").nth(1).unwrap_or_else(|| panic!("{text}{}", stderr(&output)));
-        (output.status.code(), serde_json::from_str(answer).unwrap())
-    }
-
-    fn self_refund(&self, username: &str, bet: &str) -> Output {
-        run(&["self-refund", "1", username, bet, "--endpoint", &self.dynamodb])
-    }
-
-    fn show(&self, channel: &str, username: &str) -> String {
-        let output = run(&["show", "wallet", channel, username, "--endpoint", &self.dynamodb]);
-        assert!(output.status.success(), "{}", stderr(&output));
-        stdout(&output)
-    }
-
-    fn import(&self, file: &Path, options: &[&str]) -> Output {
-        run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], options].concat())
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn signal(process: &Child, name: &str) {
-    let killed = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-}
-
-fn lines(file: &Path, lines: &[Value]) {
-    let text: Vec<String> = lines.iter().map(Value::to_string).collect();
-    std::fs::write(file, text.join("\n")).unwrap();
-}
+use stack::{Local, lines, refundctl, run, signal, stderr, stdout};
 
 #[test]
 fn the_local_stack_answers_the_documents_example_and_stops_when_told() {
@@ -299,6 +205,18 @@ fn a_wrong_line_is_named_with_its_reason_and_nothing_is_written() {
         line[member] = value;
         line
     };
+    let merchant = |member: &str, value: Value| {
+        let mut line = json!({"kind": "merchant", "merchant": "m", "currency": "CNY",
+                              "apiKeys": ["sixteen-characters"]});
+        line[member] = value;
+        line
+    };
+    let application = |member: &str, value: Value| {
+        let mut line =
+            json!({"kind": "application", "merchant": "m", "autoid": 1, "amount": "2", "orderNo": "o"});
+        line[member] = value;
+        line
+    };
     for (line, reason) in [
         (json!("wallet"), "line 5: "),
         (json!({"channelId": 1}), "missing field `kind`"),
@@ -318,6 +236,15 @@ fn a_wrong_line_is_named_with_its_reason_and_nothing_is_written() {
         (channel("allowedIps", json!(["localhost"])), "neither an address nor a network"),
         (channel("refundLimit", json!("-1")), "refundLimit must be more than zero"),
         (channel("currency", json!("yuan")), "currency"),
+        (merchant("apiKeys", json!(["short"])), "16 to 128 visible ASCII characters"),
+        (merchant("apiKeys", json!([])), "at least one key"),
+        (merchant("merchant", json!("a/b")), "merchant must be 1 to 64"),
+        (merchant("merchant", json!(null)), "expected a string"),
+        (application("merchant", json!("other")), "merchant other is neither in the file nor in the table"),
+        (application("amount", json!("0")), "amount \"0\" must be more than zero"),
+        (application("autoid", json!("1")), "expected i64"),
+        (application("orderNo", json!("")), "orderNo \"\" is empty"),
+        (application("status", json!(1)), "only requested applications (0) are imported"),
     ] {
         let mut all = facts();
         all.push(json!({"kind": "wallet", "channelId": 1, "username": "other", "balance": "1"}));
@@ -434,9 +361,22 @@ fn what_can_not_work_says_what_to_do() {
 
     assert_eq!(run(&["show", "wallet", "1", "a/b"]).status.code(), Some(2));
     assert_eq!(run(&["import", "/no/such/file"]).status.code(), Some(1));
-    for command in
-        ["", "local", "import", "keygen", "sample", "self-refund", "send auto-batch-refund", "show wallet"]
-    {
+    for command in [
+        "",
+        "application fail",
+        "application withdraw",
+        "local",
+        "import",
+        "keygen",
+        "sample",
+        "self-refund",
+        "send auto-batch-refund",
+        "send begin-single-refund",
+        "send end-single-refund",
+        "show application",
+        "show confirmations",
+        "show wallet",
+    ] {
         let help = run(&command.split_whitespace().chain(["--help"]).collect::<Vec<_>>());
         assert!(help.status.success() && stdout(&help).contains("Examples:"), "{command}");
     }

@@ -88,6 +88,14 @@ impl World {
         self.import_text(text.join("\n")).await;
     }
 
+    /// Imports lines; settings that are there already are replaced.
+    pub async fn import_replacing(&self, lines: &[Value]) {
+        let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+        let settings = import::Settings { replace: true };
+        let report = import::run(&self.store(), Source::text(text.join("\n")), &settings).await.unwrap();
+        assert!(report.conflicts.is_empty(), "{report}");
+    }
+
     async fn import_text(&self, text: String) {
         let report = import::run(&self.store(), Source::text(text), &import::Settings::default()).await;
         let report = report.unwrap();

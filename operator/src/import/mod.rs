@@ -69,7 +69,7 @@ pub struct Settings {
     /// Replace channels' and merchants' settings that are there already, in effect everywhere within 30 s; money facts
     /// are never replaced
     #[arg(long)]
-    replace: bool,
+    pub replace: bool,
 }
 
 pub async fn command(options: &Options) -> Result<ExitCode> {

@@ -1,0 +1,104 @@
+//! refundctl as people use it: the real binary, on free ports.
+#![allow(dead_code)] // each file of tests uses some of it
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+
+pub fn refundctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refundctl"));
+    command.args(arguments);
+    // The developer's own AWS settings are none of these tests' business.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub fn run(arguments: &[&str]) -> Output {
+    refundctl(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running local stack; killed when dropped.
+pub struct Local {
+    pub process: Child,
+    pub output: BufReader<ChildStdout>,
+    pub url: String,
+    pub dynamodb: String,
+}
+
+impl Local {
+    pub fn start(options: &[&str]) -> Self {
+        let arguments = [&["local", "--port", "0", "--dynamodb-port", "0"], options].concat();
+        let mut process = refundctl(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line.trim_end().to_owned()
+        };
+        let url = line().strip_prefix("listening on ").expect("the first line says where").to_owned();
+        let second = line();
+        let rest = second.strip_prefix("dynamodb on ").expect("the second line says where DynamoDB is");
+        let (dynamodb, table) = rest.split_once(" table ").expect("and names the table");
+        assert_eq!(table, "refunds-dev");
+        let dynamodb = dynamodb.to_owned();
+        Self { process, output, url, dynamodb }
+    }
+
+    pub fn send(&self, options: &[&str]) -> (Option<i32>, Value) {
+        self.call("refund-single-wallet", options)
+    }
+
+    pub fn send_batch(&self, options: &[&str]) -> (Option<i32>, Value) {
+        self.call("auto-batch-refund", options)
+    }
+
+    pub fn call(&self, call: &str, options: &[&str]) -> (Option<i32>, Value) {
+        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
+        let text = stdout(&output);
+        let answer = text.split("HTTP 200\n").nth(1).unwrap_or_else(|| panic!("{text}{}", stderr(&output)));
+        (output.status.code(), serde_json::from_str(answer).unwrap())
+    }
+
+    pub fn self_refund(&self, username: &str, bet: &str) -> Output {
+        run(&["self-refund", "1", username, bet, "--endpoint", &self.dynamodb])
+    }
+
+    pub fn show(&self, channel: &str, username: &str) -> String {
+        let output = run(&["show", "wallet", channel, username, "--endpoint", &self.dynamodb]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    }
+
+    pub fn import(&self, file: &Path, options: &[&str]) -> Output {
+        run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], options].concat())
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub fn signal(process: &Child, name: &str) {
+    let killed = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+pub fn lines(file: &Path, lines: &[Value]) {
+    let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(file, text.join("\n")).unwrap();
+}
