@@ -117,6 +117,8 @@ fn post(url: &str, request: &Request) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER_WITHIN))
         .http_status_as_error(false)
+        // What is accepted is the caller's own business: anything at all means JSON to some.
+        .accept(ureq::config::AutoHeaderValue::None)
         .build()
         .into();
     let post = request.headers.iter().fold(agent.post(url), |post, (name, value)| post.header(*name, value));
