@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use shared::clock::unix_milliseconds;
 use shared::epay::MerchantId;
-use shared::ledger::{ApplicationState, BatchNo, Withdrawal};
-use shared::store::{Failing, Session, Withdrawing};
+use shared::ledger::{Amount, ApplicationState, BatchNo, Confirmation, TradeNo, Withdrawal};
+use shared::store::{Executed, Failing, Session, Withdrawing};
 
 use crate::show::{state_name, time};
 use crate::target::{TableOptions, session};
@@ -17,6 +17,9 @@ pub enum Action {
     /// Withdraw an application that is not being processed
     #[command(after_help = WITHDRAW_EXAMPLES)]
     Withdraw(WithdrawOptions),
+    /// Record that the payment provider has paid a refund, and complete it, as EndSingle does
+    #[command(after_help = CONFIRM_EXAMPLES)]
+    Confirm(ConfirmOptions),
     /// Record that the payment provider refused a refund: its application can be refunded or withdrawn again
     #[command(after_help = FAIL_EXAMPLES)]
     Fail(FailOptions),
@@ -30,7 +33,18 @@ Examples:
   refundctl application withdraw demo 1
   refundctl application withdraw demo 1 --reason 'customer keeps the tickets'
 
-Exit codes: 0 the application is withdrawn, now or before; 1 it is not, with the reason; 2 wrong usage.";
+Exit codes: 0 the application is withdrawn, now or before; 1 it is not, with the reason, or that is not known: then
+run it again; 2 wrong usage.";
+
+const CONFIRM_EXAMPLES: &str = "\
+For a confirmation that its sender does not send again: one that was recorded and not completed, or that came
+before its refund began (`refundctl show application` tells). Running it again changes nothing.
+
+Examples:
+  refundctl application confirm demo 20261122093000 2026112221001004 358.50
+
+Exit codes: 0 the refund is done, now or before; 1 the confirmation is kept and completes nothing, with the reason,
+or it is not known whether it is recorded: then run it again; 2 wrong usage.";
 
 const FAIL_EXAMPLES: &str = "\
 Names the batch number, so that no later refund is meant by mistake; the number stays used for ever. Not possible
@@ -40,7 +54,8 @@ Examples:
   refundctl application fail demo 1 20261122093000
   refundctl application fail demo 1 20261122093000 --reason 'account closed'
 
-Exit codes: 0 the refund is recorded as failed, now or before; 1 it is not, with the reason; 2 wrong usage.";
+Exit codes: 0 the refund is recorded as failed, now or before; 1 it is not, with the reason, or that is not known:
+then run it again; 2 wrong usage.";
 
 #[derive(Debug, Args)]
 pub struct WithdrawOptions {
@@ -51,6 +66,20 @@ pub struct WithdrawOptions {
     autoid: i64,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfirmOptions {
+    /// The merchant
+    merchant: MerchantId,
+    /// The refund's batch number
+    batch_no: BatchNo,
+    /// The payment provider's number of what it has paid
+    trade_no: TradeNo,
+    /// What it has paid
+    amount: Amount,
+    #[command(flatten)]
+    table: TableOptions,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +121,10 @@ pub async fn command(action: &Action) -> Result<()> {
             let store = common.table.store().await?;
             withdraw(&session(&store), merchant, *autoid, common.reason.as_deref()).await?
         }
+        Action::Confirm(ConfirmOptions { merchant, batch_no, trade_no, amount, table }) => {
+            let store = table.store().await?;
+            confirm(&session(&store), merchant, batch_no, trade_no, *amount).await?
+        }
         Action::Fail(FailOptions { merchant, autoid, batch_no, common }) => {
             let store = common.table.store().await?;
             fail(&session(&store), merchant, *autoid, batch_no, common.reason.as_deref()).await?
@@ -101,10 +134,13 @@ pub async fn command(action: &Action) -> Result<()> {
     Ok(())
 }
 
+/// What is said where the table did not answer in time: what was sent may have been written.
+const UNDECIDED: &str = "not known whether it was recorded; run it again";
+
 /// Withdraws an application; what that came to.
 ///
 /// # Errors
-/// If it is not withdrawn: then nothing has changed.
+/// If it is not withdrawn, or that is not known.
 pub async fn withdraw(
     session: &Session,
     merchant: &MerchantId,
@@ -113,7 +149,7 @@ pub async fn withdraw(
 ) -> Result<String> {
     let at = unix_milliseconds(SystemTime::now());
     let withdrawal = Withdrawal { at, reason: reason.map(str::to_owned) };
-    match session.withdraw(&merchant.application(autoid), &withdrawal).await? {
+    match session.withdraw(&merchant.application(autoid), &withdrawal).await.context(UNDECIDED)? {
         Withdrawing::Withdrawn => Ok(format!("withdrawn: application {autoid}")),
         Withdrawing::Before(before) => {
             Ok(format!("unchanged: application {autoid} was withdrawn {}", time(before.at)))
@@ -125,10 +161,37 @@ pub async fn withdraw(
     }
 }
 
+/// Records that a refund was paid, and completes it; what that came to.
+///
+/// # Errors
+/// If it completes nothing, or that is not known.
+pub async fn confirm(
+    session: &Session,
+    merchant: &MerchantId,
+    batch_no: &BatchNo,
+    trade_no: &TradeNo,
+    amount: Amount,
+) -> Result<String> {
+    let said = Confirmation {
+        trade_no: trade_no.clone(),
+        amount,
+        at: unix_milliseconds(SystemTime::now()),
+        invocation: format!("refundctl-{:016x}", fastrand::u64(..)),
+    };
+    let ended = session.end(&merchant.batch(batch_no.clone()), &said).await;
+    match (ended.result.context(UNDECIDED)?, ended.executed) {
+        (Ok(refund), Executed::Yes) => {
+            Ok(format!("done: refund {} under batch number {batch_no}", refund.id))
+        }
+        (Ok(refund), _) => Ok(format!("unchanged: refund {} was done before by this", refund.id)),
+        (Err(mismatch), _) => bail!("kept, and completes nothing: {}", mismatch.as_str()),
+    }
+}
+
 /// Records that a refund has failed; what that came to.
 ///
 /// # Errors
-/// If it is not recorded so: then nothing has changed.
+/// If it is not recorded so, or that is not known.
 pub async fn fail(
     session: &Session,
     merchant: &MerchantId,
@@ -136,7 +199,7 @@ pub async fn fail(
     batch_no: &BatchNo,
     reason: Option<&str>,
 ) -> Result<String> {
-    match session.fail(&merchant.application(autoid), batch_no, reason).await? {
+    match session.fail(&merchant.application(autoid), batch_no, reason).await.context(UNDECIDED)? {
         Failing::Failed(failed) => Ok(format!(
             "failed: refund {} of application {autoid}, which is requested again",
             failed.refund.id

@@ -363,6 +363,7 @@ fn what_can_not_work_says_what_to_do() {
     assert_eq!(run(&["import", "/no/such/file"]).status.code(), Some(1));
     for command in [
         "",
+        "application confirm",
         "application fail",
         "application withdraw",
         "local",

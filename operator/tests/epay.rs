@@ -102,6 +102,27 @@ fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
 }
 
 #[test]
+fn a_confirmation_that_came_too_early_is_completed_by_its_operator() {
+    let local = Local::start(&[]);
+    let (code, told) = local.epay("end-single-refund", &[]);
+    assert!(code == Some(1) && told.contains("300"), "{told}");
+    assert_eq!(local.epay("begin-single-refund", &[]).0, Some(0));
+    let (_, shown) = local.table(&["show", "application", "demo", "1"]);
+    assert!(shown.contains("NOT COMPLETED YET"), "{shown}");
+    let confirm = |amount: &str| {
+        let trade_no = "2016080121001004940200000001";
+        local.table(&["application", "confirm", "demo", "sample string 3", trade_no, amount])
+    };
+    let (code, told) = confirm("1.5");
+    assert!(code == Some(1) && told.contains("kept, and completes nothing: otherAmount"), "{told}");
+    let (code, told) = confirm("2.00");
+    assert!(code == Some(0) && told.starts_with("done: refund rf_"), "{told}");
+    let (code, told) = confirm("2.00");
+    assert!(code == Some(0) && told.starts_with("unchanged: refund rf_"), "{told}");
+    assert_eq!(local.epay("end-single-refund", &[]).0, Some(0));
+}
+
+#[test]
 fn merchants_and_applications_are_imported_once_and_of_a_key_the_hash_alone_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let (file, data) = (folder.path().join("facts.jsonl"), folder.path().join("refunds.db"));
@@ -138,11 +159,23 @@ fn merchants_and_applications_are_imported_once_and_of_a_key_the_hash_alone_is_s
     }
     lines(&file, &[merchant("another-secret-of-it")]);
     assert_eq!(counts(local.import(&file, &["--replace"])).1, "merchant replaced 1");
+    // A key that is another's opens nothing, and leaves its owner and the other keys as they were.
     let mut thief = merchant("another-secret-of-it");
     thief["merchant"] = json!("thief");
-    lines(&file, &[thief]);
+    lines(&file, &[thief.clone()]);
     let (code, told) = counts(local.import(&file, &[]));
     assert!(code == Some(1) && told.contains("a key of merchant thief is another one's"), "{told}");
+    assert!(begin("another-secret-of-it").contains("\"errcode\": 0"));
+    thief["apiKeys"] = json!(["a-secret-of-its-very-own"]);
+    lines(&file, &[thief.clone()]);
+    assert_eq!(counts(local.import(&file, &[])), (Some(0), "merchant created 1".to_owned()));
+    thief["apiKeys"] = json!(["another-secret-of-it"]);
+    lines(&file, &[merchant("another-secret-of-it"), thief]);
+    let told = stderr(&local.import(&file, &["--replace"]));
+    assert!(told.contains("line 2: names a key that is merchant m's"), "{told}");
+    lines(&file, &[json!({"kind": "merchant", "merchant": "m", "currency": "CNY", "apiKeys": secret})]);
+    let told = stderr(&local.import(&file, &[]));
+    assert!(told.contains("apiKeys must be a list of texts") && !told.contains(secret), "{told}");
     lines(&file, &[json!({"kind": "merchant", "merchant": "m", "currency": "USD", "apiKeys": [secret]})]);
     assert!(stderr(&local.import(&file, &["--replace"])).contains("a currency can't be changed"));
 

@@ -81,6 +81,9 @@ pub const EPAY_BODY_BYTES_MAX: usize = 64 * 1024;
 /// levels deep.
 pub const XML_DEPTH_MAX: usize = 16;
 
+/// Attributes of one element of an XML body: namespaces, and a `nil`.
+pub const XML_ATTRIBUTES_MAX: usize = 32;
+
 /// Longest `batch_no`, in characters, as `BeginSingle` documents it.
 pub const BATCH_NO_CHARS_MAX: usize = 50;
 

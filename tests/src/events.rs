@@ -37,7 +37,13 @@ pub fn all() -> Result<Vec<(String, String)>> {
                     }),
                 ),
             ],
-            "end-single-refund" => vec![("", Call::EndSingleRefund(epay::EndOptions::default()))],
+            "end-single-refund" => vec![
+                ("", Call::EndSingleRefund(epay::EndOptions::default())),
+                (
+                    "-bson",
+                    Call::EndSingleRefund(epay::EndOptions { common: bson(), ..epay::EndOptions::default() }),
+                ),
+            ],
             "refund-single-wallet" => vec![("", Call::RefundSingleWallet(single::Options::default()))],
             other => bail!("there is no sample request for {other}"),
         };

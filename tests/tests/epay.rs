@@ -1,16 +1,21 @@
 //! EPay's calls: what they cost, many at once, and what goes wrong on the way.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use proptest::prelude::*;
 use refundctl::application;
-use serde_json::Value;
-use shared::ledger::{ApplicationState, Mismatch};
+use refundctl::send::epay::DEMO_API_KEY;
+use serde_json::{Value, json};
+use shared::ledger::{ApplicationState, Mismatch, Standing};
 use shared::store::{Failing, Withdrawing};
 use tests::epay::{BEGIN, END, batch, begin, demo, end};
+use tests::events;
 use tests::wire::{Attempt, Call, Fault, Faults};
-use tests::world::{Instance, World, is_embedded};
+use tests::world::{Instance, World, epay_event, is_embedded};
 
 const MANY: usize = 32;
 
@@ -187,8 +192,11 @@ async fn of_two_trade_numbers_at_once_one_completes_and_the_other_is_flagged() {
     assert_eq!(kept.len(), MANY, "all are kept");
     for kept in kept {
         let number: usize = kept.confirmation.trade_no.as_str()[1..].parse().unwrap();
-        let wanted = (errcodes[number] != 0).then_some(Mismatch::SecondTradeNo);
-        assert_eq!(kept.mismatch, wanted, "T{number}");
+        let wanted = match errcodes[number] {
+            0 => Standing::Completed,
+            _ => Standing::Mismatched(Mismatch::SecondTradeNo),
+        };
+        assert_eq!(kept.standing, wanted, "T{number}");
     }
 }
 
@@ -219,6 +227,24 @@ async fn of_end_and_fail_at_once_exactly_one_wins_and_nothing_is_both_paid_and_f
     println!("{done} of {MANY} were done");
 }
 
+/// Whichever comes first, the one that is told of the other's work sees it: a refund whose confirmation is on
+/// record is completed by the next call for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn begin_and_end_at_once_leave_nothing_that_sending_again_does_not_complete() {
+    let world = World::with_applications(MANY as i64).await;
+    let (begins, ends) = (world.instance_of(BEGIN), world.instance_of(END));
+    for autoid in 1..=MANY as i64 {
+        let no = format!("B{autoid}");
+        let (beginning, ending) = (begin(autoid, &no, "2"), end(&no, "T", "2"));
+        let (begun, ended) = tokio::join!(begins.errcode(&beginning), ends.errcode(&ending));
+        assert_eq!(begun, 0);
+        assert!([0, 300].contains(&ended), "{ended}");
+        let is_done = matches!(world.application_state(autoid).await, ApplicationState::Done { .. });
+        assert_eq!(is_done, ended == 0, "application {autoid}");
+        assert_eq!(ends.errcode(&ending).await, 0);
+    }
+}
+
 // ---- what goes wrong on the way ----
 
 /// The fault for one call of a process, by the order of its calls; from then on, if the process dies, none of its
@@ -246,8 +272,8 @@ const FAULTS: [Fault; 6] = [
 
 /// Sends `body` with little time, so that a dying process gives up soon.
 async fn errcode_in_time(instance: &Instance, body: &Value) -> i64 {
-    let headers = [("content-type", "application/json"), ("x-api-key", refundctl::send::epay::DEMO_API_KEY)];
-    let event = tests::world::epay_event(&headers, body.to_string().as_bytes()).to_string();
+    let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
+    let event = epay_event(&headers, body.to_string().as_bytes()).to_string();
     let answer = instance.call_event_within(&event, Duration::from_millis(1_400)).await;
     assert_eq!(answer.status_code, 200);
     let answer: Value = serde_json::from_slice(&answer.bytes()).unwrap();
@@ -306,7 +332,8 @@ async fn whatever_happens_to_a_call_of_end_the_confirmation_is_there_before_the_
                 };
                 assert!(!is_done || kept.len() == 1, "{context}: done without a confirmation");
                 assert!(first != 0 || is_done, "{context}: told done, and is not");
-                if !is_done && kept.len() == 1 {
+                if let (false, [kept]) = (is_done, &kept[..]) {
+                    assert_eq!(kept.standing, Standing::Pending, "{context}");
                     // Between the two: what is confirmed can be neither failed nor withdrawn.
                     between += 1;
                     let key = demo().application(autoid);
@@ -320,7 +347,10 @@ async fn whatever_happens_to_a_call_of_end_the_confirmation_is_there_before_the_
                 let history = world.application(autoid).await;
                 assert!(matches!(history.application.state, ApplicationState::Done { .. }), "{context}");
                 let kept = &history.batches[0].confirmations;
-                assert!(matches!(&kept[..], [kept] if kept.mismatch.is_none()), "{context}: {kept:?}");
+                assert!(
+                    matches!(&kept[..], [kept] if kept.standing == Standing::Completed),
+                    "{context}: {kept:?}"
+                );
             }
         }
     }
@@ -373,15 +403,125 @@ async fn a_begin_that_is_undecided_in_time_says_busy_and_the_same_again_complete
 async fn a_key_that_is_taken_from_its_merchant_or_a_merchant_that_is_disabled_is_no_longer_good() {
     use tests::epay::merchant_line;
     let world = World::with_applications(1).await;
-    let headers = [("content-type", "application/json"), ("x-api-key", refundctl::send::epay::DEMO_API_KEY)];
-    let event = tests::world::epay_event(&headers, begin(1, "B", "2").to_string().as_bytes()).to_string();
-    let mut disabled = merchant_line("demo", &[refundctl::send::epay::DEMO_API_KEY]);
+    let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
+    let event = epay_event(&headers, begin(1, "B", "2").to_string().as_bytes()).to_string();
+    let mut disabled = merchant_line("demo", &[DEMO_API_KEY]);
     disabled["enabled"] = false.into();
     for line in [merchant_line("demo", &["another-key-of-demo"]), disabled] {
         world.import_replacing(&[line]).await;
         assert_eq!(world.instance_of(BEGIN).call_event(&event).await.status_code, 401);
         assert_eq!(world.application_state(1).await, ApplicationState::Requested);
     }
-    world.import_replacing(&[merchant_line("demo", &[refundctl::send::epay::DEMO_API_KEY])]).await;
+    world.import_replacing(&[merchant_line("demo", &[DEMO_API_KEY])]).await;
     assert_eq!(world.instance_of(BEGIN).call_event(&event).await.status_code, 200);
+}
+
+// ---- what events and headers may be ----
+
+#[tokio::test]
+async fn headers_that_come_twice_are_one_list_and_of_keys_none_is_taken() {
+    let world = World::with_applications(1).await;
+    let body = begin(1, "B", "2").to_string();
+    let json = ("content-type", "application/json");
+    let key = ("x-api-key", DEMO_API_KEY);
+    let call = async |headers: &[(&'static str, &str)]| {
+        let event = epay_event(headers, body.as_bytes()).to_string();
+        world.instance_of(BEGIN).call_event(&event).await
+    };
+    for keys in [&[key, key][..], &[("x-api-key", "kéy-with-an-accent-in-it")], &[]] {
+        assert_eq!(call(&[&[json], keys].concat()).await.status_code, 401, "{keys:?}");
+    }
+    assert_eq!(world.application_state(1).await, ApplicationState::Requested);
+    let accepts =
+        [("accept", "image/png"), ("accept", "text/xml;q=0.5"), ("accept", "application/json;q=0.4")];
+    let answer = call(&[&[json, key], &accepts[..]].concat()).await;
+    assert_eq!((answer.status_code, answer.content_type()), (200, "text/xml; charset=utf-8"));
+    let strange = call(&[("content-type", "application/jsön"), key]).await;
+    assert_eq!(strange.status_code, 415);
+}
+
+#[tokio::test]
+async fn a_rest_event_is_as_good_as_an_http_apis_and_bson_comes_through_it_unharmed() {
+    let world = World::with_applications(1).await;
+    let sample = std::fs::read_to_string(events::path("begin-single-refund-bson")).unwrap();
+    let sample: Value = serde_json::from_str(&sample).unwrap();
+    let rest = json!({
+        "resource": "/x", "path": "/x", "httpMethod": "POST",
+        "headers": {"Host": "refunds.example"},
+        "multiValueHeaders": {
+            "Host": ["refunds.example"], "X-Api-Key": [DEMO_API_KEY],
+            "Content-Type": ["application/bson"], "Accept": ["image/png", "application/json"],
+        },
+        "requestContext": {"identity": {"sourceIp": "203.0.113.9"}, "httpMethod": "POST", "requestId": "r",
+                           "stage": "dev", "requestTimeEpoch": 0},
+        "body": sample["body"], "isBase64Encoded": true,
+    });
+    let answer = world.instance_of(BEGIN).call_event(&rest.to_string()).await;
+    assert_eq!(answer.status_code, 200);
+    let answer: Value = serde_json::from_slice(&answer.bytes()).unwrap();
+    assert_eq!(answer["errcode"], 0, "{answer}");
+    assert_eq!(processing_batch_no(&world, 1).await, "sample string 3");
+}
+
+#[tokio::test]
+async fn a_body_may_have_64_kb_and_no_more() {
+    let world = World::with_applications(1).await;
+    let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
+    for (length, status) in [(65_537, 400), (65_536, 200)] {
+        let mut body = begin(1, "B", "2").to_string();
+        body.push_str(&" ".repeat(length - body.len()));
+        let event = epay_event(&headers, body.as_bytes()).to_string();
+        assert_eq!(world.instance_of(BEGIN).call_event(&event).await.status_code, status, "{length}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_of_any_type_get_an_answer_and_change_nothing(
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        content_type in prop::sample::select(vec![
+            "application/json", "text/xml", "application/x-www-form-urlencoded", "application/bson", "", "a/b;c",
+        ]),
+        accept in "[a-z*/;,=q0-9. \"]{0,40}",
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::with_applications(1).await;
+            let before = world.dump().await;
+            let headers = [("content-type", content_type), ("accept", &accept), ("x-api-key", DEMO_API_KEY)];
+            let event = epay_event(&headers, &body).to_string();
+            for function in [BEGIN, END] {
+                let answer = world.instance_of(function).call_event(&event).await;
+                assert!([200, 400, 415].contains(&answer.status_code), "{}", answer.status_code);
+                assert!(!answer.bytes().is_empty());
+            }
+            assert_eq!(world.dump().await, before);
+        });
+    }
+}
+
+// ---- what is documented ----
+
+#[test]
+fn every_errcode_is_documented_and_has_a_case_or_a_test_and_no_other_is() {
+    let documented: BTreeSet<i32> = include_str!("../../docs/epay.md")
+        .split("## `errcode`")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+        .collect();
+    // What a fault must be injected for, above.
+    let mut shown: BTreeSet<i32> = BTreeSet::from([500, 501]);
+    for function in [BEGIN, END] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(function);
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let codes = text.split("\"errcode\":").skip(1);
+            shown.extend(codes.filter_map(|code| code.split(',').next()?.parse::<i32>().ok()));
+        }
+    }
+    assert_eq!(documented, shown);
 }

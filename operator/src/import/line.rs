@@ -55,9 +55,16 @@ enum WrittenState {
 struct WrittenMerchant {
     merchant: String,
     currency: String,
+    #[serde(deserialize_with = "keys")]
     api_keys: Vec<String>,
     #[serde(default = "enabled")]
     enabled: bool,
+}
+
+/// Texts, and where they are something else no word of what they are: they are secrets.
+fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    serde_json::from_value(value).map_err(|_| serde::de::Error::custom("apiKeys must be a list of texts"))
 }
 
 fn enabled() -> bool {

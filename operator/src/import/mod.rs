@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use shared::ebet::Channel;
 use shared::epay::Merchant;
-use shared::ledger::{Account, Currency, TenantKey};
+use shared::ledger::{Account, CredentialKey, Currency, TenantKey};
 use shared::store::{Creation, Session, SettingsChange, Store};
 
 use crate::target::{TableOptions, session};
@@ -192,6 +192,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut lines = 0;
     let mut currencies = HashMap::new();
     let mut named: BTreeMap<TenantKey, usize> = BTreeMap::new();
+    let mut owners: HashMap<CredentialKey, TenantKey> = HashMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
         lines += 1;
@@ -215,7 +216,14 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             Line::Channel { channel, .. } => {
                 currencies.insert(tenant, channel.currency);
             }
-            Line::Merchant { merchant, .. } => {
+            Line::Merchant { merchant, credentials, .. } => {
+                for credential in credentials {
+                    let owner = owners.entry(credential).or_insert_with(|| tenant.clone());
+                    if *owner != tenant {
+                        let owner = line::name_of(owner);
+                        wrong.push((number, format!("names a key that is {owner}'s")));
+                    }
+                }
                 currencies.insert(tenant, merchant.currency);
             }
             Line::Wallet { .. } | Line::Debit { .. } | Line::Application { .. } => {}
@@ -300,10 +308,11 @@ async fn write(
     match line {
         Line::Channel { json, .. } => write_settings(session, &tenant, &json, settings).await,
         Line::Merchant { json, credentials, .. } => {
-            let outcome = write_settings(session, &tenant, &json, settings).await?;
-            if let Outcome::Conflict(_) = outcome {
-                return Ok(outcome);
+            let recorded = session.settings(&tenant).await?;
+            if recorded.is_some_and(|recorded| recorded != json) && !settings.replace {
+                return Ok(other_settings(&tenant));
             }
+            // The settings come last: a key that they don't list opens nothing, and one that they list is there.
             for credential in &credentials {
                 match session.create_credential(credential, &tenant).await? {
                     Creation::Existing(other) if other != tenant => {
@@ -315,7 +324,7 @@ async fn write(
                     Creation::Created | Creation::Existing(_) => {}
                 }
             }
-            Ok(outcome)
+            write_settings(session, &tenant, &json, settings).await
         }
         Line::Application { application, .. } => Ok(match session.create_application(&application).await? {
             Creation::Created => Outcome::Created,
@@ -359,9 +368,11 @@ async fn write_settings(
         SettingsChange::Created => Outcome::Created,
         SettingsChange::Unchanged => Outcome::Unchanged,
         SettingsChange::Replaced => Outcome::Replaced,
-        SettingsChange::Kept => {
-            let name = line::name_of(tenant);
-            Outcome::Conflict(format!("{name} has other settings; --replace replaces them"))
-        }
+        SettingsChange::Kept => other_settings(tenant),
     })
+}
+
+fn other_settings(tenant: &TenantKey) -> Outcome {
+    let name = line::name_of(tenant);
+    Outcome::Conflict(format!("{name} has other settings; --replace replaces them"))
 }

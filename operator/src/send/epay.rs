@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use shared::ebet::JsonMoney;
 use shared::epay::{KEY_HEADER, PARAMETERS_NAMESPACE};
 use shared::ledger::exact_decimal;
+use shared::limits::DOUBLE_DIGITS_MAX;
 
 use super::Request;
 
@@ -205,10 +206,10 @@ fn to_bson(members: &[(&str, Member<'_>)]) -> Result<Vec<u8>> {
                 i32::try_from(*number).map_or(bson::Bson::Int64(*number), bson::Bson::Int32)
             }
             Member::Amount(amount) => {
-                let double =
-                    amount.to_f64().filter(|double| exact_decimal(&double.to_string()) == Ok(*amount));
+                let digits = amount.normalize().mantissa().to_string().len();
+                let double = amount.to_f64().filter(|_| digits <= DOUBLE_DIGITS_MAX);
                 let Some(double) = double else {
-                    bail!("{amount} is not exact as a double, which BSON holds")
+                    bail!("{amount} has more digits than a double holds, which .NET sends in BSON")
                 };
                 bson::Bson::Double(double)
             }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use shared::epay::MerchantId;
-use shared::ledger::{ApplicationState, BatchNo};
+use shared::ledger::{ApplicationState, BatchNo, Standing};
 use shared::store::{ApplicationHistory, BatchHistory, KeptConfirmation};
 
 use super::time;
@@ -128,10 +128,13 @@ fn describe(merchant: &MerchantId, history: &ApplicationHistory) -> String {
 }
 
 fn said(kept: &KeptConfirmation) -> String {
-    let KeptConfirmation { confirmation, mismatch } = kept;
-    let came_to = match mismatch {
-        None => String::new(),
-        Some(mismatch) => format!("; COMPLETED NOTHING: {}", mismatch.as_str()),
+    let KeptConfirmation { confirmation, standing } = kept;
+    let came_to = match standing {
+        Standing::Completed => String::new(),
+        Standing::Pending => {
+            "; NOT COMPLETED YET: send it again, or `refundctl application confirm`".to_owned()
+        }
+        Standing::Mismatched(mismatch) => format!("; COMPLETED NOTHING: {}", mismatch.as_str()),
     };
     format!("confirmed: {} by trade number {}{came_to}", confirmation.amount, confirmation.trade_no)
 }

@@ -20,24 +20,56 @@ pub enum Value {
     Other,
 }
 
+/// What a member must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Integer,
+    Amount,
+    Text,
+}
+
+impl Expected {
+    /// For a user's eyes.
+    pub fn errmsg(self) -> &'static str {
+        match self {
+            Self::Integer => "整数",
+            Self::Amount => "金额",
+            Self::Text => "文本，不含控制字符",
+        }
+    }
+}
+
 /// A request's members, as they came; only those that an operation asks for are looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Members(Vec<(String, Value)>);
+pub struct Members {
+    named: Vec<(String, Value)>,
+    /// XML's; elsewhere names match in both cases.
+    has_exact_names: bool,
+}
 
 impl Members {
-    pub fn add(&mut self, name: impl Into<String>, value: Value) {
-        self.0.push((name.into(), value));
+    /// No members yet, whose names will match only as they are written.
+    pub fn with_exact_names() -> Self {
+        Self { named: Vec::new(), has_exact_names: true }
     }
 
-    /// A required member's value as text. Names match in both cases; a blank value is as good as none.
-    fn required(&self, name: &'static str) -> Result<&str, Refusal> {
-        let mut named = self.0.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
+    pub fn add(&mut self, name: impl Into<String>, value: Value) {
+        self.named.push((name.into(), value));
+    }
+
+    /// A required member's value as text; a blank one is as good as none.
+    fn required(&self, name: &'static str, expected: Expected) -> Result<&str, Refusal> {
+        let is_it = |own: &str| match self.has_exact_names {
+            true => own == name,
+            false => own.eq_ignore_ascii_case(name),
+        };
+        let mut named = self.named.iter().filter(|(own, _)| is_it(own));
         let (value, None) = (named.next().map(|(_, value)| value), named.next()) else {
             return Err(Refusal::Repeated { member: name });
         };
         match value {
             None | Some(Value::Null) => Err(Refusal::Missing { member: name }),
-            Some(Value::Other) => Err(Refusal::WrongType { member: name }),
+            Some(Value::Other) => Err(Refusal::WrongType { member: name, expected }),
             Some(Value::Text(text) | Value::Number(text)) if text.trim().is_empty() => {
                 Err(Refusal::Missing { member: name })
             }
@@ -48,17 +80,22 @@ impl Members {
     /// A required text of at most `chars_max` characters, as a name of its kind.
     ///
     /// # Errors
-    /// If it is missing, blank, longer, or no text. Control characters are none.
+    /// If it is missing, blank, longer, or no text: control characters are none, nor is what stands for bytes that
+    /// could not be read.
     pub fn name<T: FromStr>(&self, name: &'static str, chars_max: usize) -> Result<T, Refusal> {
-        let text = self.required(name)?;
+        let expected = Expected::Text;
+        let text = self.required(name, expected)?;
         if text.chars().count() > chars_max {
             return Err(Refusal::TooLong { member: name, chars_max });
         }
-        text.parse().map_err(|_| Refusal::WrongType { member: name })
+        let is_none = |c: char| matches!(c, char::REPLACEMENT_CHARACTER..='\u{ffff}');
+        let name_of_its_kind = text.parse().ok().filter(|_| !text.contains(is_none));
+        name_of_its_kind.ok_or(Refusal::WrongType { member: name, expected })
     }
 
-    fn number(&self, name: &'static str) -> Result<Decimal, Refusal> {
-        exact_decimal(self.required(name)?.trim()).map_err(|_| Refusal::WrongType { member: name })
+    fn number(&self, name: &'static str, expected: Expected) -> Result<Decimal, Refusal> {
+        let text = self.required(name, expected)?.trim();
+        exact_decimal(text).map_err(|_| Refusal::WrongType { member: name, expected })
     }
 
     /// A required whole number.
@@ -66,10 +103,11 @@ impl Members {
     /// # Errors
     /// If it is missing, or none that 64 bits hold.
     pub fn integer(&self, name: &'static str) -> Result<i64, Refusal> {
-        let number = self.number(name)?.normalize();
+        let expected = Expected::Integer;
+        let number = self.number(name, expected)?.normalize();
         let is_whole = number.scale() == 0;
         let whole = is_whole.then(|| i64::try_from(number).ok()).flatten();
-        whole.ok_or(Refusal::WrongType { member: name })
+        whole.ok_or(Refusal::WrongType { member: name, expected })
     }
 
     /// A required amount.
@@ -77,11 +115,14 @@ impl Members {
     /// # Errors
     /// If it is missing, no number, not more than zero, has more than two decimals, or is above all limits.
     pub fn amount(&self, name: &'static str) -> Result<Amount, Refusal> {
-        Amount::new(self.number(name)?).map_err(|invalid| match invalid {
+        let expected = Expected::Amount;
+        Amount::new(self.number(name, expected)?).map_err(|invalid| match invalid {
             InvalidMoney::NotPositive => Refusal::NotPositive { member: name },
             InvalidMoney::TooManyDecimals => Refusal::TooManyDecimals { member: name },
             InvalidMoney::TooLarge => Refusal::TooLarge { member: name },
-            InvalidMoney::NotExact | InvalidMoney::NotACurrency => Refusal::WrongType { member: name },
+            InvalidMoney::NotExact | InvalidMoney::NotACurrency => {
+                Refusal::WrongType { member: name, expected }
+            }
         })
     }
 }

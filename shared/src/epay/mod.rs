@@ -11,7 +11,7 @@ mod result;
 
 pub use authenticate::Merchants;
 pub use call::{Call, Endpoint, Report};
-pub use members::{Members, Value};
+pub use members::{Expected, Members, Value};
 pub use merchant::{InvalidMerchant, Merchant, MerchantId, MerchantSettings};
 pub use refusal::Refusal;
 pub use result::OperationResult;

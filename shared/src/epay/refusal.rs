@@ -5,6 +5,7 @@ use crate::ledger::{Amount, BatchNo, BeginRefusal, Mismatch};
 use crate::limits;
 use crate::store::StoreError;
 
+use super::Expected;
 use super::codec::Unreadable;
 
 /// Why a request is refused. What is not [`Self::Busy`] or [`Self::SystemError`] has changed nothing.
@@ -20,6 +21,7 @@ pub enum Refusal {
     },
     WrongType {
         member: &'static str,
+        expected: Expected,
     },
     Repeated {
         member: &'static str,
@@ -34,6 +36,7 @@ pub enum Refusal {
         member: &'static str,
     },
     AbovePaid {
+        member: &'static str,
         paid: Amount,
     },
 
@@ -80,7 +83,7 @@ impl Refusal {
         let batch_no = batch_no.clone();
         match refusal {
             BeginRefusal::UnknownApplication => Self::UnknownApplication { autoid },
-            BeginRefusal::AbovePaid { paid } => Self::AbovePaid { paid },
+            BeginRefusal::AbovePaid { paid } => Self::AbovePaid { member: "refundamount", paid },
             BeginRefusal::Processing { batch_no } => Self::Processing { autoid, batch_no },
             BeginRefusal::Done { batch_no } => Self::Done { autoid, batch_no },
             BeginRefusal::Withdrawn => Self::Withdrawn { autoid },
@@ -129,14 +132,16 @@ impl Refusal {
             Self::TooLong { member, chars_max } => {
                 format!("参数 {member} 过长，最多 {chars_max} 个字符")
             }
-            Self::WrongType { member } => format!("参数 {member} 的格式不正确"),
+            Self::WrongType { member, expected } => {
+                format!("参数 {member} 的格式不正确，应为{}", expected.errmsg())
+            }
             Self::Repeated { member } => format!("参数 {member} 重复"),
             Self::NotPositive { member } => format!("参数 {member} 必须大于零"),
             Self::TooManyDecimals { member } => {
                 format!("参数 {member} 最多 {} 位小数", limits::AMOUNT_DECIMALS_MAX)
             }
             Self::TooLarge { member } => format!("参数 {member} 超过上限 {}", limits::AMOUNT_MAX),
-            Self::AbovePaid { paid } => format!("退款金额超过已支付金额 {:.2}", paid.value()),
+            Self::AbovePaid { member, paid } => format!("参数 {member} 超过已支付金额 {:.2}", paid.value()),
             Self::UnknownApplication { autoid } => format!("退款申请 {autoid} 不存在"),
             Self::Processing { autoid, batch_no } => {
                 format!("退款申请 {autoid} 正在办理中，批次号为 {batch_no}")

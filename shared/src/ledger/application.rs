@@ -27,7 +27,7 @@ pub enum ApplicationState {
     Processing(ApplicationRefund),
     Done {
         refund: ApplicationRefund,
-        confirmation: Confirmation,
+        completion: Completion,
     },
     Withdrawn(Withdrawal),
 }
@@ -109,6 +109,17 @@ impl Confirmation {
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.trade_no, self.amount) == (&other.trade_no, other.amount)
     }
+}
+
+/// How a refund came to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// As it was recorded.
+    pub confirmation: Confirmation,
+    /// Unix milliseconds.
+    pub at: u64,
+    /// The invocation that completed it, which may be a later one than recorded the confirmation.
+    pub invocation: String,
 }
 
 /// A customer's own end of an application.
@@ -217,7 +228,7 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
-    /// As it stands in the table.
+    /// As it stands in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownBatchNo => "unknownBatchNo",
@@ -225,11 +236,6 @@ impl Mismatch {
             Self::SecondTradeNo => "secondTradeNo",
             Self::Failed => "failed",
         }
-    }
-
-    pub fn recorded(text: &str) -> Option<Self> {
-        let all = [Self::UnknownBatchNo, Self::OtherAmount, Self::SecondTradeNo, Self::Failed];
-        all.into_iter().find(|mismatch| mismatch.as_str() == text)
     }
 }
 
@@ -259,10 +265,41 @@ pub fn judge_completion(
     state: &ApplicationState,
 ) -> Result<ApplicationRefund, Mismatch> {
     match state {
-        ApplicationState::Done { refund, confirmation } if refund.batch_no == *batch_no => {
-            if confirmation.is_same(said) { Ok(refund.clone()) } else { Err(Mismatch::SecondTradeNo) }
+        ApplicationState::Done { refund, completion } if refund.batch_no == *batch_no => {
+            let is_this = completion.confirmation.is_same(said);
+            if is_this { Ok(refund.clone()) } else { Err(Mismatch::SecondTradeNo) }
         }
         _ => Err(Mismatch::Failed),
+    }
+}
+
+/// What a confirmation that is on record has come to. It is never stored beside it: what else is on record says
+/// it, and says it rightly whenever it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It completed its refund.
+    Completed,
+    /// It is recorded, and its refund is not completed yet: sending it again does that.
+    Pending,
+    /// It completes nothing.
+    Mismatched(Mismatch),
+}
+
+impl Standing {
+    /// By the batch number's guard, and the state of the guard's application.
+    pub fn of(said: &Confirmation, guard: Option<&BatchGuard>, state: Option<&ApplicationState>) -> Self {
+        let told = judge_confirmation(said, guard).and_then(|guard| match state {
+            Some(ApplicationState::Processing(refund)) if refund.batch_no == guard.refund.batch_no => {
+                Ok(None)
+            }
+            Some(state) => judge_completion(said, &guard.refund.batch_no, state).map(Some),
+            None => Ok(None),
+        });
+        match told {
+            Ok(Some(_)) => Self::Completed,
+            Ok(None) => Self::Pending,
+            Err(mismatch) => Self::Mismatched(mismatch),
+        }
     }
 }
 
@@ -293,6 +330,10 @@ mod tests {
         Confirmation { trade_no, amount, at: 2, invocation: "j".to_owned() }
     }
 
+    fn completion(trade_no: &str, amount: &str) -> Completion {
+        Completion { confirmation: confirmation(trade_no, amount), at: 3, invocation: "k".to_owned() }
+    }
+
     fn application(state: ApplicationState) -> Obstacle<Application> {
         let key = ApplicationKey { merchant: TenantKey::new("epay", "m"), id: 1 };
         let paid = "2.00".parse().unwrap();
@@ -303,7 +344,7 @@ mod tests {
     fn a_refused_begin_is_told_what_stood_in_its_way() {
         use ApplicationState::{Done, Processing, Requested, Withdrawn};
         let asked = guard(1, refund("B", "2", "a"));
-        let done = |refund| Done { refund, confirmation: confirmation("T", "2") };
+        let done = |refund| Done { refund, completion: completion("T", "2") };
         let other = |batch_no: &str| refund(batch_no, "1", "a");
         let withdrawn = Withdrawn(Withdrawal { at: 1, reason: None });
         let no = |text: &str| text.parse().unwrap();
@@ -352,7 +393,7 @@ mod tests {
         let less = confirmation("T", "1.99");
         assert_eq!(judge_confirmation(&less, Some(&guard)), Err(Mismatch::OtherAmount));
 
-        let done = ApplicationState::Done { refund: begun.clone(), confirmation: confirmation("T", "2") };
+        let done = ApplicationState::Done { refund: begun.clone(), completion: completion("T", "2") };
         let batch_no = &begun.batch_no;
         assert_eq!(judge_completion(&said, batch_no, &done), Ok(begun.clone()));
         let second = confirmation("T2", "2");
@@ -361,6 +402,31 @@ mod tests {
         let withdrawn = ApplicationState::Withdrawn(Withdrawal { at: 1, reason: None });
         for state in [ApplicationState::Requested, later, withdrawn] {
             assert_eq!(judge_completion(&said, batch_no, &state), Err(Mismatch::Failed), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_confirmations_standing_follows_from_what_is_on_record() {
+        let begun = refund("B", "2", "a");
+        let guard = guard(1, begun.clone());
+        let failed = BatchGuard { failed_at: Some(9), ..guard.clone() };
+        let done = ApplicationState::Done { refund: begun.clone(), completion: completion("T", "2") };
+        let processing = ApplicationState::Processing(begun);
+        let (said, second, less) = (confirmation("T", "2"), confirmation("T2", "2"), confirmation("T", "1"));
+        for (said, guard, state, standing) in [
+            (&said, None, None, Standing::Mismatched(Mismatch::UnknownBatchNo)),
+            (&said, Some(&guard), Some(&processing), Standing::Pending),
+            (&said, Some(&guard), Some(&done), Standing::Completed),
+            (&second, Some(&guard), Some(&done), Standing::Mismatched(Mismatch::SecondTradeNo)),
+            (&less, Some(&guard), Some(&done), Standing::Mismatched(Mismatch::OtherAmount)),
+            (
+                &said,
+                Some(&failed),
+                Some(&ApplicationState::Requested),
+                Standing::Mismatched(Mismatch::Failed),
+            ),
+        ] {
+            assert_eq!(Standing::of(said, guard, state), standing, "{said:?} {guard:?} {state:?}");
         }
     }
 

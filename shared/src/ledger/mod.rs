@@ -12,8 +12,9 @@ mod refund;
 
 pub use account::Account;
 pub use application::{
-    Application, ApplicationRefund, ApplicationState, BatchGuard, BeginRefusal, Confirmation, FailedRefund,
-    Mismatch, Obstacle, RefundId, Withdrawal, judge_begin, judge_completion, judge_confirmation,
+    Application, ApplicationRefund, ApplicationState, BatchGuard, BeginRefusal, Completion, Confirmation,
+    FailedRefund, Mismatch, Obstacle, RefundId, Standing, Withdrawal, judge_begin, judge_completion,
+    judge_confirmation,
 };
 pub use chain::{ChainBreach, check_chain};
 pub use debit::{Debit, DebitState, Refund, RefundedBy};

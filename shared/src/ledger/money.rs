@@ -27,7 +27,8 @@ pub enum InvalidMoney {
 /// # Errors
 /// [`InvalidMoney::NotExact`] if the text is not such a number, or needs more than `Decimal` can hold.
 pub fn exact_decimal(text: &str) -> Result<Decimal, InvalidMoney> {
-    if text.len() > limits::NUMBER_BYTES_MAX {
+    let is_of_numbers = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
+    if text.len() > limits::NUMBER_BYTES_MAX || !text.bytes().all(is_of_numbers) {
         return Err(InvalidMoney::NotExact);
     }
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -197,6 +198,8 @@ mod tests {
             ("79228162514264337593543950336", None),
             ("", None),
             ("NaN", None),
+            ("1_000", None),
+            (" 1", None),
             ("1e", None),
             ("e1", None),
         ] {

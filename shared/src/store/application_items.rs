@@ -9,8 +9,8 @@ use super::StoreError;
 use super::attribute::{INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY};
 use super::items::{self, Item, Reader, number, text};
 use crate::ledger::{
-    Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, Confirmation,
-    FailedRefund, Mismatch, RefundId, Withdrawal,
+    Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
+    Completion, Confirmation, FailedRefund, RefundId, TenantKey, Withdrawal,
 };
 
 const APPLICATION: &str = "PAYMENT";
@@ -29,8 +29,8 @@ pub(super) fn application_key(application: &ApplicationKey) -> Item {
     items::key(&application.path(), APPLICATION)
 }
 
-fn failed_key(application: &ApplicationKey, refund: &ApplicationRefund) -> Item {
-    items::key(&application.path(), &format!("{FAILED_PREFIX}{}", refund.batch_no))
+pub(super) fn failed_key(application: &ApplicationKey, batch_no: &BatchNo) -> Item {
+    items::key(&application.path(), &format!("{FAILED_PREFIX}{batch_no}"))
 }
 
 pub(super) fn guard_key(batch: &BatchKey) -> Item {
@@ -68,9 +68,9 @@ pub(super) fn application_item(application: &Application) -> Item {
         ApplicationState::Processing(refund) => {
             item.insert("refund".to_owned(), refund_value(refund));
         }
-        ApplicationState::Done { refund, confirmation } => {
+        ApplicationState::Done { refund, completion } => {
             item.insert("refund".to_owned(), refund_value(refund));
-            item.insert("confirmation".to_owned(), confirmation_value(confirmation));
+            item.insert("completion".to_owned(), completion_value(completion));
         }
         ApplicationState::Withdrawn(withdrawal) => {
             item.insert("withdrawal".to_owned(), withdrawal_value(withdrawal));
@@ -108,8 +108,12 @@ fn confirmation_members(confirmation: &Confirmation) -> [(String, AttributeValue
     ]
 }
 
-pub(super) fn confirmation_value(confirmation: &Confirmation) -> AttributeValue {
-    map(confirmation_members(confirmation))
+pub(super) fn completion_value(completion: &Completion) -> AttributeValue {
+    map([
+        ("confirmation".to_owned(), map(confirmation_members(&completion.confirmation))),
+        number("at", completion.at),
+        text("invocation", &completion.invocation),
+    ])
 }
 
 pub(super) fn withdrawal_value(withdrawal: &Withdrawal) -> AttributeValue {
@@ -141,7 +145,7 @@ pub(super) fn confirmation_item(key: Item, batch: &BatchKey, said: &Confirmation
 }
 
 pub(super) fn failed_item(application: &ApplicationKey, failed: &FailedRefund) -> Item {
-    let mut item = failed_key(application, &failed.refund);
+    let mut item = failed_key(application, &failed.refund.batch_no);
     item.extend([("refund".to_owned(), refund_value(&failed.refund)), number("at", failed.at)]);
     item.extend(failed.reason.as_deref().map(|reason| text("reason", reason)));
     item
@@ -154,7 +158,7 @@ pub(super) enum Found {
     Application(Application),
     Failed(FailedRefund),
     Guard(BatchGuard),
-    Confirmation(Confirmation, Option<Mismatch>),
+    Confirmation(Confirmation),
 }
 
 impl Found {
@@ -163,12 +167,8 @@ impl Found {
         Ok(match reader.text(super::attribute::SORT_KEY)? {
             APPLICATION => Self::Application(reader.application()?),
             GUARD => Self::Guard(reader.guard()?),
-            sort if sort.starts_with(FAILED_PREFIX) => Self::Failed(FailedRefund {
-                refund: reader.inside(reader.map("refund")?).application_refund()?,
-                at: reader.integer("at")?,
-                reason: reader.optional_text("reason")?,
-            }),
-            _ => Self::Confirmation(reader.confirmation()?, reader.mismatch()?),
+            sort if sort.starts_with(FAILED_PREFIX) => Self::Failed(reader.failed()?),
+            _ => Self::Confirmation(reader.confirmation()?),
         })
     }
 }
@@ -177,7 +177,7 @@ impl Reader<'_> {
     /// The application's key, where it is said by the item. It must be the item's own.
     fn application_key(&self) -> Result<ApplicationKey, StoreError> {
         let id = self.get("autoid", |value| value.as_n().ok()?.parse().ok())?;
-        let merchant = crate::ledger::TenantKey::recorded(self.text("merchant")?);
+        let merchant = TenantKey::recorded(self.text("merchant")?);
         Ok(ApplicationKey { merchant, id })
     }
 
@@ -191,8 +191,8 @@ impl Reader<'_> {
             REQUESTED => ApplicationState::Requested,
             PROCESSING => ApplicationState::Processing(refund()?),
             DONE => {
-                let confirmation = self.inside(self.map("confirmation")?).confirmation()?;
-                ApplicationState::Done { refund: refund()?, confirmation }
+                let completion = self.inside(self.map("completion")?).completion()?;
+                ApplicationState::Done { refund: refund()?, completion }
             }
             WITHDRAWN => {
                 let withdrawal = self.inside(self.map("withdrawal")?);
@@ -202,6 +202,14 @@ impl Reader<'_> {
             other => return Err(self.damaged(format!("state is {other:?}"))),
         };
         Ok(Application { key, order_no: self.parsed("orderNo")?, paid: self.amount("paid")?, state })
+    }
+
+    pub(super) fn failed(&self) -> Result<FailedRefund, StoreError> {
+        Ok(FailedRefund {
+            refund: self.inside(self.map("refund")?).application_refund()?,
+            at: self.integer("at")?,
+            reason: self.optional_text("reason")?,
+        })
     }
 
     fn application_refund(&self) -> Result<ApplicationRefund, StoreError> {
@@ -230,10 +238,11 @@ impl Reader<'_> {
         })
     }
 
-    /// Why the confirmation completed nothing when it was looked at last.
-    pub(super) fn mismatch(&self) -> Result<Option<Mismatch>, StoreError> {
-        let Some(text) = self.optional_text("mismatch")? else { return Ok(None) };
-        let mismatch = Mismatch::recorded(&text).ok_or_else(|| self.damaged("mismatch can't be read"))?;
-        Ok(Some(mismatch))
+    fn completion(&self) -> Result<Completion, StoreError> {
+        Ok(Completion {
+            confirmation: self.inside(self.map("confirmation")?).confirmation()?,
+            at: self.integer("at")?,
+            invocation: self.text("invocation")?.to_owned(),
+        })
     }
 }

@@ -16,8 +16,8 @@ use super::{Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
-    BeginRefusal, Confirmation, FailedRefund, Mismatch, Obstacle, Withdrawal, judge_begin, judge_completion,
-    judge_confirmation,
+    BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, Withdrawal,
+    judge_begin, judge_completion, judge_confirmation,
 };
 
 /// What one attempt to change an application came to.
@@ -53,11 +53,11 @@ pub enum Failing {
     Unknown,
 }
 
-/// A confirmation, and why it completed nothing when it was looked at last.
+/// A confirmation on record, and what it has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptConfirmation {
     pub confirmation: Confirmation,
-    pub mismatch: Option<Mismatch>,
+    pub standing: Standing,
 }
 
 /// All that is on record under a batch number.
@@ -74,12 +74,6 @@ pub struct ApplicationHistory {
     pub failed: Vec<FailedRefund>,
     /// Of every refund, in the order they began.
     pub batches: Vec<BatchHistory>,
-}
-
-/// A confirmation on record: under which key, and what it was flagged with.
-struct Recorded {
-    key: Item,
-    mismatch: Option<Mismatch>,
 }
 
 impl Session {
@@ -100,8 +94,9 @@ impl Session {
     pub async fn begin(&self, asked: &BatchGuard) -> Attempt<Result<ApplicationRefund, BeginRefusal>> {
         let mut executed = Executed::No;
         let result = self.begin_until_known(asked, &mut executed).await;
-        if matches!(&result, Ok(Ok(refund)) if refund.invocation == asked.refund.invocation) {
-            executed = Executed::Yes;
+        if let Ok(Ok(refund)) = &result {
+            let is_ours = refund.invocation == asked.refund.invocation;
+            executed = if is_ours { Executed::Yes } else { Executed::No };
         }
         Attempt { executed, result }
     }
@@ -116,11 +111,7 @@ impl Session {
             let (has_time, cause) = match self.transact(self.beginning(asked)?).await? {
                 Transacted::Done => return Ok(Ok(asked.refund.clone())),
                 Transacted::Cancelled(conditions) => match begin_refused(asked, conditions)? {
-                    Some(told) => {
-                        // Were it written without an answer, it would have stood in its own way.
-                        *executed = Executed::No;
-                        return Ok(told);
-                    }
+                    Some(told) => return Ok(told),
                     None => (
                         backoff.pause_after_race(self).await,
                         "others were writing to the same items".to_owned(),
@@ -172,7 +163,7 @@ impl Session {
     }
 
     /// Records what the payment provider says, first and by itself, so that it is there whatever follows. Then
-    /// completes the refund that it is for; one that is for none is flagged, and completes nothing.
+    /// completes the refund that it is for; one that is for none is kept, and completes nothing.
     ///
     /// Safe to call again with the same at any time, and from several processes at once.
     pub async fn end(
@@ -191,32 +182,28 @@ impl Session {
         said: &Confirmation,
         executed: &mut Executed,
     ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
-        // The guard doesn't change, so it may be read meanwhile.
         let (recorded, guard) = join!(self.record(batch, said), self.guard(batch));
-        let (recorded, guard) = (recorded?, guard?);
-        let told = match judge_confirmation(said, guard.as_ref()) {
-            Ok(guard) => self.complete(guard, said, executed).await?,
-            Err(mismatch) => Err(mismatch),
-        };
-        let mismatch = told.as_ref().err().copied();
-        if recorded.mismatch != mismatch {
-            self.flag(recorded.key, mismatch).await?;
+        let (recorded, mut guard) = (recorded?, guard?);
+        if guard.is_none() {
+            // It may have been put since: what is begun by the time the confirmation is there is completed.
+            guard = self.guard(batch).await?;
         }
-        Ok(told)
+        match judge_confirmation(said, guard.as_ref()) {
+            Ok(guard) => self.complete(guard, recorded, &said.invocation, executed).await,
+            Err(mismatch) => Ok(Err(mismatch)),
+        }
     }
 
-    /// Puts a confirmation on record; said again, it is there already.
-    async fn record(&self, batch: &BatchKey, said: &Confirmation) -> Result<Recorded, StoreError> {
+    /// Puts a confirmation on record; said again, it is there already. As it is on record.
+    async fn record(&self, batch: &BatchKey, said: &Confirmation) -> Result<Confirmation, StoreError> {
         for key in
             [app_items::first_confirmation_key(batch), app_items::further_confirmation_key(batch, said)]
         {
-            let item = app_items::confirmation_item(key.clone(), batch, said);
-            let Some(existing) = self.put_new(item).await? else {
-                return Ok(Recorded { key, mismatch: None });
-            };
-            let existing = Reader::new(&existing);
-            if existing.confirmation()?.is_same(said) {
-                return Ok(Recorded { key, mismatch: existing.mismatch()? });
+            let item = app_items::confirmation_item(key, batch, said);
+            let Some(existing) = self.put_new(item).await? else { return Ok(said.clone()) };
+            let existing = Reader::new(&existing).confirmation()?;
+            if existing.is_same(said) {
+                return Ok(existing);
             }
         }
         Err(StoreError::Damaged {
@@ -234,24 +221,26 @@ impl Session {
     async fn complete(
         &self,
         guard: &BatchGuard,
-        said: &Confirmation,
+        recorded: Confirmation,
+        invocation: &str,
         executed: &mut Executed,
     ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
+        let at = unix_milliseconds(SystemTime::now());
+        let completion = Completion { confirmation: recorded, at, invocation: invocation.to_owned() };
         let change = Change {
             key: app_items::application_key(&guard.application),
-            expression: "SET #state = :done, confirmation = :confirmation",
+            expression: "SET #state = :done, completion = :completion",
             condition: "#state = :processing AND refund.batchNo = :batchNo",
             name: Some(("#state", "state")),
             values: Item::from([
                 items::text(":processing", app_items::PROCESSING),
                 items::text(":done", app_items::DONE),
                 items::text(":batchNo", guard.refund.batch_no.as_str()),
-                (":confirmation".to_owned(), app_items::confirmation_value(said)),
+                (":completion".to_owned(), app_items::completion_value(&completion)),
             ]),
         };
         *executed = Executed::Unknown;
-        let changed = self.change(&change).await?;
-        let Changed::Refused(item) = changed else {
+        let Changed::Refused(item) = self.change(&change).await? else {
             *executed = Executed::Yes;
             return Ok(Ok(guard.refund.clone()));
         };
@@ -260,21 +249,10 @@ impl Session {
             what: "it has a batch number and is missing".to_owned(),
         })?;
         let state = Reader::new(&item).application()?.state;
-        let is_ours = matches!(&state, ApplicationState::Done { confirmation, .. } if confirmation.invocation == said.invocation);
+        // An earlier attempt, whose answer was lost, may have done it.
+        let is_ours = matches!(&state, ApplicationState::Done { completion, .. } if completion.invocation == invocation);
         *executed = if is_ours { Executed::Yes } else { Executed::No };
-        Ok(judge_completion(said, &guard.refund.batch_no, &state))
-    }
-
-    /// Writes what a confirmation came to, where that is not what it says.
-    async fn flag(&self, key: Item, mismatch: Option<Mismatch>) -> Result<(), StoreError> {
-        let change = Change {
-            key,
-            expression: if mismatch.is_some() { "SET mismatch = :mismatch" } else { "REMOVE mismatch" },
-            condition: "attribute_exists(tradeNo)",
-            name: None,
-            values: mismatch.iter().map(|mismatch| items::text(":mismatch", mismatch.as_str())).collect(),
-        };
-        self.change(&change).await.map(|_| ())
+        Ok(judge_completion(&completion.confirmation, &guard.refund.batch_no, &state))
     }
 
     /// Ends an application that is requested.
@@ -314,25 +292,27 @@ impl Session {
         reason: Option<&str>,
     ) -> Result<Failing, StoreError> {
         let mut backoff = Backoff::default();
+        let at = unix_milliseconds(SystemTime::now());
         let mut sent: Option<FailedRefund> = None;
         loop {
             let Some(history) = self.application_history(application).await? else {
                 return Ok(Failing::Unknown);
             };
-            if let Some(before) = history.failed.iter().find(|failed| failed.refund.batch_no == *batch_no) {
-                let before = before.clone();
-                let is_ours = sent.as_ref() == Some(&before);
-                return Ok(if is_ours { Failing::Failed(before) } else { Failing::Before(before) });
-            }
+
             let refund = match history.application.state {
                 ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund,
-                state => return Ok(Failing::NotUnderWay(state)),
+                state => {
+                    let item = self.read_item(app_items::failed_key(application, batch_no)).await?;
+                    let Some(item) = item else { return Ok(Failing::NotUnderWay(state)) };
+                    let before = Reader::new(&item).failed()?;
+                    let is_ours = sent.as_ref() == Some(&before);
+                    return Ok(if is_ours { Failing::Failed(before) } else { Failing::Before(before) });
+                }
             };
             let batch = history.batches.into_iter().last().unwrap_or_default();
             if let Some(kept) = batch.confirmations.into_iter().next() {
                 return Ok(Failing::Confirmed(kept.confirmation));
             }
-            let at = unix_milliseconds(SystemTime::now());
             let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
             let (has_time, cause) = match self.transact(self.failing(application, &failed)?).await? {
                 Transacted::Done => return Ok(Failing::Failed(failed)),
@@ -401,7 +381,7 @@ impl Session {
             match Found::read(&item)? {
                 Found::Application(found) => application = Some(found),
                 Found::Failed(found) => failed.push(found),
-                Found::Guard(_) | Found::Confirmation(..) => {}
+                Found::Guard(_) | Found::Confirmation(_) => {}
             }
         }
         let Some(application) = application else { return Ok(None) };
@@ -420,17 +400,25 @@ impl Session {
 
     /// All that is on record under a batch number.
     pub async fn batch_history(&self, batch: &BatchKey) -> Result<BatchHistory, StoreError> {
-        let mut history = BatchHistory::default();
+        let (mut guard, mut said) = (None, Vec::new());
         for item in self.read_partition(&batch.path()).await? {
             match Found::read(&item)? {
-                Found::Guard(guard) => history.guard = Some(guard),
-                Found::Confirmation(confirmation, mismatch) => {
-                    history.confirmations.push(KeptConfirmation { confirmation, mismatch });
-                }
+                Found::Guard(found) => guard = Some(found),
+                Found::Confirmation(confirmation) => said.push(confirmation),
                 Found::Application(_) | Found::Failed(_) => {}
             }
         }
-        Ok(history)
+        let mut state = None;
+        if let Some(guard) = guard.as_ref().filter(|_| !said.is_empty()) {
+            let item = self.read_item(app_items::application_key(&guard.application)).await?;
+            state = item.map(|item| Reader::new(&item).application()).transpose()?.map(|found| found.state);
+        }
+        said.sort_by_key(|confirmation| confirmation.at);
+        let confirmations = said.into_iter().map(|confirmation| {
+            let standing = Standing::of(&confirmation, guard.as_ref(), state.as_ref());
+            KeptConfirmation { confirmation, standing }
+        });
+        Ok(BatchHistory { confirmations: confirmations.collect(), guard })
     }
 }
 

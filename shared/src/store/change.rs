@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
 
 use super::error::CallFailure;
-use super::items::Item;
+use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 
@@ -73,17 +73,22 @@ impl Session {
                     self.meter.wrote(answer.consumed_capacity());
                     Ok(Changed::Done)
                 }
-                Err(error) => refused(&error).ok_or_else(|| CallFailure::from(error)),
+                Err(error) => {
+                    let existing = refused(&error).ok_or_else(|| CallFailure::from(error))?;
+                    self.meter.wrote_units(items::refused_write_units(existing.as_ref()));
+                    Ok(Changed::Refused(existing))
+                }
             }
         })
         .await
     }
 }
 
-fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Changed> {
+/// Whether the condition did not hold, and the item that is there.
+fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<Item>> {
     match error.as_service_error() {
         Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-            Some(Changed::Refused(failed.item().filter(|item| !item.is_empty()).cloned()))
+            Some(failed.item().filter(|item| !item.is_empty()).cloned())
         }
         _ => None,
     }

@@ -353,6 +353,11 @@ pub(super) fn transaction_write_units(item: &Item) -> u64 {
     2 * (item_bytes(item) as u64).div_ceil(1_024)
 }
 
+/// What a refused write by itself costs: a write unit for each KB begun of the item that is there, and at least one.
+pub(super) fn refused_write_units(item: Option<&Item>) -> u64 {
+    item.map_or(1, |item| (item_bytes(item) as u64).div_ceil(1_024).max(1))
+}
+
 /// An item's size as DynamoDB counts it: names and values in UTF-8, numbers by their digits.
 fn item_bytes(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()

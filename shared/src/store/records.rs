@@ -152,7 +152,11 @@ impl Session {
                     self.meter.wrote(answer.consumed_capacity());
                     Ok(None)
                 }
-                Err(error) => existing_item(&error).map(Some).ok_or_else(|| CallFailure::from(error)),
+                Err(error) => {
+                    let existing = existing_item(&error).ok_or_else(|| CallFailure::from(error))?;
+                    self.meter.wrote_units(items::refused_write_units(Some(&existing)));
+                    Ok(Some(existing))
+                }
             }
         })
         .await

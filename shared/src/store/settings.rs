@@ -32,14 +32,19 @@ impl<K: Clone + Eq + Hash, T> SettingsCache<K, T> {
         if let Some(settings) = self.fresh(key) {
             return Ok(Some(settings));
         }
-        // What is not there is not cached: a new tenant can call at once.
-        let Some(settings) = read.await? else { return Ok(None) };
-        let settings = Arc::new(settings);
+        let since = SystemTime::now();
+        let read = read.await?;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is not there is not cached: a new tenant can call at once.
+        let Some(settings) = read else {
+            cached.remove(key);
+            return Ok(None);
+        };
+        let settings = Arc::new(settings);
         if cached.len() >= limits::SETTINGS_CACHED_MAX {
             cached.clear();
         }
-        cached.insert(key.clone(), (SystemTime::now(), settings.clone()));
+        cached.insert(key.clone(), (since, settings.clone()));
         Ok(Some(settings))
     }
 

@@ -1,7 +1,8 @@
 //! Size, memory, CPU time and costs of the functions' release binaries, under Lambda's runtime interface:
 //!
 //! ```sh
-//! cargo build --release --package refund-single-wallet --package auto-batch-refund
+//! cargo build --release --package refund-single-wallet --package auto-batch-refund \
+//!     --package begin-single-refund --package end-single-refund
 //! cargo run --package tests --bin measure
 //! ```
 //!
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use refundctl::sample::{Bet, Sample};
+use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
+use tests::epay::begin;
 use tests::lambda::Lambda;
-use tests::world::{CALLER, World, batch, channel_line, event, signed, single};
+use tests::world::{CALLER, World, batch, channel_line, epay_event, event, signed, single};
 
 /// Lambda loads the binary at each cold start.
 const BINARY_BYTES_MAX: u64 = 10_000_000;
@@ -40,7 +43,10 @@ fn main() -> Result<ExitCode> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let single = measure_single().await?;
         let batch = measure_batch().await?;
-        Ok(if single && batch { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let begin = measure_begin().await?;
+        let (_, end_size) = binary("end-single-refund")?;
+        let end = end_size <= BINARY_BYTES_MAX;
+        Ok(if single && batch && begin && end { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
@@ -150,6 +156,31 @@ async fn measure_batch() -> Result<bool> {
     let memory = lambda.peak_memory_kb();
     println!("  memory   {memory} KB at most resident (at most {BATCH_MEMORY_KB_MAX})");
     Ok(size <= BINARY_BYTES_MAX && ratio <= CPU_RATIO_MAX && memory <= BATCH_MEMORY_KB_MAX)
+}
+
+async fn measure_begin() -> Result<bool> {
+    let (binary, size) = binary("begin-single-refund")?;
+    let world = World::with_applications(i64::try_from(SINGLE_REQUESTS)?).await;
+    let mut lambda = start(&binary, &world).await;
+    let mut times = Vec::new();
+    for autoid in 1..=i64::try_from(SINGLE_REQUESTS)? {
+        let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
+        let body = begin(autoid, &format!("batch number {autoid}"), "2").to_string();
+        let event = epay_event(&headers, body.as_bytes()).to_string();
+        let sent = Instant::now();
+        let answer = lambda.invoke(event).await.map_err(|error| anyhow!("{error}"))?;
+        times.push(sent.elapsed());
+        ensure!(answer["body"].as_str().is_some_and(|body| body.contains("\"errcode\":0")), "{answer}");
+    }
+    let memory = lambda.peak_memory_kb();
+    let first = times[0];
+    times.sort();
+    println!(
+        "  requests {SINGLE_REQUESTS}; first {}, median {}\n  memory   {memory} KB at most resident (at most {SINGLE_MEMORY_KB_MAX})",
+        milliseconds(first),
+        milliseconds(times[SINGLE_REQUESTS / 2]),
+    );
+    Ok(size <= BINARY_BYTES_MAX && memory <= SINGLE_MEMORY_KB_MAX)
 }
 
 fn batch_of(channel: u64, seq_no: &str, bets: &[Bet], remark: &str) -> Value {

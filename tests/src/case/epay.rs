@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::epay::MerchantId;
-use shared::ledger::ApplicationState;
+use shared::ledger::{ApplicationState, Standing};
+use shared::store::KeptConfirmation;
 
 use crate::world::{World, epay_event};
 
@@ -72,7 +73,7 @@ struct After {
     /// `requested`, `processing BATCHNO AMOUNT to ACCOUNT`, `done BATCHNO AMOUNT by TRADENO`, or `withdrawn`, by
     /// number, of merchant `demo`.
     applications: BTreeMap<i64, String>,
-    /// `AMOUNT by TRADENO`, and why it completed nothing, by batch number.
+    /// `AMOUNT by TRADENO`, and why it completed nothing, sorted, by batch number.
     confirmations: BTreeMap<String, Vec<String>>,
 }
 
@@ -101,12 +102,8 @@ impl File {
         }
         for (batch_no, wanted) in &case.after.confirmations {
             let history = world.session().batch_history(&demo.batch(batch_no.parse()?)).await?;
-            let said = history.confirmations.iter().map(|kept| {
-                let flag = kept.mismatch.map(|mismatch| format!(", {}", mismatch.as_str()));
-                let said = &kept.confirmation;
-                format!("{} by {}{}", said.amount, said.trade_no, flag.unwrap_or_default())
-            });
-            let found: Vec<String> = said.collect();
+            let mut found: Vec<String> = history.confirmations.iter().map(describe_confirmation).collect();
+            found.sort();
             ensure!(&found == wanted, "confirmations of {batch_no} are {found:?} instead of {wanted:?}");
         }
         Ok(())
@@ -176,14 +173,24 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn describe_confirmation(kept: &KeptConfirmation) -> String {
+    let KeptConfirmation { confirmation, standing } = kept;
+    let came_to = match standing {
+        Standing::Completed => String::new(),
+        Standing::Pending => ", pending".to_owned(),
+        Standing::Mismatched(mismatch) => format!(", {}", mismatch.as_str()),
+    };
+    format!("{} by {}{came_to}", confirmation.amount, confirmation.trade_no)
+}
+
 fn describe(state: &ApplicationState) -> String {
     match state {
         ApplicationState::Requested => "requested".to_owned(),
         ApplicationState::Processing(refund) => {
             format!("processing {} {} to {}", refund.batch_no, refund.amount, refund.account)
         }
-        ApplicationState::Done { refund, confirmation } => {
-            format!("done {} {} by {}", refund.batch_no, refund.amount, confirmation.trade_no)
+        ApplicationState::Done { refund, completion } => {
+            format!("done {} {} by {}", refund.batch_no, refund.amount, completion.confirmation.trade_no)
         }
         ApplicationState::Withdrawn(_) => "withdrawn".to_owned(),
     }

@@ -5,6 +5,7 @@ use bson::{RawBson, RawBsonRef};
 
 use super::{Answer, Field, Format, Unreadable};
 use crate::epay::{Members, Value};
+use crate::ledger::exact_decimal;
 use crate::limits;
 
 /// Reads a document's members. What is nested in them is skipped over by its length, never entered.
@@ -25,8 +26,16 @@ fn value(value: RawBsonRef<'_>) -> Value {
         RawBsonRef::String(text) => Value::Text(text.to_owned()),
         RawBsonRef::Int32(number) => Value::Number(number.to_string()),
         RawBsonRef::Int64(number) => Value::Number(number.to_string()),
-        RawBsonRef::Decimal128(number) => Value::Number(number.to_string()),
+        RawBsonRef::Decimal128(number) => exact_decimal128(&number.to_string()),
         RawBsonRef::Double(number) => exact_double(number).map_or(Value::Other, Value::Number),
+        _ => Value::Other,
+    }
+}
+
+/// What is no number has a text too, and what stands for none is shown as 0; no member here may be 0.
+fn exact_decimal128(text: &str) -> Value {
+    match exact_decimal(text) {
+        Ok(number) if !number.is_zero() => Value::Number(text.to_owned()),
         _ => Value::Other,
     }
 }

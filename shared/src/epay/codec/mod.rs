@@ -16,7 +16,7 @@ use super::Members;
 pub use negotiate::{AnswerType, BodyType};
 pub use xml::XmlRoot;
 
-/// What a body or an answer is written in.
+/// What a body or an answer is written in; of what is accepted as much, the first is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Json,
@@ -86,14 +86,15 @@ pub fn read(content_type: Option<&str>, body: &[u8], root: &XmlRoot) -> Result<M
     }
     let said = content_type.unwrap_or("application/octet-stream");
     let body_type = BodyType::of(said).ok_or_else(|| {
-        Unreadable::UnsupportedType(said.split(';').next().unwrap_or_default().trim().to_owned())
+        let name = said.split(';').next().unwrap_or_default().trim();
+        Unreadable::UnsupportedType(name.chars().take(limits::TEXT_CHARS_MAX).collect())
     })?;
     if body.len() > limits::EPAY_BODY_BYTES_MAX {
         return Err(Unreadable::TooLarge);
     }
     match body_type.format {
         Format::Bson => bson::read(body),
-        Format::Form => form::read(&text::decode(body, said)?),
+        Format::Form => Ok(form::read(&text::decode(body, said)?)),
         Format::Json => json::read(&text::decode(body, said)?),
         Format::Xml => xml::read(&text::decode(body, said)?, root),
     }

@@ -1,5 +1,7 @@
 //! Which type a body is of, and which one its answer is to be of.
 
+use std::cmp::Reverse;
+
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
 
 use super::Format;
@@ -61,20 +63,21 @@ impl AnswerType {
         media.ty == main && media.subty == sub && media.suffix.is_none()
     }
 
-    /// The answer's type: what of `accept` has the highest quality, of equals the one that is named most
-    /// exactly; where nothing of it can be given, the request's own type; else JSON. So nothing is ever not
-    /// acceptable.
+    /// The answer's type: what of `accept` has the highest quality, of equals what is named most exactly, of these
+    /// the first format, and of one format what is named first; where nothing of it can be given, the request's
+    /// own type; else JSON. So nothing is ever not acceptable.
     pub fn choose(accept: Option<&str>, request: Option<BodyType>) -> Self {
-        let mut best: Option<(f64, u8, Self)> = None;
+        let mut best = None;
         for media in MediaTypeList::new(accept.unwrap_or_default()).flatten() {
             let Some(quality) = quality(&media) else { continue };
             let Some((exactness, answer)) = Self::named_by(&media) else { continue };
-            if best.is_none_or(|(high, exact, _)| (quality, exactness) > (high, exact)) {
-                best = Some((quality, exactness, answer));
+            let rank = (quality, exactness, Reverse(answer.format() as u8));
+            if best.is_none_or(|(best, _)| rank > best) {
+                best = Some((rank, answer));
             }
         }
         let own = request.map_or(Self::ApplicationJson, |request| request.answer);
-        best.map_or(own, |(_, _, answer)| answer)
+        best.map_or(own, |(_, answer)| answer)
     }
 
     /// The first type that `media` names, and how exactly it does.
@@ -99,7 +102,9 @@ fn quality(media: &MediaType<'_>) -> Option<f64> {
 impl BodyType {
     /// The type that a Content-Type says, if it is one that can be read.
     pub fn of(content_type: &str) -> Option<Self> {
-        let media = MediaType::parse(content_type.trim()).ok()?;
+        // What is wrong with its parameters says nothing of the type.
+        let name = content_type.split(';').next()?;
+        let media = MediaType::parse(name.trim()).ok()?;
         if media.ty == "application" && media.subty == "x-www-form-urlencoded" && media.suffix.is_none() {
             return Some(Self { format: Format::Form, answer: AnswerType::ApplicationJson });
         }
@@ -129,6 +134,8 @@ mod tests {
             ("", "application/bson", ApplicationBson),
             ("", "application/x-www-form-urlencoded", ApplicationJson),
             ("", "image/png", ApplicationJson),
+            ("", "text/xml; charset", TextXml),
+            ("", "text/xml;charset = utf-8;;", TextXml),
             ("text/xml", "application/json", TextXml),
             ("application/xml", "application/bson", ApplicationXml),
             ("application/bson", "", ApplicationBson),
@@ -136,7 +143,9 @@ mod tests {
             ("application/x-www-form-urlencoded", "application/xml", ApplicationXml),
             ("application/json;q=0.5, application/xml;q=0.9", "", ApplicationXml),
             ("application/json;q=0.5, application/xml;q=0.5", "", ApplicationJson),
-            ("text/xml;q=0.5, text/json;q=0.5", "", TextXml),
+            ("text/xml;q=0.5, text/json;q=0.5", "", TextJson),
+            ("application/xml, application/json", "", ApplicationJson),
+            ("application/bson, text/xml, application/xml", "", TextXml),
             ("application/xml;q=0, */*;q=0.1", "application/xml", ApplicationJson),
             ("application/xml;q=0", "application/xml", ApplicationXml),
             ("*/*", "application/xml", ApplicationJson),

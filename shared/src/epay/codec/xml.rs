@@ -51,7 +51,8 @@ impl Open {
 /// Reads the members of the root element, in any order. Elements of other namespaces are skipped.
 pub(super) fn read(text: &str, root: &XmlRoot) -> Result<Members, Unreadable> {
     let mut reader = NsReader::from_str(text);
-    let mut members = Members::default();
+    reader.config_mut().check_comments = true;
+    let mut members = Members::with_exact_names();
     let mut open: Option<Open> = None;
     let mut depth = 0;
     let mut is_over = false;
@@ -61,6 +62,7 @@ pub(super) fn read(text: &str, root: &XmlRoot) -> Result<Members, Unreadable> {
         match &event {
             Event::Start(start) | Event::Empty(start) => {
                 let is_empty = matches!(event, Event::Empty(_));
+                check(start)?;
                 let is_own = is_of(start, resolver, root);
                 match depth {
                     0 if is_over || !is_own => return Err(Unreadable::Root),
@@ -101,6 +103,7 @@ pub(super) fn read(text: &str, root: &XmlRoot) -> Result<Members, Unreadable> {
             Event::CData(text) => take_text(&mut open, depth, &text.xml10_content())?,
             Event::GeneralRef(reference) => take_text(&mut open, depth, &resolved(reference)?)?,
             Event::DocType(_) => return Err(Unreadable::Doctype),
+            Event::Decl(_) if depth > 0 || is_over => return Err(MALFORMED),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
             Event::Eof => return if is_over { Ok(members) } else { Err(MALFORMED) },
         }
@@ -116,9 +119,17 @@ fn is_of(start: &BytesStart<'_>, resolver: &NamespaceResolver, root: &XmlRoot) -
     }
 }
 
-/// Adds to the member that is open, if one is. Outside the root there may be white space alone.
+/// What the reader leaves to its users: that an element has a name, and attributes that are some.
+fn check(start: &BytesStart<'_>) -> Result<(), Unreadable> {
+    let mut attributes = start.attributes();
+    let are_some = attributes.by_ref().take(limits::XML_ATTRIBUTES_MAX).all(|attribute| attribute.is_ok());
+    let is_named = !start.local_name().as_ref().is_empty();
+    if is_named && are_some && attributes.next().is_none() { Ok(()) } else { Err(MALFORMED) }
+}
+
+/// Adds to the member that is open, if one is. Outside of members there may be white space alone.
 fn take_text(open: &mut Option<Open>, depth: usize, text: &str) -> Result<(), Unreadable> {
-    if depth == 0 && !text.trim().is_empty() {
+    if depth <= 1 && !text.trim().is_empty() {
         return Err(MALFORMED);
     }
     if let Some(member) = open {
@@ -168,7 +179,7 @@ mod tests {
     const ROOT: XmlRoot = XmlRoot { name: Some("R"), namespace: Some("urn:r") };
 
     fn members(expected: &[(&str, Value)]) -> Members {
-        let mut members = Members::default();
+        let mut members = Members::with_exact_names();
         for (name, value) in expected {
             members.add(*name, value.clone());
         }
@@ -225,6 +236,13 @@ mod tests {
             ("<R xmlns='urn:r'><a>1</b></R>", MALFORMED),
             ("<R xmlns='urn:r'><a>1</a>", MALFORMED),
             ("<R xmlns='urn:r'></R></R>", MALFORMED),
+            ("<R xmlns='urn:r'>junk<a>1</a></R>", MALFORMED),
+            ("<R xmlns='urn:r'><a x>1</a></R>", MALFORMED),
+            ("<R xmlns='urn:r'><a x=1>1</a></R>", MALFORMED),
+            ("<R xmlns='urn:r'><a x='1' x='2'>1</a></R>", MALFORMED),
+            ("<R xmlns='urn:r'><></></R>", MALFORMED),
+            ("<R xmlns='urn:r'><!-- a -- b --></R>", MALFORMED),
+            ("<R xmlns='urn:r'><?xml version='1.0'?></R>", MALFORMED),
             ("x<R xmlns='urn:r'/>", MALFORMED),
             ("<R xmlns='urn:r'/>x", MALFORMED),
             ("{}", MALFORMED),
@@ -248,7 +266,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_reader_panic(body in "[<>/&;#x!\\[\\]CDATAREFENTITY:'\" =a-c0-9-]{0,120}") {
+        fn no_text_makes_the_reader_panic(body in "[<>/?&;#x!\\[\\]CDATAREFENTITY:'\" =a-c0-9-]{0,120}") {
             let _ = super::read(&body, &ROOT);
             let _ = super::read(&format!("<R xmlns='urn:r'>{body}</R>"), &ROOT);
         }
