@@ -298,7 +298,6 @@ impl Session {
             let Some(history) = self.application_history(application).await? else {
                 return Ok(Failing::Unknown);
             };
-
             let refund = match history.application.state {
                 ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund,
                 state => {
