@@ -1,7 +1,7 @@
 //! The domain crate: one ledger in DynamoDB makes every refund happen exactly once and be provable
 //! afterwards; what each provider's functions share stands beside it.
 //!
-//! Arrows point one way: functions → provider ([`ebet`], [`epay`]) → [`ledger`] ← [`store`]. The ledger knows
+//! Arrows point one way: functions → provider ([`ebet`], [`epay`], [`pingpp`]) → [`ledger`] ← [`store`]. The ledger knows
 //! neither HTTP nor DynamoDB; [`edge`] knows Lambda and HTTP, and nothing of refunds.
 
 pub mod clock;
@@ -10,4 +10,5 @@ pub mod edge;
 pub mod epay;
 pub mod ledger;
 pub mod limits;
+pub mod pingpp;
 pub mod store;

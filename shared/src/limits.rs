@@ -101,3 +101,16 @@ pub const DOUBLE_DIGITS_MAX: usize = 15;
 
 /// Shortest secret of a tenant, in characters. A key is all that stands between a stranger and the refunds.
 pub const SECRET_CHARS_MIN: usize = 16;
+
+/// Longest `batch_no` of a batch of refunds, in characters, as Ping++ documents it.
+pub const MERCHANT_BATCH_NO_CHARS_MAX: usize = 24;
+
+/// Charges of one batch, as Ping++ documents it.
+pub const CHARGES_PER_BATCH_MAX: usize = 100;
+
+/// Charges that a batch's first transaction holds: with the batch, its number's guard and two funding accounts it
+/// is full. So is the one that takes them back.
+pub const CHARGES_HELD_AT_ONCE_MAX: usize = 96;
+
+/// Longest description of a batch or of one of its refunds, in characters, as Ping++ documents it.
+pub const DESCRIPTION_CHARS_MAX: usize = 255;

@@ -5,5 +5,6 @@ pub mod case;
 pub mod epay;
 pub mod events;
 pub mod lambda;
+pub mod pingpp;
 pub mod wire;
 pub mod world;

@@ -158,6 +158,18 @@ impl World {
         items
     }
 
+    /// The keys of every item of the table.
+    pub async fn keys(&self) -> Vec<(String, String)> {
+        let mut keys = Vec::new();
+        let mut pages = self.client.scan().table_name(&self.table).into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            let item = item.unwrap();
+            let text = |name: &str| item[name].as_s().unwrap().clone();
+            keys.push((text("pk"), text("sk")));
+        }
+        keys
+    }
+
     /// One attribute of one item, as DynamoDB has it.
     pub async fn raw(&self, pk: &str, sk: &str, attribute: &str) -> AttributeValue {
         let call = self.client.get_item().table_name(&self.table).consistent_read(true);

@@ -120,7 +120,7 @@ impl Members {
             InvalidMoney::NotPositive => Refusal::NotPositive { member: name },
             InvalidMoney::TooManyDecimals => Refusal::TooManyDecimals { member: name },
             InvalidMoney::TooLarge => Refusal::TooLarge { member: name },
-            InvalidMoney::NotExact | InvalidMoney::NotACurrency => {
+            InvalidMoney::NotExact | InvalidMoney::NotACurrency | InvalidMoney::Insufficient => {
                 Refusal::WrongType { member: name, expected }
             }
         })

@@ -1,6 +1,6 @@
 //! An account: a balance, and the head of the chain of postings that made it.
 
-use super::{AccountKey, Amount, Balance, Currency, Hash, InvalidMoney, Posting, PostingFacts, opening_head};
+use super::{AccountKey, Balance, Currency, Hash, InvalidMoney, Posting, PostingFacts, opening_head};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -23,13 +23,14 @@ impl Account {
         Self { key, currency, balance: opening, opening, sequence: 0, head }
     }
 
-    /// Credits `amount` as the next posting.
+    /// Makes the next posting.
     ///
     /// # Errors
-    /// If the balance would be beyond what the ledger holds; the account is unchanged then.
-    pub fn credit(&mut self, amount: Amount, facts: &PostingFacts<'_>) -> Result<Posting, InvalidMoney> {
+    /// If the balance would be beyond what the ledger holds, or below what a hold takes; the account is unchanged
+    /// then.
+    pub fn post(&mut self, facts: &PostingFacts<'_>) -> Result<Posting, InvalidMoney> {
         let (sequence, before, previous) = (self.sequence + 1, self.balance, self.head);
-        let after = before.credited(amount)?;
+        let after = facts.applied_to(before)?;
         let hash = facts.link(sequence, before, after, previous);
         (self.sequence, self.balance, self.head) = (sequence, after, hash);
         Ok(Posting { sequence, before, after, previous, hash })

@@ -54,7 +54,7 @@ impl ApplicationRefund {
 
 /// A refund's own id, which its merchant is told. It follows from the batch number, as that is used once for
 /// ever: `rf_` and 32 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RefundId(String);
 
 impl RefundId {

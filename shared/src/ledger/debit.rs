@@ -1,6 +1,6 @@
 //! A debit: a payment that took its money from an account, and what became of it.
 
-use super::{Account, Amount, DebitKey, Posting, PostingFacts, RequestKey, RoundCode};
+use super::{Account, Amount, Cause, DebitKey, Posting, PostingFacts, RequestKey, RoundCode};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Debit {
@@ -61,15 +61,10 @@ impl Refund {
         let facts = PostingFacts {
             account: &debit.account,
             currency: &account.currency,
-            debit: &debit.id,
             amount: self.amount,
-            by: self.by,
-            request: &self.request,
+            cause: Cause::Refund { debit: &debit.id, by: self.by, request: &self.request },
             at: self.at,
         };
-        let posting = &self.posting;
-        let adds_up = posting.before.credited(self.amount) == Ok(posting.after);
-        adds_up
-            && facts.link(posting.sequence, posting.before, posting.after, posting.previous) == posting.hash
+        facts.vouch_for(&self.posting)
     }
 }

@@ -4,11 +4,13 @@
 mod account;
 mod application;
 mod chain;
+mod charge;
 mod debit;
 mod money;
 mod names;
 mod posting;
 mod refund;
+mod refund_batch;
 
 pub use account::Account;
 pub use application::{
@@ -16,15 +18,21 @@ pub use application::{
     FailedRefund, Mismatch, Obstacle, RefundId, Standing, Withdrawal, judge_begin, judge_completion,
     judge_confirmation,
 };
-pub use chain::{ChainBreach, check_chain};
+pub use chain::{ChainBreach, check_chain, check_funds};
+pub use charge::{Charge, FundingSource, Hold, MinorUnits};
 pub use debit::{Debit, DebitState, Refund, RefundedBy};
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use names::{
-    AccountKey, ApplicationKey, BatchKey, BatchNo, CredentialKey, DebitId, DebitKey, InvalidText, OrderNo,
-    RefundAccount, RequestKey, RoundCode, TenantKey, TradeNo,
+    AccountKey, ApplicationKey, BatchKey, BatchNo, ChargeId, ChargeKey, CredentialKey, DebitId, DebitKey,
+    InvalidText, MerchantBatchNo, OrderNo, RefundAccount, RefundBatchId, RefundBatchKey, RequestKey,
+    RoundCode, TenantKey, TradeNo,
 };
-pub use posting::{Hash, Posting, PostingFacts, opening_head};
+pub use posting::{Cause, Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
     AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,
     RequestRecord, Snapshot, Transaction, Verdict, decide, is_conclusive, plan,
+};
+pub use refund_batch::{
+    AskedCharge, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, ChargeProblem,
+    Created, Creating, FundsPosting, ItemRefund, ItemState, Plan, RefundBatch, decide_batch,
 };

@@ -18,6 +18,8 @@ pub enum InvalidMoney {
     TooManyDecimals,
     #[error("is above the limit of {}", limits::AMOUNT_MAX)]
     TooLarge,
+    #[error("is more than the balance")]
+    Insufficient,
     #[error("is not a currency code of 3 to 10 capital letters or digits")]
     NotACurrency,
 }
@@ -115,6 +117,20 @@ impl Balance {
         let headroom = Decimal::from(limits::AMOUNT_MAX) * Decimal::from(1_000);
         let sum = self.0.checked_add(amount.0).ok_or(InvalidMoney::TooLarge)?;
         if sum > headroom { Err(InvalidMoney::TooLarge) } else { Ok(Self(sum.normalize())) }
+    }
+}
+
+impl Balance {
+    /// The balance after taking `amount`, which must be there.
+    ///
+    /// # Errors
+    /// [`InvalidMoney::Insufficient`] where it isn't.
+    pub fn debited(self, amount: Amount) -> Result<Self, InvalidMoney> {
+        if self.0 < amount.0 {
+            Err(InvalidMoney::Insufficient)
+        } else {
+            Ok(Self((self.0 - amount.0).normalize()))
+        }
     }
 }
 

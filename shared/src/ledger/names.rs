@@ -86,6 +86,19 @@ text_name! {
     TradeNo, limits::TRADE_NO_CHARS_MAX
 }
 
+text_name! {
+    /// The payment platform's id of a charge: Ping++'s `ch_…`.
+    ChargeId, limits::TEXT_CHARS_MAX
+}
+text_name! {
+    /// The number that a merchant gives a batch of refunds: Ping++'s `batch_no`.
+    MerchantBatchNo, limits::MERCHANT_BATCH_NO_CHARS_MAX
+}
+text_name! {
+    /// A batch's own id, which begins with the time it was made.
+    RefundBatchId, limits::TEXT_CHARS_MAX
+}
+
 /// A key is a path of parts, joined by `#`. Parts that a caller gives are escaped, so that no caller can
 /// write a path that leads into another tenant's.
 macro_rules! path_name {
@@ -156,6 +169,11 @@ impl CredentialKey {
 }
 
 impl TenantKey {
+    /// One of several modes of a tenant, each a tenant of its own.
+    pub fn in_mode(provider: &'static str, id: &str, mode: &'static str) -> Self {
+        Self(format!("{provider}#{}#{mode}", escaped(id)))
+    }
+
     /// `provider` is ours and needs no escaping; `id` is what the provider calls its tenant by.
     pub fn new(provider: &'static str, id: &str) -> Self {
         Self(format!("{provider}#{}", escaped(id)))
@@ -168,6 +186,39 @@ impl TenantKey {
     pub fn request(&self, operation: &'static str, number: &str) -> RequestKey {
         RequestKey(format!("{}#request#{operation}#{}", self.0, escaped(number)))
     }
+}
+
+/// One charge of one app in a mode: `pingpp#<app>#<mode>#<charge>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChargeKey {
+    pub tenant: TenantKey,
+    pub id: ChargeId,
+}
+
+impl ChargeKey {
+    pub fn path(&self) -> String {
+        format!("{}#{}", self.tenant, escaped(self.id.as_str()))
+    }
+}
+
+/// One batch of refunds of one app in a mode.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RefundBatchKey {
+    pub tenant: TenantKey,
+    pub id: RefundBatchId,
+}
+
+impl RefundBatchKey {
+    /// Where the batches of the id's month lie: `pingpp#<app>#<mode>#batches#<yyMM>`.
+    pub fn path(&self) -> String {
+        let month = self.id.as_str().get(RefundBatchId::MONTH).unwrap_or_default();
+        format!("{}#batches#{}", self.tenant, escaped(month))
+    }
+}
+
+impl RefundBatchId {
+    /// Where an id tells the year and month: it is `15`, yyMMddHHmmss, and four digits.
+    pub const MONTH: std::ops::Range<usize> = 2..6;
 }
 
 /// One application of one merchant: `epay#<merchant>#<autoid>`.

@@ -5,11 +5,13 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::{AccountKey, Amount, Balance, Currency, DebitId, RefundedBy, RequestKey};
+use super::{AccountKey, Amount, Balance, Currency, DebitId, InvalidMoney, RefundedBy, RequestKey};
 
 /// Names the layout of the bytes below. A later layout gets another name, so old links stay checkable.
 const OPENING_LAYOUT: &str = "opening/1";
 const REFUND_LAYOUT: &str = "refund/1";
+const HOLD_LAYOUT: &str = "hold/1";
+const RELEASE_LAYOUT: &str = "release/1";
 
 /// SHA-256, of a posting or of an account's opening.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,35 +52,74 @@ pub struct Posting {
     pub hash: Hash,
 }
 
-/// What a refund's posting vouches for, beside the balances: change any of it and the hash differs.
+/// What a posting vouches for, beside the balances: change any of it and the hash differs.
 #[derive(Debug, Clone, Copy)]
 pub struct PostingFacts<'a> {
     pub account: &'a AccountKey,
     pub currency: &'a Currency,
-    pub debit: &'a DebitId,
     pub amount: Amount,
-    pub by: RefundedBy,
-    pub request: &'a RequestKey,
+    pub cause: Cause<'a>,
     /// Unix milliseconds.
     pub at: u64,
 }
 
+/// Why a balance changes, and which way.
+#[derive(Debug, Clone, Copy)]
+pub enum Cause<'a> {
+    /// A debit is given back: credited.
+    Refund { debit: &'a DebitId, by: RefundedBy, request: &'a RequestKey },
+    /// A batch takes what it is to refund: debited.
+    Hold { batch: &'a str },
+    /// A batch gives back what it has not refunded: credited.
+    Release { batch: &'a str },
+}
+
 impl PostingFacts<'_> {
+    /// The balance after `before`, by these facts.
+    ///
+    /// # Errors
+    /// [`InvalidMoney::TooLarge`] beyond what the ledger holds; [`InvalidMoney::Insufficient`] where a hold takes
+    /// more than there is.
+    pub fn applied_to(&self, before: Balance) -> Result<Balance, InvalidMoney> {
+        match self.cause {
+            Cause::Refund { .. } | Cause::Release { .. } => before.credited(self.amount),
+            Cause::Hold { .. } => before.debited(self.amount),
+        }
+    }
+
     /// The hash of the posting with these facts at this place of the chain.
     pub fn link(&self, sequence: u64, before: Balance, after: Balance, previous: Hash) -> Hash {
-        let mut digest = FieldDigest::new(REFUND_LAYOUT);
+        let mut digest = FieldDigest::new(match self.cause {
+            Cause::Refund { .. } => REFUND_LAYOUT,
+            Cause::Hold { .. } => HOLD_LAYOUT,
+            Cause::Release { .. } => RELEASE_LAYOUT,
+        });
         digest.field(self.account.as_str());
         digest.field(self.currency.as_str());
         digest.field(&sequence.to_string());
-        digest.field(self.debit.as_str());
-        digest.field(&self.amount.to_string());
-        digest.field(self.by.as_str());
-        digest.field(self.request.as_str());
+        match self.cause {
+            Cause::Refund { debit, by, request } => {
+                digest.field(debit.as_str());
+                digest.field(&self.amount.to_string());
+                digest.field(by.as_str());
+                digest.field(request.as_str());
+            }
+            Cause::Hold { batch } | Cause::Release { batch } => {
+                digest.field(batch);
+                digest.field(&self.amount.to_string());
+            }
+        }
         digest.field(&self.at.to_string());
         digest.field(&before.to_string());
         digest.field(&after.to_string());
         digest.bytes(previous.as_bytes());
         digest.finish()
+    }
+
+    /// Whether `posting` is what these facts make of the balance before it.
+    pub fn vouch_for(&self, posting: &Posting) -> bool {
+        let Posting { sequence, before, after, previous, hash } = *posting;
+        self.applied_to(before) == Ok(after) && self.link(sequence, before, after, previous) == hash
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::posting::FieldDigest;
 use super::{
-    Account, AccountKey, Amount, Currency, Debit, DebitKey, DebitState, Hash, PostingFacts, Refund,
+    Account, AccountKey, Amount, Cause, Currency, Debit, DebitKey, DebitState, Hash, PostingFacts, Refund,
     RefundedBy, RequestKey, RoundCode,
 };
 
@@ -354,13 +354,11 @@ pub fn plan(
         let facts = PostingFacts {
             account: &asked.debit.account,
             currency: &account.currency.clone(),
-            debit: &asked.debit.id,
             amount: asked.amount,
-            by: request.by,
-            request: &request.key,
+            cause: Cause::Refund { debit: &asked.debit.id, by: request.by, request: &request.key },
             at,
         };
-        let Ok(posting) = account.credit(asked.amount, &facts) else {
+        let Ok(posting) = account.post(&facts) else {
             *verdict = Verdict::Refused(Refusal::BalanceTooLarge);
             continue;
         };

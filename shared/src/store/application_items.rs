@@ -1,13 +1,11 @@
 //! Items of merchants' applications: the application itself, its failed refunds, a batch number's guard, and
 //! confirmations.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::StoreError;
 use super::attribute::{INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY};
-use super::items::{self, Item, Reader, number, text};
+use super::items::{self, Item, Reader, map, number, text};
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
     Completion, Confirmation, FailedRefund, RefundId, TenantKey, Withdrawal,
@@ -49,10 +47,6 @@ pub(super) fn further_confirmation_key(batch: &BatchKey, said: &Confirmation) ->
 }
 
 // ---- writing ----
-
-fn map(members: impl IntoIterator<Item = (String, AttributeValue)>) -> AttributeValue {
-    AttributeValue::M(members.into_iter().collect::<HashMap<_, _>>())
-}
 
 pub(super) fn application_item(application: &Application) -> Item {
     let mut item = application_key(&application.key);

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use aws_sdk_dynamodb::types::{ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use futures::join;
 
 use super::application_items::{self as app_items, Found};
@@ -135,7 +135,7 @@ impl Session {
             key: app_items::application_key(application),
             expression: "SET #state = :processing, refund = :refund",
             condition: "#state = :requested AND paid >= :amount",
-            name: Some(("#state", "state")),
+            name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
                 items::text(":processing", app_items::PROCESSING),
@@ -148,18 +148,6 @@ impl Session {
         // Of the application only the refund is known here; it is about as large as the guard.
         let changed = guard.clone();
         Ok(vec![(change.action(self.store.table())?, changed), (self.put_action(&guard)?, guard)])
-    }
-
-    /// A put that makes a new item.
-    fn put_action(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(self.store.table())
-            .set_item(Some(item.clone()))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// Records what the payment provider says, first and by itself, so that it is there whatever follows. Then
@@ -231,7 +219,7 @@ impl Session {
             key: app_items::application_key(&guard.application),
             expression: "SET #state = :done, completion = :completion",
             condition: "#state = :processing AND refund.batchNo = :batchNo",
-            name: Some(("#state", "state")),
+            name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":processing", app_items::PROCESSING),
                 items::text(":done", app_items::DONE),
@@ -265,7 +253,7 @@ impl Session {
             key: app_items::application_key(application),
             expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
             condition: "#state = :requested",
-            name: Some(("#state", "state")),
+            name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
                 items::text(":withdrawn", app_items::WITHDRAWN),
@@ -339,7 +327,7 @@ impl Session {
             key: app_items::application_key(application),
             expression: "SET #state = :requested REMOVE refund",
             condition: "#state = :processing AND refund.batchNo = :batchNo",
-            name: Some(("#state", "state")),
+            name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
                 items::text(":processing", app_items::PROCESSING),

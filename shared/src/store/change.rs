@@ -16,14 +16,14 @@ pub(super) struct Change {
     pub(super) key: Item,
     pub(super) expression: &'static str,
     pub(super) condition: &'static str,
-    /// An attribute's name that DynamoDB reserves, and what the expressions call it.
-    pub(super) name: Option<(&'static str, &'static str)>,
+    /// What the expressions call an attribute whose name they can't have, and that name.
+    pub(super) name: Option<(&'static str, String)>,
     pub(super) values: Item,
 }
 
 impl Change {
     pub(super) fn action(self, table: &str) -> Result<TransactWriteItem, StoreError> {
-        let names = self.name.map(|(name, attribute)| [(name.to_owned(), attribute.to_owned())].into());
+        let names = self.name.map(|(name, attribute)| [(name.to_owned(), attribute)].into());
         let update = Update::builder()
             .table_name(table)
             .set_key(Some(self.key))
@@ -51,7 +51,7 @@ impl Session {
     /// Makes a change; tries again until the table has answered.
     pub(super) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {
         self.until_answered(|| async {
-            let names = change.name.map(|(name, attribute)| [(name.to_owned(), attribute.to_owned())].into());
+            let names = change.name.clone().map(|(name, attribute)| [(name.to_owned(), attribute)].into());
             let call = self
                 .store
                 .client

@@ -84,6 +84,10 @@ pub(super) fn bytes(name: &str, value: &[u8]) -> (String, AttributeValue) {
     (name.to_owned(), AttributeValue::B(Blob::new(value)))
 }
 
+pub(super) fn map(members: impl IntoIterator<Item = (String, AttributeValue)>) -> AttributeValue {
+    AttributeValue::M(members.into_iter().collect())
+}
+
 pub(super) fn settings_item(tenant: &TenantKey, settings: &str) -> Item {
     let mut item = tenant_key(tenant);
     item.extend([text("settings", settings)]);
@@ -139,18 +143,24 @@ pub(super) fn debit_state_name(state: &DebitState) -> &'static str {
 }
 
 pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
-    AttributeValue::M(HashMap::from([
+    let facts = [
         number("version", REFUND_VERSION),
         number("amount", refund.amount),
         text("by", refund.by.as_str()),
         text("request", refund.request.as_str()),
         number("at", refund.at),
-        number("sequence", refund.posting.sequence),
-        number("before", refund.posting.before),
-        number("after", refund.posting.after),
-        bytes("previous", refund.posting.previous.as_bytes()),
-        bytes("hash", refund.posting.hash.as_bytes()),
-    ]))
+    ];
+    map(facts.into_iter().chain(posting_members(&refund.posting)))
+}
+
+pub(super) fn posting_members(posting: &Posting) -> [(String, AttributeValue); 5] {
+    [
+        number("sequence", posting.sequence),
+        number("before", posting.before),
+        number("after", posting.after),
+        bytes("previous", posting.previous.as_bytes()),
+        bytes("hash", posting.hash.as_bytes()),
+    ]
 }
 
 /// The positions of refused items by the reason, in ranges: a large request's record stays small.
@@ -257,12 +267,33 @@ impl<'a> Reader<'a> {
         Amount::new(self.decimal(name)?).map_err(|error| self.damaged(format!("{name} {error}")))
     }
 
-    fn balance(&self, name: &str) -> Result<Balance, StoreError> {
+    pub(super) fn balance(&self, name: &str) -> Result<Balance, StoreError> {
         self.decimal(name).map(Balance::recorded)
     }
 
-    fn hash(&self, name: &str) -> Result<Hash, StoreError> {
+    pub(super) fn hash(&self, name: &str) -> Result<Hash, StoreError> {
         self.get(name, |value| Hash::recorded(value.as_b().ok()?.as_ref()))
+    }
+
+    /// The maps of a list.
+    pub(super) fn maps(&self, name: &str) -> Result<Vec<Self>, StoreError> {
+        let values = self.get(name, |value| value.as_l().ok())?;
+        let map = |value: &'a AttributeValue| value.as_m().ok().map(|item| self.inside(item));
+        values
+            .iter()
+            .map(map)
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.damaged(format!("{name} can't be read")))
+    }
+
+    pub(super) fn posting(&self) -> Result<Posting, StoreError> {
+        Ok(Posting {
+            sequence: self.integer("sequence")?,
+            before: self.balance("before")?,
+            after: self.balance("after")?,
+            previous: self.hash("previous")?,
+            hash: self.hash("hash")?,
+        })
     }
 
     pub(super) fn map(&self, name: &str) -> Result<&'a Item, StoreError> {
@@ -302,13 +333,7 @@ impl<'a> Reader<'a> {
             by: self.get("by", |value| RefundedBy::recorded(value.as_s().ok()?))?,
             request: RequestKey::recorded(self.text("request")?),
             at: self.integer("at")?,
-            posting: Posting {
-                sequence: self.integer("sequence")?,
-                before: self.balance("before")?,
-                after: self.balance("after")?,
-                previous: self.hash("previous")?,
-                hash: self.hash("hash")?,
-            },
+            posting: self.posting()?,
         })
     }
 
@@ -369,6 +394,7 @@ fn value_bytes(value: &AttributeValue) -> usize {
         AttributeValue::N(number) => number.len().div_ceil(2) + 1,
         AttributeValue::B(bytes) => bytes.as_ref().len(),
         AttributeValue::M(members) => 3 + members.len() + item_bytes(members),
+        AttributeValue::L(values) => 3 + values.len() + values.iter().map(value_bytes).sum::<usize>(),
         _ => 1, // the ledger writes no other types
     }
 }

@@ -13,6 +13,8 @@ mod parts;
 mod read;
 mod records;
 mod refund;
+mod refund_batch_items;
+mod refund_batches;
 mod settings;
 mod transact;
 
@@ -26,12 +28,14 @@ pub use error::StoreError;
 pub use meter::Usage;
 pub use records::{Creation, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
+pub use refund_batches::{BatchAccepted, Settled};
 pub use settings::SettingsCache;
 
 /// The attributes the table's keys are made of, as the template defines them.
 pub mod attribute {
     pub const PARTITION_KEY: &str = "pk";
     pub const SORT_KEY: &str = "sk";
+    pub const INDEX: &str = "gsi1";
     pub const INDEX_PARTITION_KEY: &str = "gsi1pk";
     pub const INDEX_SORT_KEY: &str = "gsi1sk";
     pub const EXPIRES: &str = "expires";

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::attribute::PARTITION_KEY;
+use super::attribute::{INDEX, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY};
 use super::deadline::Backoff;
 use super::error::CallFailure;
 use super::items::{self, Item};
@@ -43,7 +43,7 @@ impl Session {
     }
 
     /// The items under `keys` that exist. `keys` are distinct; an item that is not in the answer is absent.
-    async fn read_items(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    pub(super) async fn read_items(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         let chunks = keys.chunks(limits::KEYS_PER_READ_MAX).map(<[Item]>::to_vec).collect::<Vec<_>>();
         let reads = stream::iter(chunks.into_iter().map(|chunk| self.read_chunk(chunk)));
         let read: Vec<Vec<Item>> = reads.buffered(CHUNKS_AT_ONCE).try_collect().await?;
@@ -119,6 +119,42 @@ impl Session {
         let mut start: Option<Item> = None;
         loop {
             let (page, next) = self.until_answered(|| self.read_page(partition, start.clone())).await?;
+            found.extend(page);
+            start = next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The keys of the index's items under `partition` whose sort key is at most `sort_max`, in its order.
+    pub(super) async fn query_index(&self, partition: &str, sort_max: &str) -> Result<Vec<Item>, StoreError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let mut found = Vec::new();
+        let mut start: Option<Item> = None;
+        loop {
+            let (page, next) = self
+                .until_answered(|| async {
+                    let call = self
+                        .store
+                        .client
+                        .query()
+                        .table_name(self.store.table())
+                        .index_name(INDEX)
+                        .key_condition_expression("#partition = :partition AND #sort <= :sort")
+                        .expression_attribute_names("#partition", INDEX_PARTITION_KEY)
+                        .expression_attribute_names("#sort", INDEX_SORT_KEY)
+                        .expression_attribute_values(":partition", text(partition))
+                        .expression_attribute_values(":sort", text(sort_max))
+                        .set_exclusive_start_key(start.clone())
+                        .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                        .customize()
+                        .interceptor(CountAttempts(self.meter.clone()));
+                    let answer = self.in_time(call.send()).await??;
+                    self.meter.read(answer.consumed_capacity());
+                    Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+                })
+                .await?;
             found.extend(page);
             start = next;
             if start.is_none() {

@@ -114,13 +114,25 @@ impl Session {
         }
     }
 
+    /// A put that makes a new item.
+    pub(super) fn put_action(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(self.store.table())
+            .set_item(Some(item.clone()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
     /// The account as it will be, if it still has the posting number that was read.
-    fn move_account(&self, sequence: u64, account: &Account) -> Result<Action, StoreError> {
+    pub(super) fn move_account(&self, sequence: u64, account: &Account) -> Result<Action, StoreError> {
         let change = Change {
             key: items::account_key(&account.key),
             expression: "SET balance = :balance, #sequence = :sequence, head = :head",
             condition: "#sequence = :read",
-            name: Some(("#sequence", "sequence")),
+            name: Some(("#sequence", "sequence".to_owned())),
             values: Item::from([
                 items::number(":balance", account.balance),
                 items::number(":sequence", account.sequence),
@@ -137,7 +149,7 @@ impl Session {
             key: items::debit_key(&debit.key),
             expression: "SET #state = :refunded, refund = :refund",
             condition: "#state = :open",
-            name: Some(("#state", "state")),
+            name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":open", items::OPEN),
                 items::text(":refunded", items::debit_state_name(&debit.state)),

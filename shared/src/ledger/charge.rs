@@ -1,0 +1,115 @@
+//! A charge: a payment that a merchant's customer made, how much of it was refunded, and how much is held for
+//! refunds under way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+
+use super::{Amount, ChargeKey, Currency, InvalidMoney, OrderNo, RefundBatchId, RefundId};
+use crate::limits;
+
+/// Money in the smallest unit of its currency, cents or fen: more than zero, at most [`limits::AMOUNT_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MinorUnits(u64);
+
+impl MinorUnits {
+    /// # Errors
+    /// Says which rule `units` breaks.
+    pub fn new(units: u64) -> Result<Self, InvalidMoney> {
+        match units {
+            0 => Err(InvalidMoney::NotPositive),
+            units if units > limits::AMOUNT_MAX.unsigned_abs() => Err(InvalidMoney::TooLarge),
+            units => Ok(Self(units)),
+        }
+    }
+
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
+    /// As postings have it.
+    ///
+    /// # Errors
+    /// Never: it is positive, whole and within the limit.
+    pub fn amount(self) -> Result<Amount, InvalidMoney> {
+        Amount::new(Decimal::from(self.0))
+    }
+}
+
+impl fmt::Display for MinorUnits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which of an app's accounts a refund is paid from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FundingSource {
+    Unsettled,
+    Recharge,
+}
+
+impl FundingSource {
+    pub const ALL: [Self; 2] = [Self::Unsettled, Self::Recharge];
+
+    /// As callers and the table name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsettled => "unsettled_funds",
+            Self::Recharge => "recharge_funds",
+        }
+    }
+}
+
+/// Not the name of a funding source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be unsettled_funds or recharge_funds")]
+pub struct UnknownFundingSource;
+
+impl FromStr for FundingSource {
+    type Err = UnknownFundingSource;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFundingSource> {
+        Self::ALL.into_iter().find(|source| source.as_str() == text).ok_or(UnknownFundingSource)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    pub key: ChargeKey,
+    /// Such as `wx_pub`.
+    pub channel: String,
+    pub currency: Currency,
+    pub order_no: OrderNo,
+    /// The payment channel's number of the payment.
+    pub transaction_no: Option<String>,
+    pub amount: MinorUnits,
+    /// In minor units.
+    pub refunded: u64,
+    /// By the refund they are for.
+    pub holds: BTreeMap<RefundId, Hold>,
+    pub paid: bool,
+    /// Unix seconds.
+    pub created: u64,
+    /// Unix seconds.
+    pub time_paid: Option<u64>,
+    /// Counts its changes: what was read is as it was while this is the same.
+    pub version: u64,
+}
+
+/// What of a charge is set aside for a refund under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub amount: MinorUnits,
+    pub batch: RefundBatchId,
+}
+
+impl Charge {
+    /// What can still be refunded, in minor units: neither refunded nor held.
+    pub fn refundable(&self) -> u64 {
+        let held = self.holds.values().map(|hold| hold.amount.value()).sum::<u64>();
+        self.amount.value().saturating_sub(self.refunded).saturating_sub(held)
+    }
+}

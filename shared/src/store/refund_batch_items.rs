@@ -1,0 +1,322 @@
+//! Items of batches of refunds: charges, the batch, its number's guard, and its refunds.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::StoreError;
+use super::attribute::{INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
+use super::items::{self, Item, Reader, bytes, map, number, text};
+use crate::ledger::{
+    AccountKey, BatchEnd, BatchItem, BatchState, Charge, ChargeKey, Fingerprint, FundingSource, FundsPosting,
+    Hold, ItemRefund, ItemState, MerchantBatchNo, MinorUnits, RefundBatch, RefundBatchId, RefundBatchKey,
+    RefundId, TenantKey,
+};
+
+const CHARGE: &str = "PAYMENT";
+const GUARD: &str = "GUARD";
+const REFUND_PREFIX: &str = "REFUND#";
+
+pub(super) const CREATING: &str = "creating";
+pub(super) const CREATED: &str = "created";
+pub(super) const SETTLING: &str = "settling";
+pub(super) const VOID: &str = "void";
+pub(super) const PENDING: &str = "pending";
+pub(super) const SUCCEEDED: &str = "succeeded";
+const PARTIALLY_SUCCEEDED: &str = "partially_succeeded";
+pub(super) const FAILED: &str = "failed";
+
+/// Partitions of the index that open batches lie in, so that no one of them is busy.
+pub(super) const OPEN_SHARDS: u64 = 8;
+
+// ---- keys ----
+
+pub(super) fn charge_key(charge: &ChargeKey) -> Item {
+    items::key(&charge.path(), CHARGE)
+}
+
+pub(super) fn refund_key(charge: &ChargeKey, refund: &RefundId) -> Item {
+    items::key(&charge.path(), &format!("{REFUND_PREFIX}{refund}"))
+}
+
+pub(super) fn batch_key(batch: &RefundBatchKey) -> Item {
+    items::key(&batch.path(), batch.id.as_str())
+}
+
+pub(super) fn guard_key(tenant: &TenantKey, batch_no: &MerchantBatchNo) -> Item {
+    items::key(&format!("{tenant}#batchno#{batch_no}"), GUARD)
+}
+
+pub(super) fn funds_key(tenant: &TenantKey, source: FundingSource) -> AccountKey {
+    tenant.account(source.as_str())
+}
+
+/// The partition of the index that an open batch lies in.
+pub(super) fn open_partition(shard: u64) -> String {
+    format!("{}#open#{shard}", crate::pingpp::PROVIDER)
+}
+
+fn shard_of(batch: &RefundBatchKey) -> u64 {
+    // An id ends in random digits.
+    batch.id.as_str().bytes().last().map_or(0, u64::from) % OPEN_SHARDS
+}
+
+/// Sorts by when the batch is to be brought on (Unix milliseconds), and names it.
+pub(super) fn open_sort(batch: &RefundBatchKey, next_attempt_at: u64) -> String {
+    format!("{next_attempt_at:015}#{}", batch.id)
+}
+
+// ---- writing ----
+
+pub(super) fn charge_item(charge: &Charge) -> Item {
+    let mut item = charge_key(&charge.key);
+    item.extend([
+        text("tenant", charge.key.tenant.as_str()),
+        text("charge", charge.key.id.as_str()),
+        text("channel", &charge.channel),
+        text("currency", charge.currency.as_str()),
+        text("orderNo", charge.order_no.as_str()),
+        number("amount", charge.amount),
+        number("refunded", charge.refunded),
+        (
+            "holds".to_owned(),
+            map(charge.holds.iter().map(|(refund, hold)| (refund.to_string(), hold_value(hold)))),
+        ),
+        ("paid".to_owned(), AttributeValue::Bool(charge.paid)),
+        number("created", charge.created),
+        number("version", charge.version),
+    ]);
+    item.extend(charge.transaction_no.as_deref().map(|no| text("transactionNo", no)));
+    item.extend(charge.time_paid.map(|at| number("timePaid", at)));
+    item
+}
+
+pub(super) fn hold_value(hold: &Hold) -> AttributeValue {
+    map([number("amount", hold.amount), text("batchId", hold.batch.as_str())])
+}
+
+pub(super) fn guard_item(batch: &RefundBatch) -> Item {
+    let mut item = guard_key(&batch.key.tenant, &batch.batch_no);
+    item.extend([text("batchId", batch.key.id.as_str()), bytes("fingerprint", batch.fingerprint.as_bytes())]);
+    item
+}
+
+pub(super) fn batch_item(batch: &RefundBatch, next_attempt_at: u64) -> Item {
+    let mut item = batch_key(&batch.key);
+    item.extend([
+        text("tenant", batch.key.tenant.as_str()),
+        text("batchNo", batch.batch_no.as_str()),
+        bytes("fingerprint", batch.fingerprint.as_bytes()),
+        text("description", &batch.description),
+        text("metadata", &batch.metadata),
+        number("at", batch.at),
+        text("state", state_name(batch.state)),
+        ("items".to_owned(), AttributeValue::L(batch.items.iter().map(batch_item_value).collect())),
+        ("holds".to_owned(), funds_value(&batch.holds)),
+        ("releases".to_owned(), funds_value(&batch.releases)),
+    ]);
+    match batch.state {
+        BatchState::Ended { at, .. } => item.extend([number("endedAt", at)]),
+        BatchState::Void => {}
+        BatchState::Creating | BatchState::Created | BatchState::Settling => item.extend([
+            text(INDEX_PARTITION_KEY, &open_partition(shard_of(&batch.key))),
+            text(INDEX_SORT_KEY, &open_sort(&batch.key, next_attempt_at)),
+        ]),
+    }
+    item
+}
+
+pub(super) fn state_name(state: BatchState) -> &'static str {
+    match state {
+        BatchState::Creating => CREATING,
+        BatchState::Created => CREATED,
+        BatchState::Settling => SETTLING,
+        BatchState::Void => VOID,
+        BatchState::Ended { end: BatchEnd::Succeeded, .. } => SUCCEEDED,
+        BatchState::Ended { end: BatchEnd::PartiallySucceeded, .. } => PARTIALLY_SUCCEEDED,
+        BatchState::Ended { end: BatchEnd::Failed, .. } => FAILED,
+    }
+}
+
+fn batch_item_value(item: &BatchItem) -> AttributeValue {
+    let members = [
+        text("charge", item.charge.as_str()),
+        text("refund", item.refund.as_str()),
+        number("amount", item.amount),
+        text("channel", &item.channel),
+        text("orderNo", &item.order_no),
+    ];
+    let optional = [
+        item.description.as_deref().map(|description| text("description", description)),
+        item.funding_source.map(|source| text("source", source.as_str())),
+        item.transaction_no.as_deref().map(|no| text("transactionNo", no)),
+    ];
+    map(members.into_iter().chain(optional.into_iter().flatten()))
+}
+
+pub(super) fn funds_value(postings: &[FundsPosting]) -> AttributeValue {
+    let posting = |funds: &FundsPosting| {
+        let members =
+            [text("source", funds.source.as_str()), number("amount", funds.amount), number("at", funds.at)];
+        map(members.into_iter().chain(items::posting_members(&funds.posting)))
+    };
+    AttributeValue::L(postings.iter().map(posting).collect())
+}
+
+pub(super) fn refund_item(refund: &ItemRefund) -> Item {
+    let mut item = refund_key(&refund.charge, &refund.id);
+    item.extend([
+        text("tenant", refund.charge.tenant.as_str()),
+        text("charge", refund.charge.id.as_str()),
+        text("batchId", refund.batch.as_str()),
+        number("amount", refund.amount),
+        // Found by its id alone, under its tenant.
+        text(INDEX_PARTITION_KEY, &format!("{}#refund#{}", refund.charge.tenant, refund.id)),
+        text(INDEX_SORT_KEY, "REFUND"),
+    ]);
+    match &refund.state {
+        ItemState::Pending { url } => item.extend([text("state", PENDING), text("url", url)]),
+        ItemState::Succeeded { at } => item.extend([text("state", SUCCEEDED), number("at", at)]),
+        ItemState::Failed { at, code, message } => item.extend([
+            text("state", FAILED),
+            number("at", at),
+            text("code", code),
+            text("message", message),
+        ]),
+    }
+    item
+}
+
+// ---- reading ----
+
+impl Reader<'_> {
+    fn tenant(&self) -> Result<TenantKey, StoreError> {
+        Ok(TenantKey::recorded(self.text("tenant")?))
+    }
+
+    fn minor_units(&self, name: &str) -> Result<MinorUnits, StoreError> {
+        MinorUnits::new(self.integer(name)?).map_err(|error| self.damaged(format!("{name} {error}")))
+    }
+
+    fn optional_integer(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        self.has(name).then(|| self.integer(name)).transpose()
+    }
+
+    fn fingerprint(&self) -> Result<Fingerprint, StoreError> {
+        self.get("fingerprint", |value| Fingerprint::recorded(value.as_b().ok()?.as_ref()))
+    }
+
+    fn source(&self) -> Result<FundingSource, StoreError> {
+        self.parsed("source")
+    }
+
+    fn charge_key(&self) -> Result<ChargeKey, StoreError> {
+        let key = ChargeKey { tenant: self.tenant()?, id: self.parsed("charge")? };
+        if self.text(PARTITION_KEY)? == key.path() {
+            Ok(key)
+        } else {
+            Err(self.damaged("it is not the charge it says"))
+        }
+    }
+
+    pub(super) fn charge(&self) -> Result<Charge, StoreError> {
+        let mut holds = BTreeMap::new();
+        for (refund, hold) in self.map("holds")? {
+            let hold = hold.as_m().map_err(|_| self.damaged("holds can't be read"))?;
+            let hold = self.inside(hold);
+            let hold = Hold { amount: hold.minor_units("amount")?, batch: hold.parsed("batchId")? };
+            holds.insert(RefundId::recorded(refund), hold);
+        }
+        Ok(Charge {
+            key: self.charge_key()?,
+            channel: self.text("channel")?.to_owned(),
+            currency: self.parsed("currency")?,
+            order_no: self.parsed("orderNo")?,
+            transaction_no: self.optional_text("transactionNo")?,
+            amount: self.minor_units("amount")?,
+            refunded: self.integer("refunded")?,
+            holds,
+            paid: self.get("paid", |value| value.as_bool().ok().copied())?,
+            created: self.integer("created")?,
+            time_paid: self.optional_integer("timePaid")?,
+            version: self.integer("version")?,
+        })
+    }
+
+    pub(super) fn batch_guard(&self) -> Result<(RefundBatchId, Fingerprint), StoreError> {
+        Ok((self.parsed("batchId")?, self.fingerprint()?))
+    }
+
+    pub(super) fn batch(&self) -> Result<RefundBatch, StoreError> {
+        let key = RefundBatchKey { tenant: self.tenant()?, id: self.parsed(SORT_KEY)? };
+        if self.text(PARTITION_KEY)? != key.path() {
+            return Err(self.damaged("it is not the batch it says"));
+        }
+        let ended = |end| Ok::<_, StoreError>(BatchState::Ended { end, at: self.integer("endedAt")? });
+        let state = match self.text("state")? {
+            CREATING => BatchState::Creating,
+            CREATED => BatchState::Created,
+            SETTLING => BatchState::Settling,
+            VOID => BatchState::Void,
+            SUCCEEDED => ended(BatchEnd::Succeeded)?,
+            PARTIALLY_SUCCEEDED => ended(BatchEnd::PartiallySucceeded)?,
+            FAILED => ended(BatchEnd::Failed)?,
+            other => return Err(self.damaged(format!("state is {other:?}"))),
+        };
+        Ok(RefundBatch {
+            key,
+            batch_no: self.parsed("batchNo")?,
+            fingerprint: self.fingerprint()?,
+            description: self.text("description")?.to_owned(),
+            metadata: self.text("metadata")?.to_owned(),
+            at: self.integer("at")?,
+            state,
+            items: self.maps("items")?.iter().map(Reader::accepted).collect::<Result<_, _>>()?,
+            holds: self.maps("holds")?.iter().map(Reader::funds).collect::<Result<_, _>>()?,
+            releases: self.maps("releases")?.iter().map(Reader::funds).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn accepted(&self) -> Result<BatchItem, StoreError> {
+        Ok(BatchItem {
+            charge: self.parsed("charge")?,
+            refund: RefundId::recorded(self.text("refund")?),
+            amount: self.minor_units("amount")?,
+            description: self.optional_text("description")?,
+            funding_source: self.has("source").then(|| self.source()).transpose()?,
+            channel: self.text("channel")?.to_owned(),
+            order_no: self.text("orderNo")?.to_owned(),
+            transaction_no: self.optional_text("transactionNo")?,
+        })
+    }
+
+    fn funds(&self) -> Result<FundsPosting, StoreError> {
+        Ok(FundsPosting {
+            source: self.source()?,
+            amount: self.minor_units("amount")?,
+            at: self.integer("at")?,
+            posting: self.posting()?,
+        })
+    }
+
+    pub(super) fn item_refund(&self) -> Result<ItemRefund, StoreError> {
+        let id = self.get(SORT_KEY, |value| value.as_s().ok()?.strip_prefix(REFUND_PREFIX))?;
+        let state = match self.text("state")? {
+            PENDING => ItemState::Pending { url: self.text("url")?.to_owned() },
+            SUCCEEDED => ItemState::Succeeded { at: self.integer("at")? },
+            FAILED => ItemState::Failed {
+                at: self.integer("at")?,
+                code: self.text("code")?.to_owned(),
+                message: self.text("message")?.to_owned(),
+            },
+            other => return Err(self.damaged(format!("state is {other:?}"))),
+        };
+        Ok(ItemRefund {
+            id: RefundId::recorded(id),
+            charge: self.charge_key()?,
+            batch: self.parsed("batchId")?,
+            amount: self.minor_units("amount")?,
+            state,
+        })
+    }
+}

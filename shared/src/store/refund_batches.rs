@@ -1,0 +1,546 @@
+//! Carrying out batches of refunds, step by step: every step is one write, bound to the state it starts from, so that
+//! it is safe to take it again at any time and from several places at once.
+
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+
+use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY};
+use super::change::{Change, Changed};
+use super::deadline::Backoff;
+use super::items::{self, Item, Reader};
+use super::refund_batch_items as batch_items;
+use super::transact::{Action, Transacted};
+use super::{Creation, Executed, Session, StoreError};
+use crate::clock::unix_milliseconds;
+use crate::ledger::{
+    Account, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId,
+    ChargeKey, Created, Creating, FundingSource, Hold, ItemRefund, ItemState, Plan, RefundBatch,
+    RefundBatchId, RefundBatchKey, RefundId, TenantKey, decide_batch,
+};
+
+/// What became of a request for a batch.
+#[derive(Debug)]
+pub struct BatchAccepted {
+    /// Whether this attempt moved money.
+    pub executed: Executed,
+    pub result: Result<Result<RefundBatch, BatchRefusal>, StoreError>,
+}
+
+/// What became of settling one refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// As was said, now or before.
+    AsSaid,
+    /// It was decided otherwise before, and stays so.
+    Otherwise(ItemRefund),
+}
+
+impl Session {
+    /// Records a charge.
+    pub async fn create_charge(&self, charge: &Charge) -> Result<Creation<Charge>, StoreError> {
+        match self.put_new(batch_items::charge_item(charge)).await? {
+            None => Ok(Creation::Created),
+            Some(existing) => Ok(Creation::Existing(Reader::new(&existing).charge()?)),
+        }
+    }
+
+    /// A charge, if there is such a charge.
+    pub async fn charge(&self, charge: &ChargeKey) -> Result<Option<Charge>, StoreError> {
+        let item = self.read_item(batch_items::charge_key(charge)).await?;
+        item.map(|item| Reader::new(&item).charge()).transpose()
+    }
+
+    /// An app's account, if it has one for this.
+    pub async fn funds(
+        &self,
+        tenant: &TenantKey,
+        source: FundingSource,
+    ) -> Result<Option<Account>, StoreError> {
+        let item = self.read_item(items::account_key(&batch_items::funds_key(tenant, source))).await?;
+        item.map(|item| Reader::new(&item).account()).transpose()
+    }
+
+    /// Accepts `request` whole, or not at all; accepted before, it is the batch as it is. `new` makes an id for a new
+    /// batch, and its time.
+    ///
+    /// One round of reads and one transaction for up to 96 charges, one transaction more for up to 100. Safe to call
+    /// again with the same at any time, and from several processes at once.
+    pub async fn create_batch(&self, request: &BatchRequest, new: impl Fn() -> Created) -> BatchAccepted {
+        let mut tried = HashSet::new();
+        let result = self.accept(request, new, &mut tried).await;
+        let executed = match &result {
+            Ok(Ok(batch)) if tried.contains(&batch.key.id) => Executed::Yes,
+            Err(_) if !tried.is_empty() => Executed::Unknown,
+            _ => Executed::No,
+        };
+        BatchAccepted { executed, result }
+    }
+
+    async fn accept(
+        &self,
+        request: &BatchRequest,
+        new: impl Fn() -> Created,
+        tried: &mut HashSet<RefundBatchId>,
+    ) -> Result<Result<RefundBatch, BatchRefusal>, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let snapshot = self.read_batch_snapshot(request).await?;
+            let (accepted, otherwise) = match decide_batch(request, &snapshot, &new()) {
+                Creating::Refused(refusal) => return Ok(Err(refusal)),
+                Creating::Replay(id) => {
+                    let key = RefundBatchKey { tenant: request.tenant.clone(), id };
+                    (self.bring_on(&key).await?, "the batch of this number is being taken back".to_owned())
+                }
+                Creating::Wait { batches, refusal } => {
+                    if !self.bring_all_on(request, batches).await? {
+                        return Ok(Err(refusal));
+                    }
+                    continue;
+                }
+                Creating::Create(plan) => {
+                    tried.insert(plan.batch.key.id.clone());
+                    match (self.put_batch(&plan).await?, plan.batch.state) {
+                        (Transacted::Done, BatchState::Created) => return Ok(Ok(plan.batch)),
+                        (Transacted::Done, _) => (
+                            self.bring_on(&plan.batch.key).await?,
+                            "others took some of the charges".to_owned(),
+                        ),
+                        (Transacted::Cancelled(_), _) => {
+                            (None, "others were writing to the same items".to_owned())
+                        }
+                        (Transacted::Unknown(cause), _) => (None, cause),
+                    }
+                }
+            };
+            match accepted {
+                Some(batch) if batch.state != BatchState::Void => return Ok(Ok(batch)),
+                _ if backoff.pause_after_race(self).await => {}
+                _ => return Err(StoreError::DeadlinePassed { cause: Some(otherwise) }),
+            }
+        }
+    }
+
+    /// Brings on those of `batches` that are being created; whether there were any.
+    async fn bring_all_on(
+        &self,
+        request: &BatchRequest,
+        batches: Vec<RefundBatchId>,
+    ) -> Result<bool, StoreError> {
+        let mut were_any = false;
+        for id in batches {
+            let key = RefundBatchKey { tenant: request.tenant.clone(), id };
+            if self.batch(&key).await?.is_some_and(|batch| batch.state == BatchState::Creating) {
+                self.bring_on(&key).await?;
+                were_any = true;
+            }
+        }
+        Ok(were_any)
+    }
+
+    /// All that the decision about a batch depends on: one round of consistent reads.
+    async fn read_batch_snapshot(&self, request: &BatchRequest) -> Result<BatchSnapshot, StoreError> {
+        let charge = |charge: &ChargeId| {
+            batch_items::charge_key(&ChargeKey { tenant: request.tenant.clone(), id: charge.clone() })
+        };
+        let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
+        let guard_partition = items::partition(&guard).to_owned();
+        let funds = FundingSource::ALL
+            .map(|source| items::account_key(&batch_items::funds_key(&request.tenant, source)));
+        let keys = request.items.iter().map(|item| charge(&item.charge)).chain(funds).chain([guard]);
+        let mut snapshot = BatchSnapshot::default();
+        for item in self.read_items(keys.collect()).await? {
+            let reader = Reader::new(&item);
+            if items::partition(&item) == guard_partition {
+                snapshot.guard = Some(reader.batch_guard()?);
+            } else if item.contains_key("balance") {
+                let account = reader.account()?;
+                let of =
+                    |source: &FundingSource| batch_items::funds_key(&request.tenant, *source) == account.key;
+                if let Some(source) = FundingSource::ALL.into_iter().find(of) {
+                    snapshot.accounts.insert(source, account);
+                }
+            } else {
+                let charge = reader.charge()?;
+                snapshot.charges.insert(charge.key.id.clone(), charge);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// The batch with its guard, the money it takes, and its first holds: all or nothing.
+    async fn put_batch(&self, plan: &Plan) -> Result<Transacted, StoreError> {
+        let batch = &plan.batch;
+        let item = batch_items::batch_item(batch, batch.at);
+        let guard = batch_items::guard_item(batch);
+        let mut actions: Vec<Action> =
+            vec![(self.put_action(&item)?, item), (self.put_action(&guard)?, guard)];
+        for (read, account) in &plan.accounts {
+            actions.push(self.move_account(*read, account)?);
+        }
+        for (item, version) in batch.first_items().iter().zip(&plan.versions) {
+            actions.push(self.hold(batch, item, *version)?);
+        }
+        self.transact(actions).await
+    }
+
+    /// Sets aside of a charge what is to be refunded, if the charge is still as it was read.
+    fn hold(&self, batch: &RefundBatch, item: &BatchItem, version: u64) -> Result<Action, StoreError> {
+        let hold = Hold { amount: item.amount, batch: batch.key.id.clone() };
+        let change = Change {
+            key: batch_items::charge_key(&batch.charge_key(item)),
+            expression: "SET holds.#refund = :hold, version = :next",
+            condition: "version = :read",
+            name: Some(("#refund", item.refund.as_str().to_owned())),
+            values: Item::from([
+                (":hold".to_owned(), batch_items::hold_value(&hold)),
+                items::number(":read", version),
+                items::number(":next", version + 1),
+            ]),
+        };
+        self.charge_action(change)
+    }
+
+    /// Frees what a refund held of its charge; of a refund that succeeded it is refunded instead.
+    fn release(
+        &self,
+        batch: &RefundBatch,
+        item: &BatchItem,
+        is_refunded: bool,
+    ) -> Result<Action, StoreError> {
+        let change = Change {
+            key: batch_items::charge_key(&batch.charge_key(item)),
+            expression: "SET version = version + :one, refunded = refunded + :refunded REMOVE holds.#refund",
+            condition: "attribute_exists(holds.#refund)",
+            name: Some(("#refund", item.refund.as_str().to_owned())),
+            values: Item::from([
+                items::number(":one", 1),
+                items::number(":refunded", if is_refunded { item.amount.value() } else { 0 }),
+            ]),
+        };
+        self.charge_action(change)
+    }
+
+    /// A charge's item is below 1 KB unless dozens of refunds of it are under way.
+    fn charge_action(&self, change: Change) -> Result<Action, StoreError> {
+        let item = change.key.clone();
+        Ok((change.action(self.store.table())?, item))
+    }
+
+    /// A batch, if there is such a batch; one that was taken back too.
+    pub async fn batch(&self, key: &RefundBatchKey) -> Result<Option<RefundBatch>, StoreError> {
+        let item = self.read_item(batch_items::batch_key(key)).await?;
+        item.map(|item| Reader::new(&item).batch()).transpose()
+    }
+
+    /// The batch that has a merchant's number, if there is one.
+    pub async fn batch_of_number(
+        &self,
+        tenant: &TenantKey,
+        batch_no: &crate::ledger::MerchantBatchNo,
+    ) -> Result<Option<RefundBatchId>, StoreError> {
+        let item = self.read_item(batch_items::guard_key(tenant, batch_no)).await?;
+        Ok(item.map(|item| Reader::new(&item).batch_guard()).transpose()?.map(|(id, _)| id))
+    }
+
+    /// Brings a batch that is being created to its end: created, or taken back. Others are left as they are.
+    pub async fn bring_on(&self, key: &RefundBatchKey) -> Result<Option<RefundBatch>, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let Some(batch) = self.batch(key).await? else { return Ok(None) };
+            if batch.state != BatchState::Creating {
+                return Ok(Some(batch));
+            }
+            let step = match self.hold_further(&batch).await? {
+                Some(actions) => self.transact(actions).await?,
+                None => self.take_back(&batch).await?,
+            };
+            let cause = match step {
+                Transacted::Done => continue,
+                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Unknown(cause) => cause,
+            };
+            if !backoff.pause_after_race(self).await {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+        }
+    }
+
+    /// The second transaction: the further holds, and the batch created; nothing where a charge no longer has what is
+    /// to be refunded.
+    async fn hold_further(&self, batch: &RefundBatch) -> Result<Option<Vec<Action>>, StoreError> {
+        let items = batch.further_items();
+        let keys = items.iter().map(|item| batch_items::charge_key(&batch.charge_key(item)));
+        let mut charges: HashMap<ChargeId, Charge> = HashMap::new();
+        for item in self.read_items(keys.collect()).await? {
+            let charge = Reader::new(&item).charge()?;
+            charges.insert(charge.key.id.clone(), charge);
+        }
+        let mut actions = vec![self.move_batch(batch, batch_items::CREATED)?];
+        for item in items {
+            match charges.get(&item.charge) {
+                Some(charge) if charge.refundable() >= item.amount.value() => {
+                    actions.push(self.hold(batch, item, charge.version)?);
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(actions))
+    }
+
+    /// One transaction that undoes the first: holds released, money given back, the number free again.
+    async fn take_back(&self, batch: &RefundBatch) -> Result<Transacted, StoreError> {
+        let at = unix_milliseconds(SystemTime::now());
+        let accounts = self.funds_of(batch).await?;
+        let given = batch.give_back(batch.items.iter(), &accounts, at);
+        let (releases, accounts) = given.map_err(|error| self.damaged_funds(batch, &error))?;
+        let void = RefundBatch { state: BatchState::Void, releases, ..batch.clone() };
+        let change = Change {
+            key: batch_items::batch_key(&batch.key),
+            expression: "SET #state = :void, releases = :releases REMOVE gsi1pk, gsi1sk",
+            condition: "#state = :creating",
+            name: Some(("#state", "state".to_owned())),
+            values: Item::from([
+                items::text(":creating", batch_items::CREATING),
+                items::text(":void", batch_items::VOID),
+                (":releases".to_owned(), batch_items::funds_value(&void.releases)),
+            ]),
+        };
+        let mut actions: Vec<Action> = vec![
+            (change.action(self.store.table())?, batch_items::batch_item(&void, 0)),
+            self.free_number(batch)?,
+        ];
+        for (read, account) in &accounts {
+            actions.push(self.move_account(*read, account)?);
+        }
+        for item in batch.first_items() {
+            actions.push(self.release(batch, item, false)?);
+        }
+        self.transact(actions).await
+    }
+
+    /// Deletes the guard of a batch's number, if it is still this batch's.
+    fn free_number(&self, batch: &RefundBatch) -> Result<Action, StoreError> {
+        let delete = Delete::builder()
+            .table_name(self.store.table())
+            .set_key(Some(batch_items::guard_key(&batch.key.tenant, &batch.batch_no)))
+            .condition_expression("batchId = :batch")
+            .expression_attribute_values(":batch", AttributeValue::S(batch.key.id.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok((TransactWriteItem::builder().delete(delete).build(), batch_items::guard_item(batch)))
+    }
+
+    /// The accounts that pay for a batch.
+    async fn funds_of(&self, batch: &RefundBatch) -> Result<HashMap<FundingSource, Account>, StoreError> {
+        let mut accounts = HashMap::new();
+        for hold in &batch.holds {
+            if let Some(account) = self.funds(&batch.key.tenant, hold.source).await? {
+                accounts.insert(hold.source, account);
+            }
+        }
+        Ok(accounts)
+    }
+
+    fn damaged_funds(&self, batch: &RefundBatch, error: &impl ToString) -> StoreError {
+        StoreError::Damaged { key: batch.key.path(), what: format!("its funds: {}", error.to_string()) }
+    }
+
+    /// The batch's way out of the state it was read in.
+    fn move_batch(&self, batch: &RefundBatch, to: &str) -> Result<Action, StoreError> {
+        let change = self.batch_change(batch, to);
+        Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
+    }
+
+    fn batch_change(&self, batch: &RefundBatch, to: &str) -> Change {
+        Change {
+            key: batch_items::batch_key(&batch.key),
+            expression: "SET #state = :to",
+            condition: "#state = :from",
+            name: Some(("#state", "state".to_owned())),
+            values: Item::from([
+                items::text(":from", batch_items::state_name(batch.state)),
+                items::text(":to", to),
+            ]),
+        }
+    }
+
+    /// Records that payment channels may have been asked from now on.
+    pub async fn start_settling(&self, batch: &mut RefundBatch) -> Result<(), StoreError> {
+        if batch.state == BatchState::Created {
+            // Refused means that another has done so.
+            let change = self.batch_change(batch, batch_items::SETTLING);
+            self.change(&change).await?;
+            batch.state = BatchState::Settling;
+        }
+        Ok(())
+    }
+
+    /// What is on record of a batch's refunds, by their ids.
+    pub async fn refunds_of(&self, batch: &RefundBatch) -> Result<HashMap<RefundId, ItemRefund>, StoreError> {
+        let key = |item: &BatchItem| batch_items::refund_key(&batch.charge_key(item), &item.refund);
+        let mut refunds = HashMap::new();
+        for item in self.read_items(batch.items.iter().map(key).collect()).await? {
+            let refund = Reader::new(&item).item_refund()?;
+            refunds.insert(refund.id.clone(), refund);
+        }
+        Ok(refunds)
+    }
+
+    /// Records what a payment channel said of one refund, once: with success its charge is refunded, with failure
+    /// what was held of it is free. The money of failed ones goes back when the batch ends.
+    pub async fn settle(
+        &self,
+        batch: &RefundBatch,
+        item: &BatchItem,
+        state: ItemState,
+    ) -> Result<Settled, StoreError> {
+        let charge = batch.charge_key(item);
+        let refund = ItemRefund {
+            id: item.refund.clone(),
+            charge,
+            batch: batch.key.id.clone(),
+            amount: item.amount,
+            state,
+        };
+        let put = batch_items::refund_item(&refund);
+        let mut backoff = Backoff::default();
+        loop {
+            let mut actions: Vec<Action> = vec![(self.put_undecided(&put)?, put.clone())];
+            match refund.state {
+                ItemState::Pending { .. } => {}
+                ItemState::Succeeded { .. } => actions.push(self.release(batch, item, true)?),
+                ItemState::Failed { .. } => actions.push(self.release(batch, item, false)?),
+            }
+            let cause = match self.transact(actions).await? {
+                Transacted::Done => return Ok(Settled::AsSaid),
+                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Unknown(cause) => cause,
+            };
+            let recorded = self.read_item(batch_items::refund_key(&refund.charge, &refund.id)).await?;
+            if let Some(recorded) = recorded {
+                let recorded = Reader::new(&recorded).item_refund()?;
+                match (&recorded.state, &refund.state) {
+                    (ItemState::Succeeded { .. }, ItemState::Succeeded { .. })
+                    | (ItemState::Failed { .. }, ItemState::Failed { .. })
+                    | (ItemState::Pending { .. }, ItemState::Pending { .. }) => return Ok(Settled::AsSaid),
+                    (ItemState::Pending { .. }, _) => {}
+                    _ => return Ok(Settled::Otherwise(recorded)),
+                }
+            }
+            if !backoff.pause_after_race(self).await {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+        }
+    }
+
+    /// Puts on record that a payment channel later said otherwise than it had: for people to look into.
+    pub async fn note_contradiction(&self, refund: &ItemRefund, said: &str) -> Result<(), StoreError> {
+        let change = Change {
+            key: batch_items::refund_key(&refund.charge, &refund.id),
+            expression: "SET contradiction = :said",
+            condition: "attribute_exists(batchId)",
+            name: None,
+            values: Item::from([items::text(":said", said)]),
+        };
+        self.change(&change).await.map(|_| ())
+    }
+
+    /// Puts a refund's outcome in the place of none, or of one that was pending.
+    fn put_undecided(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
+        let put = aws_sdk_dynamodb::types::Put::builder()
+            .table_name(self.store.table())
+            .set_item(Some(item.clone()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR #state = :pending"))
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":pending", AttributeValue::S(batch_items::PENDING.to_owned()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Ends a batch whose refunds are all decided, and gives back the money of `failed` ones: one posting for each
+    /// account. The batch as it is then; ended before, it is as it was ended.
+    pub async fn end_batch(
+        &self,
+        batch: &RefundBatch,
+        end: BatchEnd,
+        failed: &[&BatchItem],
+    ) -> Result<RefundBatch, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let at = unix_milliseconds(SystemTime::now());
+            let accounts = if failed.is_empty() { HashMap::new() } else { self.funds_of(batch).await? };
+            let given = batch.give_back(failed.iter().copied(), &accounts, at);
+            let (releases, accounts) = given.map_err(|error| self.damaged_funds(batch, &error))?;
+            let ended = RefundBatch { state: BatchState::Ended { end, at }, releases, ..batch.clone() };
+            let change = Change {
+                key: batch_items::batch_key(&batch.key),
+                expression: "SET #state = :end, endedAt = :at, releases = :releases REMOVE gsi1pk, gsi1sk",
+                condition: "#state = :settling",
+                name: Some(("#state", "state".to_owned())),
+                values: Item::from([
+                    items::text(":settling", batch_items::SETTLING),
+                    items::text(":end", batch_items::state_name(ended.state)),
+                    items::number(":at", at),
+                    (":releases".to_owned(), batch_items::funds_value(&ended.releases)),
+                ]),
+            };
+            let item = batch_items::batch_item(&ended, 0);
+            let mut actions: Vec<Action> = vec![(change.action(self.store.table())?, item)];
+            for (read, account) in &accounts {
+                actions.push(self.move_account(*read, account)?);
+            }
+            let cause = match self.transact(actions).await? {
+                Transacted::Done => return Ok(ended),
+                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Unknown(cause) => cause,
+            };
+            match self.batch(&batch.key).await? {
+                Some(now) if matches!(now.state, BatchState::Ended { .. }) => return Ok(now),
+                _ if !backoff.pause_after_race(self).await => {
+                    return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Leaves an open batch alone until then (Unix milliseconds).
+    pub async fn postpone(&self, batch: &RefundBatch, until: u64) -> Result<(), StoreError> {
+        let change = Change {
+            key: batch_items::batch_key(&batch.key),
+            expression: "SET gsi1sk = :until",
+            condition: "attribute_exists(gsi1sk)",
+            name: None,
+            values: Item::from([items::text(":until", &batch_items::open_sort(&batch.key, until))]),
+        };
+        match self.change(&change).await? {
+            Changed::Done | Changed::Refused(_) => Ok(()),
+        }
+    }
+
+    /// Open batches that are to be brought on by now, the longest waiting first. From the index, which is a moment
+    /// behind.
+    pub async fn open_batches(&self, now: u64) -> Result<Vec<RefundBatchKey>, StoreError> {
+        let mut due = Vec::new();
+        for shard in 0..batch_items::OPEN_SHARDS {
+            let partition = batch_items::open_partition(shard);
+            for item in self.query_index(&partition, &format!("{now:015}~")).await? {
+                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+                let (Some(path), Some(sort)) = (text(PARTITION_KEY), text(INDEX_SORT_KEY)) else { continue };
+                let (tenant, id) = (path.split("#batches#").next(), sort.split_once('#'));
+                let (Some(tenant), Some((_, id))) = (tenant, id) else { continue };
+                let Ok(id) = id.parse::<RefundBatchId>() else { continue };
+                due.push((sort.clone(), RefundBatchKey { tenant: TenantKey::recorded(tenant), id }));
+            }
+        }
+        due.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(due.into_iter().map(|(_, key)| key).collect())
+    }
+}

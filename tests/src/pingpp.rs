@@ -1,0 +1,225 @@
+//! Batches of refunds as most tests need them: an app with funds and charges, a payment channel that does as it is
+//! told, and a check of all that must always hold.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use futures::future::BoxFuture;
+use shared::clock::unix_milliseconds;
+use shared::ledger::{
+    Account, AskedCharge, BatchRequest, BatchState, Charge, ChargeKey, Created, FingerprintBuilder,
+    FundingSource, ItemState, MinorUnits, RefundBatch, RefundBatchKey, TenantKey, check_funds,
+};
+use shared::pingpp::{ChannelAnswer, ChannelRefund, PaymentChannel};
+
+use crate::world::World;
+
+/// The app of all tests, in test mode.
+pub fn app() -> TenantKey {
+    TenantKey::in_mode("pingpp", "app_1", "test")
+}
+
+pub fn charge_key(id: &str) -> ChargeKey {
+    ChargeKey { tenant: app(), id: id.parse().unwrap() }
+}
+
+/// Asks for refunds of charges, all that is left of one without an amount.
+pub fn request(batch_no: &str, charges: &[(&str, Option<u64>)]) -> BatchRequest {
+    let mut fingerprint = FingerprintBuilder::new("test/1");
+    let item = |(charge, amount): &(&str, Option<u64>)| {
+        fingerprint.field(Some(charge));
+        fingerprint.field(amount.map(|amount| amount.to_string()).as_deref());
+        AskedCharge {
+            charge: charge.parse().unwrap(),
+            amount: amount.map(|amount| MinorUnits::new(amount).unwrap()),
+            description: None,
+            funding_source: None,
+        }
+    };
+    let items = charges.iter().map(item).collect();
+    BatchRequest {
+        tenant: app(),
+        batch_no: batch_no.parse().unwrap(),
+        fingerprint: fingerprint.finish(),
+        currency: "CNY".parse().unwrap(),
+        description: "a batch".to_owned(),
+        metadata: "{}".to_owned(),
+        items,
+    }
+}
+
+/// A new batch's id and time.
+pub fn new() -> Created {
+    Created {
+        id: format!("15261122093000{:04}", fastrand::u32(0..10_000)).parse().unwrap(),
+        at: unix_milliseconds(SystemTime::now()),
+    }
+}
+
+/// A payment channel that answers as it is told, by the charge's transaction number; it counts what it is asked.
+#[derive(Default)]
+pub struct Told {
+    pub answers: Mutex<HashMap<String, ChannelAnswer>>,
+    pub asked: Mutex<Vec<String>>,
+}
+
+impl Told {
+    pub fn tell(&self, charge: &str, answer: ChannelAnswer) {
+        self.answers.lock().unwrap().insert(charge.to_owned(), answer);
+    }
+
+    pub fn refuses(charges: &[&str]) -> Self {
+        let told = Self::default();
+        for charge in charges {
+            told.tell(charge, refused());
+        }
+        told
+    }
+}
+
+pub fn refused() -> ChannelAnswer {
+    ChannelAnswer::Refused { code: "no_account".to_owned(), message: "there is no such account".to_owned() }
+}
+
+impl PaymentChannel for Told {
+    fn refund<'a>(&'a self, refund: &'a ChannelRefund) -> BoxFuture<'a, ChannelAnswer> {
+        let charge = refund.transaction_no.clone().unwrap_or_default();
+        self.asked.lock().unwrap().push(charge.clone());
+        let answer = self.answers.lock().unwrap().get(&charge).cloned().unwrap_or(ChannelAnswer::Succeeded);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            answer
+        })
+    }
+}
+
+impl World {
+    /// A world with the app's funds.
+    pub async fn with_funds(unsettled: &str, recharge: &str) -> Self {
+        let world = Self::new().await;
+        for (source, balance) in [(FundingSource::Unsettled, unsettled), (FundingSource::Recharge, recharge)]
+        {
+            let key = app().account(source.as_str());
+            let account = Account::open(key, "CNY".parse().unwrap(), balance.parse().unwrap());
+            world.session().create_account(&account).await.unwrap();
+        }
+        world
+    }
+
+    /// Records paid charges; each one's transaction number is its id.
+    pub async fn charges(&self, charges: &[(&str, u64)]) {
+        for (id, amount) in charges {
+            let charge = Charge {
+                key: charge_key(id),
+                channel: "wx_pub".to_owned(),
+                currency: "CNY".parse().unwrap(),
+                order_no: format!("order-{id}").parse().unwrap(),
+                transaction_no: Some((*id).to_owned()),
+                amount: MinorUnits::new(*amount).unwrap(),
+                refunded: 0,
+                holds: Default::default(),
+                paid: true,
+                created: 1,
+                time_paid: Some(2),
+                version: 0,
+            };
+            self.session().create_charge(&charge).await.unwrap();
+        }
+    }
+
+    pub async fn charge(&self, id: &str) -> Charge {
+        self.session().charge(&charge_key(id)).await.unwrap().expect("there is such a charge")
+    }
+
+    pub async fn funds(&self, source: FundingSource) -> Account {
+        self.session().funds(&app(), source).await.unwrap().expect("the app has this account")
+    }
+
+    /// All batches of the app, those taken back too.
+    pub async fn batches(&self) -> Vec<RefundBatch> {
+        let mut batches = Vec::new();
+        for (pk, sk) in self.keys().await {
+            if pk.contains("#batches#") {
+                let key = RefundBatchKey { tenant: app(), id: sk.parse().unwrap() };
+                batches.push(self.session().batch(&key).await.unwrap().unwrap());
+            }
+        }
+        batches
+    }
+
+    /// All that must hold at any moment, from the table alone.
+    pub async fn check_batches(&self, context: &str) {
+        let batches = self.batches().await;
+        let mut charges: HashMap<String, Charge> = HashMap::new();
+        for (pk, sk) in self.keys().await {
+            if sk == "PAYMENT" {
+                let id = pk.rsplit('#').next().unwrap().to_owned();
+                charges.insert(id.clone(), self.charge(&id).await);
+            }
+        }
+        let mut refunded: HashMap<String, u64> = HashMap::new();
+        let mut holds = 0;
+        // What each account has paid, or set aside for what is under way.
+        let mut out: HashMap<FundingSource, u64> = HashMap::new();
+        for batch in &batches {
+            let refunds = self.session().refunds_of(batch).await.unwrap();
+            let held = match batch.state {
+                BatchState::Creating => batch.first_items(),
+                BatchState::Created | BatchState::Settling => &batch.items,
+                BatchState::Void | BatchState::Ended { .. } => &[],
+            };
+            for (number, item) in batch.items.iter().enumerate() {
+                let id = item.charge.to_string();
+                let hold = charges[&id].holds.get(&item.refund);
+                let state = refunds.get(&item.refund).map(|refund| &refund.state);
+                let is_under_way = matches!(state, None | Some(ItemState::Pending { .. }));
+                let is_held = number < held.len() && is_under_way;
+                assert_eq!(
+                    hold.is_some(),
+                    is_held,
+                    "{context}: hold of {id} by {} {:?}",
+                    batch.key.id,
+                    batch.state
+                );
+                if let Some(hold) = hold {
+                    assert_eq!((hold.amount, &hold.batch), (item.amount, &batch.key.id), "{context}");
+                    holds += 1;
+                }
+                if let Some(ItemState::Succeeded { .. }) = state {
+                    *refunded.entry(id).or_default() += item.amount.value();
+                }
+                if batch.state == BatchState::Void {
+                    assert!(state.is_none(), "{context}: a refund of a batch that was taken back");
+                }
+                let is_back = batch.state == BatchState::Void
+                    || matches!(
+                        (batch.state, state),
+                        (BatchState::Ended { .. }, Some(ItemState::Failed { .. }))
+                    );
+                if !is_back {
+                    *out.entry(item.source()).or_default() += item.amount.value();
+                }
+                if let BatchState::Ended { .. } = batch.state {
+                    assert!(!is_under_way, "{context}: an ended batch has a refund under way");
+                }
+            }
+            let owner = self.session().batch_of_number(&app(), &batch.batch_no).await.unwrap();
+            let is_owner = owner.as_ref() == Some(&batch.key.id);
+            assert_eq!(is_owner, batch.state != BatchState::Void, "{context}: guard of {}", batch.key.id);
+        }
+        for (id, charge) in &charges {
+            let held: u64 = charge.holds.values().map(|hold| hold.amount.value()).sum();
+            assert!(charge.refunded + held <= charge.amount.value(), "{context}: {id} is over-refunded");
+            assert_eq!(charge.refunded, refunded.get(id).copied().unwrap_or_default(), "{context}: {id}");
+        }
+        let all_holds: usize = charges.values().map(|charge| charge.holds.len()).sum();
+        assert_eq!(all_holds, holds, "{context}: a hold without a batch");
+        for source in FundingSource::ALL {
+            let account = self.funds(source).await;
+            check_funds(&account, source, &batches).unwrap_or_else(|breach| panic!("{context}: {breach}"));
+            let out = rust_decimal::Decimal::from(out.get(&source).copied().unwrap_or_default());
+            assert_eq!(account.opening.value() - out, account.balance.value(), "{context}: {source:?}");
+        }
+    }
+}

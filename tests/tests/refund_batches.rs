@@ -1,0 +1,416 @@
+//! Batches of refunds on the ledger: what they cost, many at once, and what goes wrong on the way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::join_all;
+use shared::ledger::{
+    BatchEnd, BatchRefusal, BatchState, ChargeProblem, FundingSource, ItemState, RefundBatch,
+};
+use shared::pingpp::{ChannelAnswer, advance};
+use shared::store::Executed;
+use tests::pingpp::{Told, new, refused, request};
+use tests::wire::{Attempt, Call, Fault, Faults};
+use tests::world::{World, is_embedded};
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("ch_{number}")).collect()
+}
+
+fn all<'a>(names: &'a [String]) -> Vec<(&'a str, Option<u64>)> {
+    names.iter().map(|name| (name.as_str(), None)).collect()
+}
+
+/// A world with so many charges of 10 each, and funds for all of them.
+async fn world(charges: usize) -> (World, Vec<String>) {
+    let world = World::with_funds("1000", "500").await;
+    let names = names(charges);
+    let charges: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    world.charges(&charges).await;
+    (world, names)
+}
+
+async fn create(
+    world: &World,
+    batch_no: &str,
+    charges: &[(&str, Option<u64>)],
+) -> Result<RefundBatch, BatchRefusal> {
+    world.session().create_batch(&request(batch_no, charges), new).await.result.unwrap()
+}
+
+fn operations(calls: &[Call]) -> BTreeMap<&str, usize> {
+    let mut operations = BTreeMap::new();
+    for call in calls {
+        *operations.entry(call.operation.as_str()).or_default() += 1;
+    }
+    operations
+}
+
+fn written(calls: &[Call]) -> f64 {
+    let is_write = |call: &&Call| !(call.operation.contains("Get") || call.operation.contains("Query"));
+    calls.iter().filter(is_write).map(|call| call.units).sum()
+}
+
+// ---- what it costs ----
+
+#[tokio::test]
+async fn a_batch_is_one_round_of_reads_and_one_transaction_and_two_above_96_charges() {
+    for (count, reads, transactions, further_reads) in
+        [(1, 1, 1, 0), (96, 1, 1, 0), (97, 1, 2, 0), (100, 2, 2, 0)]
+    {
+        let (world, names) = world(count).await;
+        let (session, wire) = world.session_with(Arc::new(|_| Fault::None));
+        let accepted = session.create_batch(&request("batch1", &all(&names)), new).await;
+        let batch = accepted.result.unwrap().unwrap();
+        assert_eq!((accepted.executed, batch.state), (Executed::Yes, BatchState::Created));
+        let calls = wire.take_calls();
+        let operations = operations(&calls);
+        assert_eq!(operations["TransactWriteItems"], transactions, "{count}: {operations:?}");
+        // Above 96, the charges that the second transaction holds are read just before it, as the batch is.
+        let second_round = if transactions == 2 { 1 } else { 0 };
+        assert_eq!(operations["BatchGetItem"], reads + second_round, "{count}: {operations:?}");
+        assert_eq!(operations.get("GetItem").copied().unwrap_or_default(), 2 * second_round + further_reads);
+        world.check_batches(&format!("{count} charges")).await;
+        let replay = session.create_batch(&request("batch1", &all(&names)), new).await;
+        assert_eq!((replay.executed, replay.result.unwrap().unwrap()), (Executed::No, batch));
+        let calls = wire.take_calls();
+        assert_eq!(written(&calls), 0.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_costs_two_write_units_to_hold_and_five_to_settle() {
+    let mut costs = Vec::new();
+    for count in [1, 11] {
+        let (world, names) = world(count).await;
+        let (session, wire) = world.session_with(Arc::new(|_| Fault::None));
+        let batch =
+            session.create_batch(&request("batch1", &all(&names)), new).await.result.unwrap().unwrap();
+        let held = written(&wire.take_calls());
+        let ended = advance(&session, &Told::default(), &batch.key).await.unwrap().unwrap();
+        assert!(matches!(ended.state, BatchState::Ended { end: BatchEnd::Succeeded, .. }));
+        let calls = wire.take_calls();
+        let transactions = calls.iter().filter(|call| call.operation == "TransactWriteItems").count();
+        assert_eq!(transactions, count + 1, "one a charge, and one that ends the batch");
+        costs.push((held, written(&calls)));
+        world.check_batches("settled").await;
+    }
+    if is_embedded() {
+        let [(held_one, settled_one), (held_many, settled_many)] = costs[..] else { panic!("two batches") };
+        // The refund stands in an index, too; the batch grows with its charges.
+        println!("hold {held_one} and {held_many}, settle {settled_one} and {settled_many} write units");
+        assert!((held_many - held_one) / 10.0 < 2.5, "{costs:?}");
+        assert!((settled_many - settled_one) / 10.0 < 5.5, "{costs:?}");
+    }
+}
+
+// ---- what is refused ----
+
+#[tokio::test]
+async fn a_batch_is_accepted_whole_or_not_at_all_and_the_first_offender_is_named() {
+    let (world, _) = world(3).await;
+    let before = world.dump().await;
+    for (charges, position, problem) in [
+        (vec![("ch_0", None), ("unknown", None)], 1, ChargeProblem::Unknown),
+        (vec![("ch_0", Some(11)), ("unknown", None)], 0, ChargeProblem::AboveRefundable { refundable: 10 }),
+        (
+            vec![("ch_0", Some(1)), ("ch_1", Some(10)), ("ch_2", Some(12))],
+            2,
+            ChargeProblem::AboveRefundable { refundable: 10 },
+        ),
+    ] {
+        let refused = create(&world, "batch1", &charges).await;
+        assert_eq!(refused, Err(BatchRefusal::Charge { position, problem }));
+        assert_eq!(world.dump().await, before);
+    }
+    create(&world, "batch1", &[("ch_0", Some(4))]).await.unwrap();
+    for (charges, refusal) in [(
+        vec![("ch_0", Some(7))],
+        BatchRefusal::Charge { position: 0, problem: ChargeProblem::AboveRefundable { refundable: 6 } },
+    )] {
+        assert_eq!(create(&world, "batch2", &charges).await, Err(refusal));
+    }
+    assert_eq!(create(&world, "batch1", &[("ch_1", None)]).await, Err(BatchRefusal::BatchNoReused));
+    let rest = create(&world, "batch2", &[("ch_0", None)]).await.unwrap();
+    assert_eq!(rest.items[0].amount.value(), 6, "all that is left");
+    let nothing_left = create(&world, "batch3", &[("ch_0", None)]).await;
+    assert_eq!(
+        nothing_left,
+        Err(BatchRefusal::Charge { position: 0, problem: ChargeProblem::FullyRefunded })
+    );
+    world.check_batches("refused ones").await;
+}
+
+#[tokio::test]
+async fn a_batch_that_the_funds_do_not_hold_is_refused_and_nothing_is_held() {
+    let world = World::with_funds("19", "500").await;
+    world.charges(&[("ch_0", 10), ("ch_1", 10)]).await;
+    let before = world.dump().await;
+    let refused = create(&world, "batch1", &[("ch_0", None), ("ch_1", None)]).await;
+    assert_eq!(refused, Err(BatchRefusal::InsufficientFunds { source: FundingSource::Unsettled }));
+    assert_eq!(world.dump().await, before);
+    let mut from_both = request("batch1", &[("ch_0", None), ("ch_1", None)]);
+    from_both.items[1].funding_source = Some(FundingSource::Recharge);
+    let batch = world.session().create_batch(&from_both, new).await.result.unwrap().unwrap();
+    assert_eq!(batch.holds.len(), 2);
+    assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "9");
+    assert_eq!(world.funds(FundingSource::Recharge).await.balance.to_string(), "490");
+    world.check_batches("from both").await;
+}
+
+// ---- what payment channels say ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_refunds_free_their_charges_and_their_money_goes_back_in_one_posting() {
+    let (world, names) = world(100).await;
+    let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+    assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "0");
+    let refuse: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ended = advance(&world.session(), &Told::refuses(&refuse), &batch.key).await.unwrap().unwrap();
+    assert!(matches!(ended.state, BatchState::Ended { end: BatchEnd::Failed, .. }), "{:?}", ended.state);
+    assert_eq!(ended.releases.len(), 1);
+    let funds = world.funds(FundingSource::Unsettled).await;
+    assert_eq!((funds.balance.to_string().as_str(), funds.sequence), ("1000", 2));
+    world.check_batches("all refused").await;
+
+    let again = create(&world, "batch2", &all(&names[..3])).await.unwrap();
+    let ended = advance(&world.session(), &Told::refuses(&["ch_1"]), &again.key).await.unwrap().unwrap();
+    assert!(matches!(ended.state, BatchState::Ended { end: BatchEnd::PartiallySucceeded, .. }));
+    assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "980");
+    world.check_batches("partly refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_answer_releases_nothing_and_is_asked_again() {
+    let (world, names) = world(3).await;
+    let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+    let channel = Told::default();
+    channel.tell("ch_1", ChannelAnswer::Unknown("a time-out".to_owned()));
+    for _ in 0..2 {
+        let open = advance(&world.session(), &channel, &batch.key).await.unwrap().unwrap();
+        assert_eq!(open.state, BatchState::Settling);
+        assert_eq!(world.charge("ch_1").await.refundable(), 0, "held");
+        world.check_batches("unknown").await;
+    }
+    channel.tell("ch_1", refused());
+    let ended = advance(&world.session(), &channel, &batch.key).await.unwrap().unwrap();
+    assert!(matches!(ended.state, BatchState::Ended { end: BatchEnd::PartiallySucceeded, .. }));
+    let asked = channel.asked.lock().unwrap().clone();
+    let count = |charge: &str| asked.iter().filter(|asked| *asked == charge).count();
+    assert_eq!((count("ch_0"), count("ch_1"), count("ch_2")), (1, 3, 1));
+    world.check_batches("refused at last").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_someone_must_confirm_stays_pending_until_it_is_settled() {
+    let (world, names) = world(2).await;
+    let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+    let channel = Told::default();
+    channel.tell("ch_1", ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() });
+    let open = advance(&world.session(), &channel, &batch.key).await.unwrap().unwrap();
+    assert_eq!(open.state, BatchState::Settling);
+    world.check_batches("pending").await;
+    // Nobody is asked again for what is pending.
+    advance(&world.session(), &channel, &batch.key).await.unwrap();
+    assert_eq!(channel.asked.lock().unwrap().len(), 2);
+
+    let item = &batch.items[1];
+    let settled =
+        shared::pingpp::decide(&world.session(), &batch, item, ItemState::Succeeded { at: 1 }).await;
+    assert_eq!(settled.unwrap(), shared::store::Settled::AsSaid);
+    let ended = advance(&world.session(), &channel, &batch.key).await.unwrap().unwrap();
+    assert!(matches!(ended.state, BatchState::Ended { end: BatchEnd::Succeeded, .. }));
+    // A no after the yes changes nothing, and is put on record.
+    let failed = ItemState::Failed { at: 2, code: "late".to_owned(), message: "no".to_owned() };
+    let settled = shared::pingpp::decide(&world.session(), &batch, item, failed).await.unwrap();
+    assert!(matches!(settled, shared::store::Settled::Otherwise(_)));
+    let refund = format!("REFUND#{}", item.refund);
+    let contradiction = world.raw("pingpp#app_1#test#ch_1", &refund, "contradiction").await;
+    assert_eq!(contradiction.as_s().unwrap(), "failed at 2: late: no");
+    world.check_batches("contradicted").await;
+}
+
+// ---- many at once ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_one_request_at_once_make_one_batch() {
+    for count in [3, 100] {
+        let (world, names) = world(count).await;
+        let asked = all(&names);
+        let copies = (0..16).map(|_| create(&world, "batch1", &asked));
+        let batches = join_all(copies).await;
+        let first = batches[0].as_ref().unwrap();
+        for batch in &batches {
+            assert_eq!(batch.as_ref().unwrap().key, first.key);
+        }
+        let kept = world.batches().await;
+        assert_eq!(kept.iter().filter(|batch| batch.state != BatchState::Void).count(), 1);
+        world.check_batches("copies").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_batches_over_the_same_charges_one_wins_each_and_no_funds_are_lost() {
+    for count in [5, 100] {
+        let (world, names) = world(count).await;
+        let names = Arc::new(names);
+        let attempts = (0..6).map(|number| {
+            let (world, names) = (&world, names.clone());
+            async move {
+                // Each has the charges in another order.
+                let mut charges = all(&names);
+                charges.rotate_left(number * count / 6);
+                create(world, &format!("batch{number}"), &charges).await
+            }
+        });
+        let made = join_all(attempts).await;
+        let accepted: Vec<&RefundBatch> = made.iter().filter_map(|batch| batch.as_ref().ok()).collect();
+        assert_eq!(accepted.len(), 1, "{count}: one has all of them");
+        for refused in made.iter().filter_map(|batch| batch.as_ref().err()) {
+            assert!(
+                matches!(refused, BatchRefusal::Charge { problem: ChargeProblem::FullyRefunded, .. }),
+                "{refused:?}"
+            );
+        }
+        world.check_batches("overlapping").await;
+        advance(&world.session(), &Told::refuses(&["ch_0"]), &accepted[0].key).await.unwrap();
+        world.check_batches("overlapping, settled").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_bring_on_one_batch_at_once_and_it_ends_once() {
+    let (world, names) = world(20).await;
+    let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+    let channel = Told::refuses(&["ch_1", "ch_7"]);
+    let ends = (0..6).map(|_| {
+        let (world, channel, key) = (&world, &channel, &batch.key);
+        async move { advance(&world.session(), channel, key).await.unwrap().unwrap() }
+    });
+    let ended = join_all(ends).await;
+    assert!(ended.iter().all(|batch| *batch == ended[0]), "all see the same end");
+    assert!(matches!(ended[0].state, BatchState::Ended { end: BatchEnd::PartiallySucceeded, .. }));
+    assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "820");
+    world.check_batches("several at once").await;
+}
+
+// ---- what goes wrong on the way ----
+
+/// The process dies at one of its calls, before it is sent or once it is carried out: from then on none gets through.
+fn dies_at(number: usize, is_carried_out: bool) -> (Faults, Arc<AtomicUsize>) {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let faults: Faults = Arc::new(move |_: Attempt<'_>| match count.fetch_add(1, Ordering::SeqCst) {
+        this if this < number => Fault::None,
+        this if this == number && is_carried_out => Fault::LostAnswer,
+        _ => Fault::Refused,
+    });
+    (faults, made)
+}
+
+/// Dies at each call of `create` in turn; then either the same is sent again, or the sweep finds what there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_call_of_create_leaves_the_whole_batch_or_none_of_it() {
+    for count in [2, 100] {
+        for is_carried_out in [false, true] {
+            for by_sweep in [false, true] {
+                for number in 0.. {
+                    let context = format!(
+                        "{count} charges, call {number}, carried out: {is_carried_out}, sweep: {by_sweep}"
+                    );
+                    let (world, names) = world(count).await;
+                    let (faults, made) = dies_at(number, is_carried_out);
+                    let (session, _wire) = world.session_with(faults);
+                    let asked = request("batch1", &all(&names));
+                    let died = session.create_batch(&asked, new).await;
+                    if made.load(Ordering::SeqCst) <= number {
+                        assert!(died.result.unwrap().is_ok(), "{context}: nothing went wrong");
+                        break;
+                    }
+                    world.check_batches(&context).await;
+                    if by_sweep {
+                        for key in world.session().open_batches(u64::MAX >> 16).await.unwrap() {
+                            advance(&world.session(), &Told::default(), &key).await.unwrap();
+                        }
+                        world.check_batches(&format!("{context}, swept")).await;
+                        for batch in world.batches().await {
+                            assert!(
+                                matches!(batch.state, BatchState::Ended { .. } | BatchState::Void),
+                                "{context}"
+                            );
+                        }
+                    }
+                    let again = world.session().create_batch(&asked, new).await.result.unwrap().unwrap();
+                    let ended =
+                        advance(&world.session(), &Told::default(), &again.key).await.unwrap().unwrap();
+                    assert!(
+                        matches!(ended.state, BatchState::Ended { end: BatchEnd::Succeeded, .. }),
+                        "{context}"
+                    );
+                    world.check_batches(&format!("{context}, sent again")).await;
+                    assert_eq!(world.charge("ch_0").await.refunded, 10, "{context}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_call_of_settling_loses_and_doubles_nothing() {
+    for is_carried_out in [false, true] {
+        for number in 0.. {
+            let context = format!("call {number}, carried out: {is_carried_out}");
+            let (world, names) = world(4).await;
+            let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+            let (faults, made) = dies_at(number, is_carried_out);
+            let (session, _wire) = world.session_with(faults);
+            let channel = Told::refuses(&["ch_1", "ch_2"]);
+            let died = advance(&session, &channel, &batch.key).await;
+            if made.load(Ordering::SeqCst) <= number {
+                assert!(died.is_ok(), "{context}: nothing went wrong");
+                break;
+            }
+            world.check_batches(&context).await;
+            let ended = advance(&world.session(), &channel, &batch.key).await.unwrap().unwrap();
+            assert!(
+                matches!(ended.state, BatchState::Ended { end: BatchEnd::PartiallySucceeded, .. }),
+                "{context}"
+            );
+            world.check_batches(&format!("{context}, brought on")).await;
+            assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "980", "{context}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_further_charges_are_taken_meanwhile_is_taken_back_and_its_number_is_free() {
+    let (world, names) = world(100).await;
+    let asked: Vec<(&str, Option<u64>)> = names.iter().map(|name| (name.as_str(), Some(10))).collect();
+    // It dies before its second transaction: the first 96 charges are held.
+    let (faults, _) = dies_at(3, true);
+    let (session, _wire) = world.session_with(faults);
+    assert!(session.create_batch(&request("batch1", &asked), new).await.result.is_err());
+    assert_eq!(world.batches().await[0].state, BatchState::Creating);
+    assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "0");
+    world.check_batches("being created").await;
+
+    // A charge of the second one is taken by another, and one of the first is asked for.
+    let taken = request("batch2", &[("ch_99", Some(1))]);
+    let refused = world.session().create_batch(&taken, new).await.result.unwrap();
+    assert_eq!(refused, Err(BatchRefusal::InsufficientFunds { source: FundingSource::Unsettled }));
+    let mut taken = request("batch2", &[("ch_99", Some(1))]);
+    taken.items[0].funding_source = Some(FundingSource::Recharge);
+    world.session().create_batch(&taken, new).await.result.unwrap().unwrap();
+    let freed = create(&world, "batch3", &[("ch_5", None)]).await.unwrap();
+    assert_eq!(freed.items[0].amount.value(), 10, "the batch that held it could not be created");
+    let states: Vec<BatchState> = world.batches().await.iter().map(|batch| batch.state).collect();
+    assert!(states.contains(&BatchState::Void), "{states:?}");
+    world.check_batches("taken back").await;
+
+    let position = 5;
+    let problem = ChargeProblem::FullyRefunded;
+    assert_eq!(create(&world, "batch1", &asked).await, Err(BatchRefusal::Charge { position, problem }));
+    create(&world, "batch1", &[("ch_6", None)]).await.expect("its number is free again");
+    world.check_batches("free again").await;
+}
