@@ -114,3 +114,10 @@ pub const CHARGES_HELD_AT_ONCE_MAX: usize = 96;
 
 /// Longest description of a batch or of one of its refunds, in characters, as Ping++ documents it.
 pub const DESCRIPTION_CHARS_MAX: usize = 255;
+
+/// Shortest `batch_no` of a batch of refunds, in characters, as Ping++ documents it.
+pub const MERCHANT_BATCH_NO_CHARS_MIN: usize = 3;
+
+/// Pairs of a batch's metadata, and characters of its JSON text, as Ping++ documents them.
+pub const METADATA_PAIRS_MAX: usize = 10;
+pub const METADATA_CHARS_MAX: usize = 1_000;

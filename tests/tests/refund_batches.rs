@@ -18,7 +18,7 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("ch_{number}")).collect()
 }
 
-fn all<'a>(names: &'a [String]) -> Vec<(&'a str, Option<u64>)> {
+fn all(names: &[String]) -> Vec<(&str, Option<u64>)> {
     names.iter().map(|name| (name.as_str(), None)).collect()
 }
 

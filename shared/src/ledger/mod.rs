@@ -34,5 +34,6 @@ pub use refund::{
 };
 pub use refund_batch::{
     AskedCharge, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, ChargeProblem,
-    Created, Creating, FundsPosting, ItemRefund, ItemState, Plan, RefundBatch, decide_batch,
+    Created, Creating, DescriptionLimit, FundsPosting, ItemRefund, ItemState, Plan, RefundBatch,
+    decide_batch,
 };

@@ -3,9 +3,15 @@
 
 mod advance;
 mod channel;
+mod error;
+mod object;
+mod request;
 
 pub use advance::{advance, decide};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel};
+pub use error::ApiError;
+pub use object::{BatchObject, RefundObject};
+pub use request::CreateRequest;
 
 /// The prefix of all keys of this provider.
 pub const PROVIDER: &str = "pingpp";
