@@ -2,12 +2,14 @@
 //! the batch.
 
 mod advance;
+mod app;
 mod channel;
 mod error;
 mod object;
 mod request;
 
 pub use advance::{advance, decide};
+pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel};
 pub use error::ApiError;
 pub use object::{BatchObject, RefundObject};
