@@ -192,11 +192,20 @@ impl World {
                 if batch.state == BatchState::Void {
                     assert!(state.is_none(), "{context}: a refund of a batch that was taken back");
                 }
-                let is_back = batch.state == BatchState::Void
-                    || matches!(
-                        (batch.state, state),
-                        (BatchState::Ended { .. }, Some(ItemState::Failed { .. }))
+                let is_back = batch.has_given_back(&item.refund);
+                let is_failed = matches!(state, Some(ItemState::Failed { .. }));
+                assert!(
+                    !is_back || is_failed || batch.state == BatchState::Void,
+                    "{context}: given back for nothing"
+                );
+                if let BatchState::Ended { .. } | BatchState::Void = batch.state {
+                    assert_eq!(
+                        is_back,
+                        is_failed || batch.state == BatchState::Void,
+                        "{context}: {}",
+                        item.refund
                     );
+                }
                 if !is_back {
                     *out.entry(item.source()).or_default() += item.amount.value();
                 }

@@ -179,6 +179,11 @@ impl TenantKey {
         Self(format!("{provider}#{}", escaped(id)))
     }
 
+    /// Where a merchant's number of a batch is kept.
+    pub fn numbered_batch(&self, batch_no: &MerchantBatchNo) -> String {
+        format!("{}#batchno#{}", self.0, escaped(batch_no.as_str()))
+    }
+
     pub fn account(&self, holder: &str) -> AccountKey {
         AccountKey(format!("{}#{}", self.0, escaped(holder)))
     }

@@ -4,7 +4,7 @@
 //! `creating → created → settling → succeeded | partially succeeded | failed`, or `creating → void`. A batch of up
 //! to [`limits::CHARGES_HELD_AT_ONCE_MAX`] charges is created at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::posting::FieldDigest;
 use super::{
@@ -109,6 +109,8 @@ pub struct FundsPosting {
     /// Unix milliseconds.
     pub at: u64,
     pub posting: Posting,
+    /// Of money that is given back: the refunds it was for.
+    pub refunds: Vec<RefundId>,
 }
 
 /// What became of one refund of a batch; nothing is on record of one before its channel was asked.
@@ -150,11 +152,17 @@ pub enum BatchRefusal {
     InsufficientFunds {
         source: FundingSource,
     },
+    /// The app's account is in another currency than its charges.
+    FundsCurrency {
+        source: FundingSource,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChargeProblem {
     Unknown,
+    /// It is asked for twice.
+    Repeated,
     NotPaid,
     WrongCurrency,
     FullyRefunded,
@@ -254,10 +262,15 @@ pub fn decide_batch(request: &BatchRequest, snapshot: &BatchSnapshot, created: &
             false => Creating::Refused(BatchRefusal::BatchNoReused),
         };
     }
-    let (mut items, mut versions) = (Vec::new(), Vec::new());
+    let (mut items, mut versions, mut named) = (Vec::new(), Vec::new(), HashSet::new());
     for (position, asked) in request.items.iter().enumerate() {
         let charge = snapshot.charges.get(&asked.charge);
-        match accept(request, asked, charge, &created.id) {
+        let is_new = named.insert(&asked.charge);
+        let accepted = match is_new {
+            true => accept(request, asked, charge, &created.id),
+            false => Err(ChargeProblem::Repeated),
+        };
+        match accepted {
             Ok((item, version)) => {
                 items.push(item);
                 versions.push(version);
@@ -281,7 +294,7 @@ pub fn decide_batch(request: &BatchRequest, snapshot: &BatchSnapshot, created: &
         }
     }
     let key = RefundBatchKey { tenant: request.tenant.clone(), id: created.id.clone() };
-    let (holds, accounts) = match take(&key, &items, snapshot, created.at) {
+    let (holds, accounts) = match take(request, &key, &items, snapshot, created.at) {
         Ok(taken) => taken,
         Err(refusal) => return Creating::Refused(refusal),
     };
@@ -346,6 +359,7 @@ type Taken = (Vec<FundsPosting>, Vec<(u64, Account)>);
 
 /// Takes what `items` refund from the app's accounts.
 fn take(
+    request: &BatchRequest,
     batch: &RefundBatchKey,
     items: &[BatchItem],
     snapshot: &BatchSnapshot,
@@ -355,6 +369,9 @@ fn take(
     for (source, total) in totals(items.iter()) {
         let insufficient = BatchRefusal::InsufficientFunds { source };
         let Some(account) = snapshot.accounts.get(&source) else { return Err(insufficient) };
+        if account.currency != request.currency {
+            return Err(BatchRefusal::FundsCurrency { source });
+        }
         let read = account.sequence;
         let mut account = account.clone();
         let cause = Cause::Hold { batch: batch.id.as_str() };
@@ -385,7 +402,7 @@ fn post(
     let (key, currency) = (account.key.clone(), account.currency.clone());
     let facts = PostingFacts { account: &key, currency: &currency, amount: amount.amount()?, cause, at };
     let posting = account.post(&facts)?;
-    Ok(FundsPosting { source, amount, at, posting })
+    Ok(FundsPosting { source, amount, at, posting, refunds: Vec::new() })
 }
 
 impl RefundBatch {
@@ -415,24 +432,33 @@ impl RefundBatch {
         at: u64,
     ) -> Result<Taken, InvalidMoney> {
         let mut given: Taken = Default::default();
-        for (source, total) in totals(items) {
+        let items: Vec<&BatchItem> = items.collect();
+        for (source, total) in totals(items.iter().copied()) {
             let mut account = accounts.get(&source).ok_or(InvalidMoney::Insufficient)?.clone();
             let read = account.sequence;
             let cause = Cause::Release { batch: self.key.id.as_str() };
-            given.0.push(post(&mut account, cause, source, total, at)?);
+            let mut posting = post(&mut account, cause, source, total, at)?;
+            let of_source = items.iter().filter(|item| item.source() == source);
+            posting.refunds = of_source.map(|item| item.refund.clone()).collect();
+            given.0.push(posting);
             given.1.push((read, account));
         }
         Ok(given)
     }
 
-    /// The batch's end by its refunds, and the items whose money goes back; nothing while some are undecided.
-    pub fn end(&self, refunds: &HashMap<RefundId, ItemRefund>) -> Option<(BatchEnd, Vec<&BatchItem>)> {
-        let mut failed = Vec::new();
+    /// Whether the money of a failed refund was given back.
+    pub fn has_given_back(&self, refund: &RefundId) -> bool {
+        self.releases.iter().any(|release| release.refunds.contains(refund))
+    }
+
+    /// The items whose money goes back, and the batch's end by its refunds; no end while some are undecided.
+    pub fn end(&self, refunds: &HashMap<RefundId, ItemRefund>) -> (Option<BatchEnd>, Vec<&BatchItem>) {
+        let (mut failed, mut is_decided) = (Vec::new(), true);
         for item in &self.items {
-            match refunds.get(&item.refund)?.state {
-                ItemState::Pending { .. } => return None,
-                ItemState::Succeeded { .. } => {}
-                ItemState::Failed { .. } => failed.push(item),
+            match refunds.get(&item.refund).map(|refund| &refund.state) {
+                None | Some(ItemState::Pending { .. }) => is_decided = false,
+                Some(ItemState::Succeeded { .. }) => {}
+                Some(ItemState::Failed { .. }) => failed.push(item),
             }
         }
         let end = match failed.len() {
@@ -440,7 +466,7 @@ impl RefundBatch {
             count if count == self.items.len() => BatchEnd::Failed,
             _ => BatchEnd::PartiallySucceeded,
         };
-        Some((end, failed))
+        (is_decided.then_some(end), failed)
     }
 }
 

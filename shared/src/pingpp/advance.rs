@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use super::channel::{ChannelAnswer, ChannelRefund, PaymentChannel};
 use crate::clock::unix_milliseconds;
@@ -14,7 +14,15 @@ use crate::store::{Session, Settled, StoreError};
 /// How long an open batch is left alone: half as long as it has been open, within these bounds.
 const LEFT_ALONE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(60 * 60)];
 
-/// Brings a batch on; as it is then, if there is such a batch.
+/// How long who takes a batch on has it alone: longer than any process that does so may live, so that no payment
+/// channel is asked for one refund by two at once.
+const TAKEN_FOR: Duration = Duration::from_secs(120);
+
+/// How long a payment channel has for its answer; then it is not known.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Brings a batch on, as far as it goes `now` (Unix milliseconds); as it is then, if there is such a batch. One that
+/// another has taken on is left to it.
 ///
 /// # Errors
 /// If the table can't be used, or the deadline comes first: what was done stays done, and calling again goes on.
@@ -22,28 +30,42 @@ pub async fn advance(
     session: &Session,
     channel: &dyn PaymentChannel,
     key: &RefundBatchKey,
+    now: u64,
 ) -> Result<Option<RefundBatch>, StoreError> {
     let Some(mut batch) = session.bring_on(key).await? else { return Ok(None) };
     if let BatchState::Void | BatchState::Ended { .. } = batch.state {
         return Ok(Some(batch));
     }
-    session.start_settling(&mut batch).await?;
-    let known = session.refunds_of(&batch).await?;
-    let undecided = batch.items.iter().filter(|item| !known.contains_key(&item.refund));
-    let asked = undecided.map(|item| ask(session, channel, &batch, item));
-    stream::iter(asked).buffer_unordered(limits::PARTS_AT_ONCE).try_collect::<Vec<()>>().await?;
-
-    let refunds = session.refunds_of(&batch).await?;
-    match batch.end(&refunds) {
-        Some((end, failed)) => session.end_batch(&batch, end, &failed).await.map(Some),
-        None => {
-            let now = unix_milliseconds(SystemTime::now());
-            let [least, most] = LEFT_ALONE.map(|duration| duration.as_millis() as u64);
-            let left_alone = (now.saturating_sub(batch.at) / 2).clamp(least, most);
-            session.postpone(&batch, now + left_alone).await?;
-            Ok(Some(batch))
-        }
+    if !session.take_on(&mut batch, now, now + TAKEN_FOR.as_millis() as u64).await? {
+        return session.batch(key).await;
     }
+    let settled = settle(session, channel, &batch).await;
+    let is_open = !matches!(&settled, Ok(batch) if matches!(batch.state, BatchState::Ended { .. }));
+    if is_open {
+        let [least, most] = LEFT_ALONE.map(|duration| duration.as_millis() as u64);
+        let left_alone = (now.saturating_sub(batch.at) / 2).clamp(least, most);
+        session.postpone(&batch, now + left_alone).await?;
+    }
+    settled.map(Some)
+}
+
+/// Asks for all refunds that are not decided, gives back the money of those that failed, and ends the batch if all
+/// are decided. One that can't be settled does not keep the others from it.
+async fn settle(
+    session: &Session,
+    channel: &dyn PaymentChannel,
+    batch: &RefundBatch,
+) -> Result<RefundBatch, StoreError> {
+    let known = session.refunds_of(batch).await?;
+    let undecided = batch.items.iter().filter(|item| !known.contains_key(&item.refund));
+    let asked = undecided.map(|item| ask(session, channel, batch, item));
+    let asked: Vec<Result<(), StoreError>> =
+        stream::iter(asked).buffer_unordered(limits::PARTS_AT_ONCE).collect().await;
+    let refunds = session.refunds_of(batch).await?;
+    let (end, failed) = batch.end(&refunds);
+    let settled = session.give_back(batch, end, &failed).await?;
+    asked.into_iter().collect::<Result<Vec<()>, StoreError>>()?;
+    Ok(settled)
 }
 
 /// Asks the payment channel for one refund, and records what it says.
@@ -60,7 +82,8 @@ async fn ask(
         amount: item.amount.value(),
         description: item.description.clone().unwrap_or_else(|| batch.description.clone()),
     };
-    let answer = channel.refund(&asked).await;
+    let answer = tokio::time::timeout(ANSWER_WITHIN, channel.refund(&asked)).await;
+    let answer = answer.unwrap_or_else(|_| ChannelAnswer::Unknown("no answer in time".to_owned()));
     let at = unix_milliseconds(SystemTime::now());
     let state = match answer {
         ChannelAnswer::Succeeded => ItemState::Succeeded { at },

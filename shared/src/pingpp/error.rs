@@ -82,6 +82,10 @@ impl ApiError {
                     source.as_str()
                 ))
             },
+            BatchRefusal::FundsCurrency { source } => Self::unreadable(format!(
+                "The app's {} are in another currency than its charges.",
+                source.as_str()
+            )),
             BatchRefusal::Charge { position, problem } => {
                 let charge = charges.get(*position).copied().unwrap_or_default();
                 Self::of_charge(*position, charge, problem)
@@ -93,6 +97,7 @@ impl ApiError {
         let param = |member: &str| format!("charges[{position}]{member}");
         match problem {
             ChargeProblem::Unknown => Self::invalid(param(""), format!("No such charge: {charge}.")),
+            ChargeProblem::Repeated => Self::invalid(param(""), format!("Charge {charge} is named twice.")),
             ChargeProblem::NotPaid => Self::invalid(param(""), format!("Charge {charge} is not paid.")),
             ChargeProblem::WrongCurrency => Self::invalid(
                 param(""),

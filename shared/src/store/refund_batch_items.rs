@@ -44,7 +44,7 @@ pub(super) fn batch_key(batch: &RefundBatchKey) -> Item {
 }
 
 pub(super) fn guard_key(tenant: &TenantKey, batch_no: &MerchantBatchNo) -> Item {
-    items::key(&format!("{tenant}#batchno#{batch_no}"), GUARD)
+    items::key(&tenant.numbered_batch(batch_no), GUARD)
 }
 
 pub(super) fn funds_key(tenant: &TenantKey, source: FundingSource) -> AccountKey {
@@ -158,7 +158,9 @@ pub(super) fn funds_value(postings: &[FundsPosting]) -> AttributeValue {
     let posting = |funds: &FundsPosting| {
         let members =
             [text("source", funds.source.as_str()), number("amount", funds.amount), number("at", funds.at)];
-        map(members.into_iter().chain(items::posting_members(&funds.posting)))
+        let refunds = funds.refunds.iter().map(|refund| AttributeValue::S(refund.to_string())).collect();
+        let refunds = [("refunds".to_owned(), AttributeValue::L(refunds))];
+        map(members.into_iter().chain(refunds).chain(items::posting_members(&funds.posting)))
     };
     AttributeValue::L(postings.iter().map(posting).collect())
 }
@@ -296,6 +298,10 @@ impl Reader<'_> {
             amount: self.minor_units("amount")?,
             at: self.integer("at")?,
             posting: self.posting()?,
+            refunds: self.get("refunds", |value| {
+                let refunds = value.as_l().ok()?.iter().map(|refund| refund.as_s().ok());
+                refunds.map(|refund| refund.map(|id| RefundId::recorded(id))).collect()
+            })?,
         })
     }
 

@@ -18,8 +18,8 @@ use super::{Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
     Account, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId,
-    ChargeKey, Created, Creating, FundingSource, Hold, ItemRefund, ItemState, Plan, RefundBatch,
-    RefundBatchId, RefundBatchKey, RefundId, TenantKey, decide_batch,
+    ChargeKey, Created, Creating, FundingSource, FundsPosting, Hold, ItemRefund, ItemState, Plan,
+    RefundBatch, RefundBatchId, RefundBatchKey, RefundId, TenantKey, decide_batch,
 };
 
 /// What became of a request for a batch.
@@ -87,19 +87,29 @@ impl Session {
         tried: &mut HashSet<RefundBatchId>,
     ) -> Result<Result<RefundBatch, BatchRefusal>, StoreError> {
         let mut backoff = Backoff::default();
+        // A first transaction that may still land, and be brought on later by whoever finds it.
+        let mut may_land: Option<String> = None;
         loop {
             let snapshot = self.read_batch_snapshot(request).await?;
             let (accepted, otherwise) = match decide_batch(request, &snapshot, &new()) {
-                Creating::Refused(refusal) => return Ok(Err(refusal)),
+                Creating::Refused(refusal) => match self.stands(request, &snapshot, &refusal).await? {
+                    true if may_land.is_some() => return Err(StoreError::DeadlinePassed { cause: may_land }),
+                    true => return Ok(Err(refusal)),
+                    false => (None, "others were writing to the same items".to_owned()),
+                },
+                Creating::Wait { batches, refusal } => {
+                    let is_held = !self.bring_all_on(request, batches).await?;
+                    match is_held && self.stands(request, &snapshot, &refusal).await? {
+                        true if may_land.is_some() => {
+                            return Err(StoreError::DeadlinePassed { cause: may_land });
+                        }
+                        true => return Ok(Err(refusal)),
+                        false => (None, "others held some of the charges".to_owned()),
+                    }
+                }
                 Creating::Replay(id) => {
                     let key = RefundBatchKey { tenant: request.tenant.clone(), id };
                     (self.bring_on(&key).await?, "the batch of this number is being taken back".to_owned())
-                }
-                Creating::Wait { batches, refusal } => {
-                    if !self.bring_all_on(request, batches).await? {
-                        return Ok(Err(refusal));
-                    }
-                    continue;
                 }
                 Creating::Create(plan) => {
                     tried.insert(plan.batch.key.id.clone());
@@ -112,7 +122,11 @@ impl Session {
                         (Transacted::Cancelled(_), _) => {
                             (None, "others were writing to the same items".to_owned())
                         }
-                        (Transacted::Unknown(cause), _) => (None, cause),
+                        (Transacted::Unknown(cause), state) => {
+                            // One that is created at once is bound to all that a refusal would be for.
+                            may_land = may_land.or((state == BatchState::Creating).then(|| cause.clone()));
+                            (None, cause)
+                        }
                     }
                 }
             };
@@ -124,21 +138,40 @@ impl Session {
         }
     }
 
-    /// Brings on those of `batches` that are being created; whether there were any.
+    /// Whether a refusal is true now. What it was read from is not of one moment: the very batch that is asked for
+    /// may have been committed in between, and its guard with it; and the number's batch may never come to be.
+    async fn stands(
+        &self,
+        request: &BatchRequest,
+        snapshot: &BatchSnapshot,
+        refusal: &BatchRefusal,
+    ) -> Result<bool, StoreError> {
+        let Some((id, _)) = snapshot.guard.as_ref().filter(|_| *refusal == BatchRefusal::BatchNoReused)
+        else {
+            return Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none());
+        };
+        let key = RefundBatchKey { tenant: request.tenant.clone(), id: id.clone() };
+        let batch = self.bring_on(&key).await?;
+        Ok(batch.is_some_and(|batch| batch.state != BatchState::Void))
+    }
+
+    /// Brings on those of `batches` that are being created; whether any of them no longer holds what it held, or
+    /// never will.
     async fn bring_all_on(
         &self,
         request: &BatchRequest,
         batches: Vec<RefundBatchId>,
     ) -> Result<bool, StoreError> {
-        let mut were_any = false;
+        let mut has_moved = false;
         for id in batches {
             let key = RefundBatchKey { tenant: request.tenant.clone(), id };
-            if self.batch(&key).await?.is_some_and(|batch| batch.state == BatchState::Creating) {
+            let state = self.batch(&key).await?.map(|batch| batch.state);
+            if state == Some(BatchState::Creating) {
                 self.bring_on(&key).await?;
-                were_any = true;
             }
+            has_moved |= !matches!(state, Some(BatchState::Created | BatchState::Settling));
         }
-        Ok(were_any)
+        Ok(has_moved)
     }
 
     /// All that the decision about a batch depends on: one round of consistent reads.
@@ -369,15 +402,28 @@ impl Session {
         }
     }
 
-    /// Records that payment channels may have been asked from now on.
-    pub async fn start_settling(&self, batch: &mut RefundBatch) -> Result<(), StoreError> {
-        if batch.state == BatchState::Created {
-            // Refused means that another has done so.
-            let change = self.batch_change(batch, batch_items::SETTLING);
-            self.change(&change).await?;
+    /// Takes a batch on: from now on payment channels may have been asked, and until then (Unix milliseconds) nobody
+    /// else asks them for this batch. Whether it is ours.
+    pub async fn take_on(&self, batch: &mut RefundBatch, now: u64, until: u64) -> Result<bool, StoreError> {
+        let change = Change {
+            key: batch_items::batch_key(&batch.key),
+            expression: "SET #state = :settling, takenUntil = :until, gsi1sk = :sort",
+            condition: "#state IN (:created, :settling) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            name: Some(("#state", "state".to_owned())),
+            values: Item::from([
+                items::text(":created", batch_items::CREATED),
+                items::text(":settling", batch_items::SETTLING),
+                items::number(":now", now),
+                items::number(":until", until),
+                items::text(":sort", &batch_items::open_sort(&batch.key, until)),
+            ]),
+        };
+        // Refused may be our own earlier attempt: it is left alone until then all the same.
+        let is_ours = matches!(self.change(&change).await?, Changed::Done);
+        if is_ours {
             batch.state = BatchState::Settling;
         }
-        Ok(())
+        Ok(is_ours)
     }
 
     /// What is on record of a batch's refunds, by their ids.
@@ -399,6 +445,9 @@ impl Session {
         item: &BatchItem,
         state: ItemState,
     ) -> Result<Settled, StoreError> {
+        if batch.state != BatchState::Settling {
+            return Err(StoreError::Refused(format!("batch {} is not being settled", batch.key.id)));
+        }
         let charge = batch.charge_key(item);
         let refund = ItemRefund {
             id: item.refund.clone(),
@@ -442,7 +491,7 @@ impl Session {
     pub async fn note_contradiction(&self, refund: &ItemRefund, said: &str) -> Result<(), StoreError> {
         let change = Change {
             key: batch_items::refund_key(&refund.charge, &refund.id),
-            expression: "SET contradiction = :said",
+            expression: "SET contradiction = if_not_exists(contradiction, :said)",
             condition: "attribute_exists(batchId)",
             name: None,
             values: Item::from([items::text(":said", said)]),
@@ -464,40 +513,54 @@ impl Session {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Ends a batch whose refunds are all decided, and gives back the money of `failed` ones: one posting for each
-    /// account. The batch as it is then; ended before, it is as it was ended.
-    pub async fn end_batch(
+    /// Gives back the money of `failed` refunds that was not given back before, in one posting for each account; and
+    /// ends the batch, if all its refunds are decided. The batch as it is then.
+    pub async fn give_back(
         &self,
         batch: &RefundBatch,
-        end: BatchEnd,
+        end: Option<BatchEnd>,
         failed: &[&BatchItem],
     ) -> Result<RefundBatch, StoreError> {
         let mut backoff = Backoff::default();
+        let mut batch = batch.clone();
         loop {
             let at = unix_milliseconds(SystemTime::now());
-            let accounts = if failed.is_empty() { HashMap::new() } else { self.funds_of(batch).await? };
-            let given = batch.give_back(failed.iter().copied(), &accounts, at);
-            let (releases, accounts) = given.map_err(|error| self.damaged_funds(batch, &error))?;
-            let ended = RefundBatch { state: BatchState::Ended { end, at }, releases, ..batch.clone() };
+            let due: Vec<&BatchItem> =
+                failed.iter().copied().filter(|item| !batch.has_given_back(&item.refund)).collect();
+            if due.is_empty() && end.is_none() {
+                return Ok(batch);
+            }
+            let accounts = if due.is_empty() { HashMap::new() } else { self.funds_of(&batch).await? };
+            let given = batch.give_back(due.iter().copied(), &accounts, at);
+            let (given, accounts) = given.map_err(|error| self.damaged_funds(&batch, &error))?;
+            let state = end.map_or(BatchState::Settling, |end| BatchState::Ended { end, at });
+            let releases: Vec<FundsPosting> = batch.releases.iter().cloned().chain(given).collect();
+            let next = RefundBatch { state, releases, ..batch.clone() };
             let change = Change {
                 key: batch_items::batch_key(&batch.key),
-                expression: "SET #state = :end, endedAt = :at, releases = :releases REMOVE gsi1pk, gsi1sk",
-                condition: "#state = :settling",
+                expression: match end {
+                    Some(_) => {
+                        "SET #state = :next, endedAt = :at, releases = :releases REMOVE gsi1pk, gsi1sk, takenUntil"
+                    }
+                    None => "SET #state = :next, givenBackAt = :at, releases = :releases",
+                },
+                condition: "#state = :settling AND size(releases) = :count",
                 name: Some(("#state", "state".to_owned())),
                 values: Item::from([
                     items::text(":settling", batch_items::SETTLING),
-                    items::text(":end", batch_items::state_name(ended.state)),
+                    items::text(":next", batch_items::state_name(next.state)),
                     items::number(":at", at),
-                    (":releases".to_owned(), batch_items::funds_value(&ended.releases)),
+                    items::number(":count", batch.releases.len()),
+                    (":releases".to_owned(), batch_items::funds_value(&next.releases)),
                 ]),
             };
-            let item = batch_items::batch_item(&ended, 0);
+            let item = batch_items::batch_item(&next, 0);
             let mut actions: Vec<Action> = vec![(change.action(self.store.table())?, item)];
             for (read, account) in &accounts {
                 actions.push(self.move_account(*read, account)?);
             }
             let cause = match self.transact(actions).await? {
-                Transacted::Done => return Ok(ended),
+                Transacted::Done => return Ok(next),
                 Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
                 Transacted::Unknown(cause) => cause,
             };
@@ -506,16 +569,17 @@ impl Session {
                 _ if !backoff.pause_after_race(self).await => {
                     return Err(StoreError::DeadlinePassed { cause: Some(cause) });
                 }
-                _ => {}
+                Some(now) => batch = now,
+                None => {}
             }
         }
     }
 
-    /// Leaves an open batch alone until then (Unix milliseconds).
+    /// Lets go of a batch that was taken on, and leaves it alone until then (Unix milliseconds).
     pub async fn postpone(&self, batch: &RefundBatch, until: u64) -> Result<(), StoreError> {
         let change = Change {
             key: batch_items::batch_key(&batch.key),
-            expression: "SET gsi1sk = :until",
+            expression: "SET gsi1sk = :until REMOVE takenUntil",
             condition: "attribute_exists(gsi1sk)",
             name: None,
             values: Item::from([items::text(":until", &batch_items::open_sort(&batch.key, until))]),
@@ -534,8 +598,8 @@ impl Session {
             for item in self.query_index(&partition, &format!("{now:015}~")).await? {
                 let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
                 let (Some(path), Some(sort)) = (text(PARTITION_KEY), text(INDEX_SORT_KEY)) else { continue };
-                let (tenant, id) = (path.split("#batches#").next(), sort.split_once('#'));
-                let (Some(tenant), Some((_, id))) = (tenant, id) else { continue };
+                let (tenant, id) = (path.rsplit_once("#batches#"), sort.split_once('#'));
+                let (Some((tenant, _)), Some((_, id))) = (tenant, id) else { continue };
                 let Ok(id) = id.parse::<RefundBatchId>() else { continue };
                 due.push((sort.clone(), RefundBatchKey { tenant: TenantKey::recorded(tenant), id }));
             }
