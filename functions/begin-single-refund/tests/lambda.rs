@@ -150,7 +150,12 @@ async fn hostile_bodies_are_refused_fast_and_with_little_memory() {
         let cpu = lambda.cpu_time();
         let answer = lambda.invoke(event).await.expect("never an error of the function");
         let cpu = lambda.cpu_time() - cpu;
-        assert!([200, 400].contains(&answer["statusCode"].as_u64().unwrap()), "{start}: {answer}");
+        // What can be read, large as it is, lacks members; what can't be read is told so.
+        let readable = ["{\"autoid\"", "&&", "a=1&", "%%", "autoid=+"];
+        let is_readable =
+            readable.iter().any(|start_of| start.starts_with(start_of)) || body.starts_with(b"\x65\xea");
+        let status = answer["statusCode"].as_u64().unwrap();
+        assert!(status == 400 || (is_readable && status == 200), "{start}: {answer}");
         assert!(cpu < Duration::from_millis(500), "{start}: {cpu:?} of {:?}", sent.elapsed());
     }
     assert_eq!(world.dump().await, before, "nothing has changed");
