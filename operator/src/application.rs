@@ -48,11 +48,14 @@ or it is not known whether it is recorded: then run it again; 2 wrong usage.";
 
 const FAIL_EXAMPLES: &str = "\
 Names the batch number, so that no later refund is meant by mistake; the number stays used for ever. Not possible
-once a confirmation is on record under it: what was paid must not be paid again. Running it again changes nothing.
+once a confirmation is on record under it: what was paid must not be paid again. If it is of another amount than the
+refund, it was wrong, and nothing was paid, overrule it with --despite-confirmation and its trade number. If it is
+right, and it is the refund that was paid, use `confirm`. Running it again changes nothing.
 
 Examples:
   refundctl application fail demo 1 20261122093000
   refundctl application fail demo 1 20261122093000 --reason 'account closed'
+  refundctl application fail demo 1 20261122093000 --despite-confirmation 2026112221001004
 
 Exit codes: 0 the refund is recorded as failed, now or before; 1 it is not, with the reason, or that is not known:
 then run it again; 2 wrong usage.";
@@ -91,6 +94,9 @@ pub struct FailOptions {
     autoid: i64,
     /// The refund's batch number
     batch_no: BatchNo,
+    /// Overrule a confirmation of another amount than the refund's; may be given several times
+    #[arg(long, value_name = "TRADE_NO")]
+    despite_confirmation: Vec<TradeNo>,
     #[command(flatten)]
     common: Common,
 }
@@ -125,9 +131,10 @@ pub async fn command(action: &Action) -> Result<()> {
             let store = table.store().await?;
             confirm(&session(&store), merchant, batch_no, trade_no, *amount).await?
         }
-        Action::Fail(FailOptions { merchant, autoid, batch_no, common }) => {
+        Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, common }) => {
             let store = common.table.store().await?;
-            fail(&session(&store), merchant, *autoid, batch_no, common.reason.as_deref()).await?
+            let (session, despite) = (session(&store), despite_confirmation);
+            fail(&session, merchant, *autoid, batch_no, common.reason.as_deref(), despite).await?
         }
     };
     println!("{told}");
@@ -198,8 +205,9 @@ pub async fn fail(
     autoid: i64,
     batch_no: &BatchNo,
     reason: Option<&str>,
+    despite: &[TradeNo],
 ) -> Result<String> {
-    match session.fail(&merchant.application(autoid), batch_no, reason).await.context(UNDECIDED)? {
+    match session.fail(&merchant.application(autoid), batch_no, reason, despite).await.context(UNDECIDED)? {
         Failing::Failed(failed) => Ok(format!(
             "failed: refund {} of application {autoid}, which is requested again",
             failed.refund.id

@@ -53,13 +53,18 @@ async fn processing_batch_no(world: &World, autoid: i64) -> String {
 
 #[tokio::test]
 async fn begin_is_one_call_and_four_write_units_and_a_refused_one_no_more_calls() {
-    let world = World::with_applications(4).await;
+    let world = World::with_applications(6).await;
     let instance = world.instance_of(BEGIN);
     assert_eq!(instance.errcode(&begin(1, "B1", "2")).await, 0);
     // The first request of a process reads whose key it is, and the merchant's settings.
     assert_eq!(operations(&instance.wire.take_calls()), ["GetItem", "GetItem", "TransactWriteItems"]);
 
     application::withdraw(&world.session(), &demo(), 3, None).await.unwrap();
+    assert_eq!(instance.errcode(&begin(5, "B5", "2")).await, 0);
+    world.session().fail(&demo().application(5), &"B5".parse().unwrap(), None, &[]).await.unwrap();
+    assert_eq!(instance.errcode(&begin(6, "B6", "2")).await, 0);
+    assert_eq!(world.instance_of(END).errcode(&end("B6", "T", "2")).await, 0);
+    instance.wire.take_calls();
     for (body, errcode) in [
         (begin(2, "B2", "2"), 0),
         (begin(2, "B2", "2"), 0),
@@ -69,6 +74,9 @@ async fn begin_is_one_call_and_four_write_units_and_a_refused_one_no_more_calls(
         (begin(4, "B1", "2"), 204),
         (begin(4, "B3", "2.01"), 113),
         (begin(9, "B3", "2"), 200),
+        (begin(6, "B3", "2"), 202),
+        (begin(6, "B6", "2"), 0),
+        (begin(5, "B5", "2"), 205),
     ] {
         let is_first =
             body == begin(2, "B2", "2") && world.application_state(2).await == ApplicationState::Requested;
@@ -212,7 +220,8 @@ async fn of_end_and_fail_at_once_exactly_one_wins_and_nothing_is_both_paid_and_f
         let ending = tokio::spawn(async move { ends.errcode(&end(&no, "T", "2")).await });
         let key = demo().application(autoid);
         let no = batch_no.parse().unwrap();
-        let failing = tokio::spawn(async move { world_then.session().fail(&key, &no, None).await.unwrap() });
+        let failing =
+            tokio::spawn(async move { world_then.session().fail(&key, &no, None, &[]).await.unwrap() });
         let (errcode, failing) = (ending.await.unwrap(), failing.await.unwrap());
         let state = world.application_state(autoid).await;
         match (errcode, failing) {
@@ -286,6 +295,9 @@ async fn whatever_happens_to_a_call_of_begin_the_same_sent_again_is_begun_once()
     let mut autoid = 0;
     for fault in FAULTS {
         for number in 0..3 {
+            if fault == Fault::TransactionConflict && number < 2 {
+                continue; // these are reads
+            }
             for dies in [false, true] {
                 autoid += 1;
                 let batch_no = format!("B{autoid}");
@@ -293,7 +305,8 @@ async fn whatever_happens_to_a_call_of_begin_the_same_sent_again_is_begun_once()
                 let instance = world.instance_of_with(BEGIN, at_call(number, fault, dies));
                 let first = errcode_in_time(&instance, &body).await;
                 let context = format!("{fault:?} at call {number}, dies: {dies}: {first}");
-                assert!([0, 500, 501].contains(&first), "{context}");
+                let refused = if fault == Fault::Refused { 501 } else { 500 };
+                assert!([0, refused].contains(&first), "{context}");
                 let state = world.application_state(autoid).await;
                 if first == 0 {
                     assert!(matches!(state, ApplicationState::Processing(_)), "{context}");
@@ -337,7 +350,8 @@ async fn whatever_happens_to_a_call_of_end_the_confirmation_is_there_before_the_
                     // Between the two: what is confirmed can be neither failed nor withdrawn.
                     between += 1;
                     let key = demo().application(autoid);
-                    let failing = world.session().fail(&key, &batch_no.parse().unwrap(), None).await.unwrap();
+                    let failing =
+                        world.session().fail(&key, &batch_no.parse().unwrap(), None, &[]).await.unwrap();
                     assert!(matches!(failing, Failing::Confirmed(_)), "{context}: {failing:?}");
                     let withdrawal = shared::ledger::Withdrawal { at: 1, reason: None };
                     let withdrawing = world.session().withdraw(&key, &withdrawal).await.unwrap();
@@ -357,6 +371,63 @@ async fn whatever_happens_to_a_call_of_end_the_confirmation_is_there_before_the_
     assert!(between > 0, "some died between the two");
 }
 
+/// What was recorded first completes the refund, whoever comes to complete it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_trade_number_does_not_overtake_a_first_one_that_died_before_it_completed() {
+    let world = World::with_applications(20).await;
+    let begins = world.instance_of(BEGIN);
+    let mut overtaken = 0;
+    for number in 2..6 {
+        let autoid = number as i64;
+        let batch_no = format!("B{autoid}");
+        assert_eq!(begins.errcode(&begin(autoid, &batch_no, "2")).await, 0);
+        let (first, second) = (end(&batch_no, "T1", "2"), end(&batch_no, "T2", "2"));
+        let dies = world.instance_of_with(END, at_call(number, Fault::LostRequest, true));
+        let died = errcode_in_time(&dies, &first).await;
+        let kept = world.session().batch_history(&batch(&batch_no)).await.unwrap().confirmations;
+        let is_first = kept.len() == 1;
+        overtaken += usize::from(is_first && died != 0);
+        let (first_code, second_code) = if is_first { (0, 302) } else { (302, 0) };
+        assert_eq!(world.instance_of(END).errcode(&second).await, second_code, "call {number}");
+        assert_eq!(world.instance_of(END).errcode(&first).await, first_code, "call {number}");
+        assert_eq!(world.instance_of(END).errcode(&second).await, second_code, "call {number}");
+        let history = world.application(autoid).await;
+        let standings: Vec<Standing> =
+            history.batches[0].confirmations.iter().map(|kept| kept.standing).collect();
+        assert_eq!(standings, [Standing::Completed, Standing::Mismatched(Mismatch::SecondTradeNo)]);
+    }
+    assert!(overtaken > 0, "some died between the two");
+}
+
+#[tokio::test]
+async fn a_confirmation_of_another_amount_is_overruled_by_its_trade_number_alone() {
+    let world = World::with_applications(1).await;
+    world.instance_of(BEGIN).errcode(&begin(1, "B", "2")).await;
+    assert_eq!(world.instance_of(END).errcode(&end("B", "T1", "1.99")).await, 301);
+    assert_eq!(world.instance_of(END).errcode(&end("B", "T2", "1.98")).await, 301);
+    let (key, no) = (demo().application(1), "B".parse().unwrap());
+    let name = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();
+    for named in [&[][..], &["T1"], &["T2"], &["B"]] {
+        let failing = world.session().fail(&key, &no, None, &name(named)).await.unwrap();
+        assert!(matches!(failing, Failing::Confirmed(_)), "{named:?}: {failing:?}");
+    }
+    let failing = world.session().fail(&key, &no, None, &name(&["T1", "T2"])).await.unwrap();
+    assert!(matches!(failing, Failing::Failed(_)), "{failing:?}");
+    assert_eq!(world.instance_of(BEGIN).errcode(&begin(1, "C", "2")).await, 0);
+    // One that matches is never overruled.
+    assert_eq!(
+        errcode_in_time(
+            &world.instance_of_with(END, at_call(4, Fault::LostRequest, true)),
+            &end("C", "T3", "2")
+        )
+        .await,
+        500
+    );
+    let no = "C".parse().unwrap();
+    let failing = world.session().fail(&key, &no, None, &name(&["T3"])).await.unwrap();
+    assert!(matches!(failing, Failing::Confirmed(_)), "{failing:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_to_a_call_of_fail_it_is_recorded_once_and_whole() {
     let world = World::with_applications(100).await;
@@ -369,10 +440,10 @@ async fn whatever_happens_to_a_call_of_fail_it_is_recorded_once_and_whole() {
             assert_eq!(begins.errcode(&begin(autoid, &batch_no, "2")).await, 0);
             let (key, no) = (demo().application(autoid), batch_no.parse().unwrap());
             let (session, _wire) = world.session_with(at_call(number, fault, false));
-            let first = session.fail(&key, &no, Some("no such account")).await;
+            let first = session.fail(&key, &no, Some("no such account"), &[]).await;
             let context = format!("{fault:?} at call {number}: {first:?}");
             assert!(matches!(first, Ok(Failing::Failed(_)) | Err(_)), "{context}");
-            let again = world.session().fail(&key, &no, None).await.unwrap();
+            let again = world.session().fail(&key, &no, None, &[]).await.unwrap();
             assert!(matches!(again, Failing::Before(_)) || first.is_err(), "{context}: {again:?}");
             let history = world.application(autoid).await;
             assert_eq!(history.application.state, ApplicationState::Requested, "{context}");

@@ -100,10 +100,10 @@ async fn hostile_bodies_are_refused_fast_and_with_little_memory() {
         format!("{root} a=\"{}\"/>", "x".repeat(4_400_000)),
         format!("{root}{attributes}><b{attributes}/></EPayBeginRefundParm>"),
         format!("{root}{bindings}><autoid>1</autoid></EPayBeginRefundParm>"),
-        format!("{root}>{}</EPayBeginRefundParm>", "<autoid>1</autoid>".repeat(3_000)),
         format!("{root}><!--{}", "-".repeat(60_000)),
         format!("{root}><![CDATA[{}", "]]".repeat(30_000)),
     ];
+    let readable_xml = [format!("{root}>{}</EPayBeginRefundParm>", "<autoid>1</autoid>".repeat(3_000))];
     // A document that nests others: its own length, then each one's.
     let mut nested = vec![5, 0, 0, 0, 0];
     while nested.len() < 60_000 {
@@ -114,7 +114,7 @@ async fn hostile_bodies_are_refused_fast_and_with_little_memory() {
         let elements = element.repeat(60_000 / element.len());
         [&(elements.len() as u32 + 5).to_le_bytes()[..], &elements, b"\0"].concat()
     };
-    let bson: [Vec<u8>; 10] = [
+    let bson: [Vec<u8>; 8] = [
         b"\xff\xff\xff\x7f\x00".to_vec(),
         b"\xff\xff\xff\xff\x00".to_vec(),
         b"\x00\x00\x00\x00\x00".to_vec(),
@@ -123,12 +123,10 @@ async fn hostile_bodies_are_refused_fast_and_with_little_memory() {
         b"\x14\x00\x00\x00\x02a\x00\xff\xff\xff\xffxxxxxxx\x00".to_vec(),
         b"\x14\x00\x00\x00\x05a\x00\xff\xff\xff\x7f\x00xxxxxx\x00".to_vec(),
         b"\x14\x00\x00\x00\x03a\x00\xff\xff\xff\x7fxxxxxxx\x00".to_vec(),
-        nested,
-        many(b"\x0a\0"),
     ];
-    let json = [
-        "[".repeat(60_000),
-        format!("{{\"autoid\":{}}}", "[".repeat(60_000)),
+    let readable_bson = [nested, many(b"\x0a\0")];
+    let json = ["[".repeat(60_000), format!("{{\"autoid\":{}}}", "[".repeat(60_000))];
+    let readable_json = [
         format!("{{\"autoid\":{}}}", "9".repeat(60_000)),
         format!("{{{}\"a\":1}}", "\"autoid\":1,".repeat(5_000)),
         format!("{{\"autoid\":\"{}\"}}", "\\u0000".repeat(10_000)),
@@ -139,18 +137,30 @@ async fn hostile_bodies_are_refused_fast_and_with_little_memory() {
         "%".repeat(60_000),
         format!("autoid={}", "+".repeat(60_000)),
     ];
-    let bodies = xml.iter().map(|body| ("application/xml", body.as_bytes()));
-    let bodies = bodies.chain(bson.iter().map(|body| ("application/bson", &body[..])));
-    let bodies = bodies.chain(json.iter().map(|body| ("application/json", body.as_bytes())));
-    let bodies = bodies.chain(form.iter().map(|body| ("application/x-www-form-urlencoded", body.as_bytes())));
-    for (content_type, body) in bodies {
+    // What can be read, large as it is, lacks members: HTTP 200 tells which. The rest is told that it can't be read.
+    let of =
+        |content_type: &'static str, status: u16| move |body: &[u8]| (content_type, status, body.to_vec());
+    let (unreadable_xml, unreadable_bson) = (of("application/xml", 400), of("application/bson", 400));
+    let bodies = xml.iter().map(|body| unreadable_xml(body.as_bytes()));
+    let bodies = bodies.chain(bson.iter().map(|body| unreadable_bson(body)));
+    let unreadable_json = of("application/json", 400);
+    let bodies = bodies.chain(json.iter().map(|body| unreadable_json(body.as_bytes())));
+    let (xml, bson, json) =
+        (of("application/xml", 200), of("application/bson", 200), of("application/json", 200));
+    let bodies = bodies.chain(readable_xml.iter().map(|body| xml(body.as_bytes())));
+    let bodies = bodies.chain(readable_bson.iter().map(|body| bson(body)));
+    let bodies = bodies.chain(readable_json.iter().map(|body| json(body.as_bytes())));
+    let form_of = of("application/x-www-form-urlencoded", 200);
+    let bodies = bodies.chain(form.iter().map(|body| form_of(body.as_bytes())));
+    for (content_type, status, body) in bodies {
+        let body = &body[..];
         let event = event(content_type, body).to_string();
         let start = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
         let sent = Instant::now();
         let cpu = lambda.cpu_time();
         let answer = lambda.invoke(event).await.expect("never an error of the function");
         let cpu = lambda.cpu_time() - cpu;
-        assert!([200, 400].contains(&answer["statusCode"].as_u64().unwrap()), "{start}: {answer}");
+        assert_eq!(answer["statusCode"], status, "{start}: {answer}");
         assert!(cpu < Duration::from_millis(500), "{start}: {cpu:?} of {:?}", sent.elapsed());
     }
     assert_eq!(world.dump().await, before, "nothing has changed");

@@ -313,15 +313,17 @@ async fn write(
                 return Ok(other_settings(&tenant));
             }
             // The settings come last: a key that they don't list opens nothing, and one that they list is there.
+            let taken = || Outcome::Conflict(format!("a key of {} is another one's", line::name_of(&tenant)));
             for credential in &credentials {
-                match session.create_credential(credential, &tenant).await? {
-                    Creation::Existing(other) if other != tenant => {
-                        return Ok(Outcome::Conflict(format!(
-                            "a key of {} is another one's",
-                            line::name_of(&tenant)
-                        )));
-                    }
-                    Creation::Created | Creation::Existing(_) => {}
+                if session.credential(credential).await?.is_some_and(|owner| owner != tenant) {
+                    return Ok(taken());
+                }
+            }
+            for credential in &credentials {
+                if let Creation::Existing(owner) = session.create_credential(credential, &tenant).await?
+                    && owner != tenant
+                {
+                    return Ok(taken());
                 }
             }
             write_settings(session, &tenant, &json, settings).await

@@ -113,10 +113,17 @@ fn describe(merchant: &MerchantId, history: &ApplicationHistory) -> String {
     }
     let confirmations = history.batches.iter().flat_map(|batch| &batch.confirmations);
     events.extend(confirmations.map(|kept| (kept.confirmation.at, said(kept))));
+    if let ApplicationState::Done { refund, completion } = &application.state {
+        let what = format!(
+            "done: batch number {}, by trade number {}; invocation {}",
+            refund.batch_no, completion.confirmation.trade_no, completion.invocation
+        );
+        events.push((completion.at, what));
+    }
     if let ApplicationState::Withdrawn(withdrawal) = &application.state {
         events.push((withdrawal.at, format!("withdrawn{}", why(&withdrawal.reason))));
     }
-    events.sort();
+    events.sort_by_key(|(at, _)| *at);
     format!(
         "application {} of merchant {merchant}: {}\npaid {}, order {}\n{}",
         application.key.id,

@@ -52,13 +52,13 @@ pub struct RequestLine<'a> {
     pub session: Option<&'a str>,
     /// When the caller began to look for what failed, as it says: Unix milliseconds.
     pub last_start_process_time: Option<i64>,
-    /// Whether this attempt moved money: yes, no or unknown.
+    /// Whether this attempt changed what it was asked to: yes, no or unknown.
     pub executed: &'static str,
     pub arrived: SystemTime,
     pub usage: Usage,
     /// What stood in the way, for operators.
     pub cause: Option<&'a str>,
-    /// What is odd about the request, and refuses nothing.
+    /// What is odd about the request, for people to look into.
     pub note: Option<&'a str>,
 }
 

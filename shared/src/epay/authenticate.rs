@@ -14,8 +14,7 @@ pub type Merchants = SettingsCache<CredentialKey, Merchant>;
 /// The merchant whose key a request has.
 ///
 /// # Errors
-/// [`Refusal::Unauthorized`] without a key, with two, or with one that is no merchant's;
-/// [`Refusal::Disabled`] if the merchant may not call.
+/// [`Refusal::Unauthorized`] without a key, with two, or with one that is no merchant's.
 pub(super) async fn authenticate(
     merchants: &Merchants,
     session: &Session,

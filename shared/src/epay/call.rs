@@ -62,6 +62,9 @@ impl<C: Call> Endpoint<C> {
     ) -> Result<String, Refusal> {
         let merchant = authenticate(&self.merchants, session, &request.headers).await?;
         *tenant = merchant.id.tenant().to_string();
+        if !merchant.enabled {
+            return Err(Refusal::Disabled);
+        }
         let content_type = header(&request.headers, CONTENT_TYPE);
         let members = codec::read(content_type.as_deref(), &request.body, &C::ROOT)?;
         C::carry_out(&members, &merchant, &invocation.request_id, session, report).await

@@ -8,7 +8,8 @@ use crate::store::StoreError;
 use super::Expected;
 use super::codec::Unreadable;
 
-/// Why a request is refused. What is not [`Self::Busy`] or [`Self::SystemError`] has changed nothing.
+/// Why a request is refused. What is not [`Self::Busy`] or [`Self::SystemError`] has changed no application, but
+/// a [`Self::Mismatch`] has put a confirmation on record.
 #[derive(Debug)]
 pub enum Refusal {
     Unreadable(Unreadable),

@@ -254,6 +254,12 @@ pub fn judge_confirmation<'a>(
     if guard.refund.amount == said.amount { Ok(guard) } else { Err(Mismatch::OtherAmount) }
 }
 
+/// The confirmation that completes a refund: of those with its amount the one that was recorded first, whoever comes
+/// to complete it. `recorded` are in the order they were recorded in.
+pub fn completing<'a>(recorded: &'a [Confirmation], refund: &ApplicationRefund) -> Option<&'a Confirmation> {
+    recorded.iter().find(|confirmation| confirmation.amount == refund.amount)
+}
+
 /// What a completion that was refused comes to, by the application as it is: the refund, if this very confirmation
 /// completed it before.
 ///
@@ -286,11 +292,17 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// By the batch number's guard, and the state of the guard's application.
-    pub fn of(said: &Confirmation, guard: Option<&BatchGuard>, state: Option<&ApplicationState>) -> Self {
+    /// By all that is recorded under its batch number, the number's guard, and the state of the guard's application.
+    pub fn of(
+        said: &Confirmation,
+        recorded: &[Confirmation],
+        guard: Option<&BatchGuard>,
+        state: Option<&ApplicationState>,
+    ) -> Self {
         let told = judge_confirmation(said, guard).and_then(|guard| match state {
             Some(ApplicationState::Processing(refund)) if refund.batch_no == guard.refund.batch_no => {
-                Ok(None)
+                let is_first = completing(recorded, refund).is_none_or(|first| first.is_same(said));
+                if is_first { Ok(None) } else { Err(Mismatch::SecondTradeNo) }
             }
             Some(state) => judge_completion(said, &guard.refund.batch_no, state).map(Some),
             None => Ok(None),
@@ -416,6 +428,7 @@ mod tests {
         for (said, guard, state, standing) in [
             (&said, None, None, Standing::Mismatched(Mismatch::UnknownBatchNo)),
             (&said, Some(&guard), Some(&processing), Standing::Pending),
+            (&second, Some(&guard), Some(&processing), Standing::Mismatched(Mismatch::SecondTradeNo)),
             (&said, Some(&guard), Some(&done), Standing::Completed),
             (&second, Some(&guard), Some(&done), Standing::Mismatched(Mismatch::SecondTradeNo)),
             (&less, Some(&guard), Some(&done), Standing::Mismatched(Mismatch::OtherAmount)),
@@ -426,7 +439,8 @@ mod tests {
                 Standing::Mismatched(Mismatch::Failed),
             ),
         ] {
-            assert_eq!(Standing::of(said, guard, state), standing, "{said:?} {guard:?} {state:?}");
+            let recorded = [less.clone(), confirmation("T", "2"), second.clone()];
+            assert_eq!(Standing::of(said, &recorded, guard, state), standing, "{said:?} {guard:?} {state:?}");
         }
     }
 

@@ -15,8 +15,8 @@ mod refund_batch;
 pub use account::Account;
 pub use application::{
     Application, ApplicationRefund, ApplicationState, BatchGuard, BeginRefusal, Completion, Confirmation,
-    FailedRefund, Mismatch, Obstacle, RefundId, Standing, Withdrawal, judge_begin, judge_completion,
-    judge_confirmation,
+    FailedRefund, Mismatch, Obstacle, RefundId, Standing, Withdrawal, completing, judge_begin,
+    judge_completion, judge_confirmation,
 };
 pub use chain::{ChainBreach, check_chain, check_funds};
 pub use charge::{Charge, FundingSource, Hold, MinorUnits};

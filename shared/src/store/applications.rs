@@ -16,8 +16,8 @@ use super::{Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
-    BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, Withdrawal,
-    judge_begin, judge_completion, judge_confirmation,
+    BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TradeNo, Withdrawal,
+    completing, judge_begin, judge_completion, judge_confirmation,
 };
 
 /// What one attempt to change an application came to.
@@ -74,6 +74,12 @@ pub struct ApplicationHistory {
     pub failed: Vec<FailedRefund>,
     /// Of every refund, in the order they began.
     pub batches: Vec<BatchHistory>,
+}
+
+/// A confirmation as it is on record, and whether it is the first under its batch number.
+struct Recorded {
+    confirmation: Confirmation,
+    is_first: bool,
 }
 
 impl Session {
@@ -176,22 +182,35 @@ impl Session {
             // It may have been put since: what is begun by the time the confirmation is there is completed.
             guard = self.guard(batch).await?;
         }
-        match judge_confirmation(said, guard.as_ref()) {
-            Ok(guard) => self.complete(guard, recorded, &said.invocation, executed).await,
-            Err(mismatch) => Ok(Err(mismatch)),
-        }
+        let guard = match judge_confirmation(said, guard.as_ref()) {
+            Ok(guard) => guard,
+            Err(mismatch) => return Ok(Err(mismatch)),
+        };
+        let Recorded { confirmation, is_first } = recorded;
+        let completing = match is_first {
+            true => confirmation.clone(),
+            // One before it may be left to be completed.
+            false => {
+                let kept = self.batch_history(batch).await?.confirmations;
+                let kept: Vec<Confirmation> = kept.into_iter().map(|kept| kept.confirmation).collect();
+                completing(&kept, &guard.refund).unwrap_or(&confirmation).clone()
+            }
+        };
+        self.complete(guard, &completing, said, executed).await
     }
 
-    /// Puts a confirmation on record; said again, it is there already. As it is on record.
-    async fn record(&self, batch: &BatchKey, said: &Confirmation) -> Result<Confirmation, StoreError> {
-        for key in
-            [app_items::first_confirmation_key(batch), app_items::further_confirmation_key(batch, said)]
-        {
+    /// Puts a confirmation on record; said again, it is there already.
+    async fn record(&self, batch: &BatchKey, said: &Confirmation) -> Result<Recorded, StoreError> {
+        let keys =
+            [app_items::first_confirmation_key(batch), app_items::further_confirmation_key(batch, said)];
+        for (key, is_first) in keys.into_iter().zip([true, false]) {
             let item = app_items::confirmation_item(key, batch, said);
-            let Some(existing) = self.put_new(item).await? else { return Ok(said.clone()) };
-            let existing = Reader::new(&existing).confirmation()?;
-            if existing.is_same(said) {
-                return Ok(existing);
+            let confirmation = match self.put_new(item).await? {
+                None => said.clone(),
+                Some(existing) => Reader::new(&existing).confirmation()?,
+            };
+            if confirmation.is_same(said) {
+                return Ok(Recorded { confirmation, is_first });
             }
         }
         Err(StoreError::Damaged {
@@ -205,16 +224,18 @@ impl Session {
         item.map(|item| Reader::new(&item).guard()).transpose()
     }
 
-    /// The application's way from being processed to done.
+    /// The application's way from being processed to done, by the confirmation that completes it; what `said` is
+    /// told of that.
     async fn complete(
         &self,
         guard: &BatchGuard,
-        recorded: Confirmation,
-        invocation: &str,
+        completing: &Confirmation,
+        said: &Confirmation,
         executed: &mut Executed,
     ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
         let at = unix_milliseconds(SystemTime::now());
-        let completion = Completion { confirmation: recorded, at, invocation: invocation.to_owned() };
+        let invocation = said.invocation.clone();
+        let completion = Completion { confirmation: completing.clone(), at, invocation };
         let change = Change {
             key: app_items::application_key(&guard.application),
             expression: "SET #state = :done, completion = :completion",
@@ -230,7 +251,8 @@ impl Session {
         *executed = Executed::Unknown;
         let Changed::Refused(item) = self.change(&change).await? else {
             *executed = Executed::Yes;
-            return Ok(Ok(guard.refund.clone()));
+            let is_said = completing.is_same(said);
+            return Ok(if is_said { Ok(guard.refund.clone()) } else { Err(Mismatch::SecondTradeNo) });
         };
         let item = item.ok_or_else(|| StoreError::Damaged {
             key: guard.application.path(),
@@ -238,9 +260,9 @@ impl Session {
         })?;
         let state = Reader::new(&item).application()?.state;
         // An earlier attempt, whose answer was lost, may have done it.
-        let is_ours = matches!(&state, ApplicationState::Done { completion, .. } if completion.invocation == invocation);
+        let is_ours = matches!(&state, ApplicationState::Done { completion, .. } if completion.invocation == said.invocation);
         *executed = if is_ours { Executed::Yes } else { Executed::No };
-        Ok(judge_completion(&completion.confirmation, &guard.refund.batch_no, &state))
+        Ok(judge_completion(said, &guard.refund.batch_no, &state))
     }
 
     /// Ends an application that is requested.
@@ -272,12 +294,14 @@ impl Session {
     }
 
     /// Records that the payment provider refused the refund under `batch_no`: its application is requested again.
-    /// Not where a confirmation is on record under that number: what was paid must not be paid again.
+    /// Not where a confirmation is on record under that number: what was paid must not be paid again. Confirmations
+    /// that don't match the refund are overruled by those who name all their trade numbers, `despite`.
     pub async fn fail(
         &self,
         application: &ApplicationKey,
         batch_no: &BatchNo,
         reason: Option<&str>,
+        despite: &[TradeNo],
     ) -> Result<Failing, StoreError> {
         let mut backoff = Backoff::default();
         let at = unix_milliseconds(SystemTime::now());
@@ -297,18 +321,24 @@ impl Session {
                 }
             };
             let batch = history.batches.into_iter().last().unwrap_or_default();
-            if let Some(kept) = batch.confirmations.into_iter().next() {
-                return Ok(Failing::Confirmed(kept.confirmation));
-            }
-            let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
-            let (has_time, cause) = match self.transact(self.failing(application, &failed)?).await? {
-                Transacted::Done => return Ok(Failing::Failed(failed)),
-                // Whatever it was: look again.
-                Transacted::Cancelled(_) => {
-                    (backoff.pause_after_race(self).await, "others were writing to it".to_owned())
-                }
-                Transacted::Unknown(cause) => (backoff.pause(self).await, cause),
+            let stands = |kept: &&KeptConfirmation| {
+                let is_overruled = despite.contains(&kept.confirmation.trade_no);
+                !(is_overruled && kept.standing == Standing::Mismatched(Mismatch::OtherAmount))
             };
+            if let Some(kept) = batch.confirmations.iter().find(stands) {
+                return Ok(Failing::Confirmed(kept.confirmation.clone()));
+            }
+            let overruled = batch.confirmations.first().map(|kept| &kept.confirmation);
+            let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
+            let (has_time, cause) =
+                match self.transact(self.failing(application, &failed, overruled)?).await? {
+                    Transacted::Done => return Ok(Failing::Failed(failed)),
+                    // Whatever it was: look again.
+                    Transacted::Cancelled(_) => {
+                        (backoff.pause_after_race(self).await, "others were writing to it".to_owned())
+                    }
+                    Transacted::Unknown(cause) => (backoff.pause(self).await, cause),
+                };
             if !has_time {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) });
             }
@@ -321,6 +351,7 @@ impl Session {
         &self,
         application: &ApplicationKey,
         failed: &FailedRefund,
+        overruled: Option<&Confirmation>,
     ) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
         let batch = BatchKey { merchant: application.merchant.clone(), no: failed.refund.batch_no.clone() };
         let change = Change {
@@ -341,12 +372,23 @@ impl Session {
             name: None,
             values: Item::from([items::number(":at", failed.at)]),
         };
+        // None, or the first as it was read; further ones complete nothing once the application is requested.
         let unconfirmed = ConditionCheck::builder()
             .table_name(self.store.table())
-            .set_key(Some(app_items::first_confirmation_key(&batch)))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
+            .set_key(Some(app_items::first_confirmation_key(&batch)));
+        let unconfirmed = match overruled {
+            None => unconfirmed.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
+            Some(confirmation) => {
+                let values = [
+                    items::text(":tradeNo", confirmation.trade_no.as_str()),
+                    items::number(":amount", confirmation.amount),
+                ];
+                unconfirmed
+                    .condition_expression("tradeNo = :tradeNo AND amount = :amount")
+                    .set_expression_attribute_values(Some(Item::from(values)))
+            }
+        };
+        let unconfirmed = unconfirmed.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         let unconfirmed = TransactWriteItem::builder().condition_check(unconfirmed).build();
         let item = app_items::failed_item(application, failed);
         Ok(vec![
@@ -400,10 +442,12 @@ impl Session {
             let item = self.read_item(app_items::application_key(&guard.application)).await?;
             state = item.map(|item| Reader::new(&item).application()).transpose()?.map(|found| found.state);
         }
-        said.sort_by_key(|confirmation| confirmation.at);
-        let confirmations = said.into_iter().map(|confirmation| {
-            let standing = Standing::of(&confirmation, guard.as_ref(), state.as_ref());
-            KeptConfirmation { confirmation, standing }
+        // The first one has the first key; a clock that is behind changes nothing of that.
+        let further = said.split_at_mut_checked(1).map(|(_, further)| further).unwrap_or_default();
+        further.sort_by_key(|confirmation| confirmation.at);
+        let confirmations = said.iter().map(|confirmation| KeptConfirmation {
+            standing: Standing::of(confirmation, &said, guard.as_ref(), state.as_ref()),
+            confirmation: confirmation.clone(),
         });
         Ok(BatchHistory { confirmations: confirmations.collect(), guard })
     }

@@ -116,7 +116,9 @@ impl Step {
         let session = world.session();
         let told = match (self.withdraw, &self.fail) {
             (Some(autoid), _) => withdraw(&session, &demo, autoid, None).await,
-            (_, Some((autoid, batch_no))) => fail(&session, &demo, *autoid, &batch_no.parse()?, None).await,
+            (_, Some((autoid, batch_no))) => {
+                fail(&session, &demo, *autoid, &batch_no.parse()?, None, &[]).await
+            }
             _ => return self.call(world, function).await,
         };
         match (&self.refused, told) {

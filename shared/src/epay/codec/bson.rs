@@ -1,7 +1,7 @@
 //! BSON, as .NET writes and reads it.
 
 use bson::raw::{CStr, RawDocument, RawDocumentBuf};
-use bson::{RawBson, RawBsonRef};
+use bson::{Decimal128, RawBson, RawBsonRef};
 
 use super::{Answer, Field, Format, Unreadable};
 use crate::epay::{Members, Value};
@@ -26,16 +26,19 @@ fn value(value: RawBsonRef<'_>) -> Value {
         RawBsonRef::String(text) => Value::Text(text.to_owned()),
         RawBsonRef::Int32(number) => Value::Number(number.to_string()),
         RawBsonRef::Int64(number) => Value::Number(number.to_string()),
-        RawBsonRef::Decimal128(number) => exact_decimal128(&number.to_string()),
+        RawBsonRef::Decimal128(number) => exact_decimal128(number),
         RawBsonRef::Double(number) => exact_double(number).map_or(Value::Other, Value::Number),
         _ => Value::Other,
     }
 }
 
-/// What is no number has a text too, and what stands for none is shown as 0; no member here may be 0.
-fn exact_decimal128(text: &str) -> Value {
-    match exact_decimal(text) {
-        Ok(number) if !number.is_zero() => Value::Number(text.to_owned()),
+/// What is no number has a text too, and bits that stand for none are shown as 0.
+fn exact_decimal128(number: Decimal128) -> Value {
+    let text = number.to_string();
+    let [coefficient @ .., middle, high] = number.bytes();
+    let is_zero = coefficient == [0; 14] && middle & 1 == 0 && high & 0x60 != 0x60;
+    match exact_decimal(&text) {
+        Ok(number) if !number.is_zero() || is_zero => Value::Number(text),
         _ => Value::Other,
     }
 }

@@ -14,19 +14,20 @@ pub(super) fn read(text: &str) -> Result<Members, Unreadable> {
     let Entries(entries) = serde_json::from_str(text).map_err(malformed)?;
     let mut members = Members::default();
     for (name, value) in entries {
-        members.add(name, self::value(value).map_err(malformed)?);
+        members.add(name, self::value(value));
     }
     Ok(members)
 }
 
-fn value(value: &RawValue) -> Result<Value, serde_json::Error> {
+/// A text that is no Unicode is no text.
+fn value(value: &RawValue) -> Value {
     let text = value.get();
-    Ok(match text.bytes().next() {
-        Some(b'"') => Value::Text(serde_json::from_str(text)?),
+    match text.bytes().next() {
+        Some(b'"') => serde_json::from_str(text).map_or(Value::Other, Value::Text),
         Some(b'n') => Value::Null,
         Some(b'-' | b'0'..=b'9') => Value::Number(text.to_owned()),
         _ => Value::Other,
-    })
+    }
 }
 
 /// An object's members in their order, those of one name too. Values are skipped over without recursion, so

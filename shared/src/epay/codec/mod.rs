@@ -94,7 +94,10 @@ pub fn read(content_type: Option<&str>, body: &[u8], root: &XmlRoot) -> Result<M
     }
     match body_type.format {
         Format::Bson => bson::read(body),
-        Format::Form => Ok(form::read(&text::decode(body, said)?)),
+        Format::Form => {
+            let is_foreign = negotiate::charset(said).is_some_and(|charset| text::is_foreign(&charset));
+            form::read(&text::decode(body, said)?, is_foreign)
+        }
         Format::Json => json::read(&text::decode(body, said)?),
         Format::Xml => xml::read(&text::decode(body, said)?, root),
     }

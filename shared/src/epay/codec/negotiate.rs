@@ -113,9 +113,11 @@ impl BodyType {
     }
 }
 
-/// The charset that a Content-Type says.
+/// The charset that a Content-Type says; an empty one, which is none, where that can't be told.
 pub(super) fn charset(content_type: &str) -> Option<String> {
-    let media = MediaType::parse(content_type.trim()).ok()?;
+    let Ok(media) = MediaType::parse(content_type.trim()) else {
+        return content_type.to_ascii_lowercase().contains("charset").then(String::new);
+    };
     let charset = media.get_param(Name::new("charset")?)?;
     Some(charset.unquoted_str().into_owned())
 }
@@ -171,6 +173,8 @@ mod tests {
             ("text/xml;Charset=\"UTF-16\"", Some("UTF-16")),
             ("text/xml", None),
             ("?", None),
+            ("text/xml; charset = gbk", Some("")),
+            ("text/xml; charset", Some("")),
         ] {
             assert_eq!(charset(content_type).as_deref(), said, "{content_type}");
         }

@@ -8,6 +8,7 @@ use quick_xml::escape::{partial_escape, resolve_predefined_entity};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 
+use super::text::is_foreign;
 use super::{Answer, Field, Format, Unreadable};
 use crate::epay::{Members, Value};
 use crate::limits;
@@ -104,6 +105,12 @@ pub(super) fn read(text: &str, root: &XmlRoot) -> Result<Members, Unreadable> {
             Event::GeneralRef(reference) => take_text(&mut open, depth, &resolved(reference)?)?,
             Event::DocType(_) => return Err(Unreadable::Doctype),
             Event::Decl(_) if depth > 0 || is_over => return Err(MALFORMED),
+            Event::Decl(declaration) if !text.is_ascii() => {
+                let said = declaration.encoding().transpose().map_err(|_| MALFORMED)?;
+                if said.is_some_and(|encoding| is_foreign(&encoding)) {
+                    return Err(Unreadable::Encoding);
+                }
+            }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
             Event::Eof => return if is_over { Ok(members) } else { Err(MALFORMED) },
         }
@@ -228,6 +235,7 @@ mod tests {
             ("<R xmlns='urn:r'><a>&#xFFFFFFFFFF;</a></R>", MALFORMED),
             (&deep, Unreadable::TooDeep),
             (&format!("<R xmlns='urn:r'{bindings}/>"), MALFORMED),
+            ("<?xml version='1.0' encoding='gb2312'?><R xmlns='urn:r'><a>С</a></R>", Unreadable::Encoding),
             ("<R><a>1</a></R>", Unreadable::Root),
             ("<R xmlns='urn:other'><a>1</a></R>", Unreadable::Root),
             ("<S xmlns='urn:r'><a>1</a></S>", Unreadable::Root),
