@@ -121,3 +121,6 @@ pub const MERCHANT_BATCH_NO_CHARS_MIN: usize = 3;
 /// Pairs of a batch's metadata, and characters of its JSON text, as Ping++ documents them.
 pub const METADATA_PAIRS_MAX: usize = 10;
 pub const METADATA_CHARS_MAX: usize = 1_000;
+
+/// How far a signed request's timestamp may be from now, at Ping++'s endpoints.
+pub const REQUEST_SIGNATURE_AGE: Duration = Duration::from_secs(5 * 60);

@@ -20,6 +20,10 @@ use crate::limits;
 /// One HTTP request, as far as functions need it.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// As the caller sent it, with what stands before the route.
+    pub path: String,
+    /// As the caller sent it, escapes and all; empty where there is none. A REST API does not tell it.
+    pub query: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
     /// The caller's address, where the gateway knows it.
@@ -54,6 +58,8 @@ impl Request {
                 check_host(&event.headers)?;
                 check_query(event.raw_query_string.as_deref().unwrap_or_default())?;
                 Ok(Self {
+                    path: event.raw_path.unwrap_or_default(),
+                    query: event.raw_query_string.unwrap_or_default(),
                     headers: event.headers,
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: address(event.request_context.http.source_ip.as_deref()),
@@ -65,6 +71,8 @@ impl Request {
                 check_host(&event.multi_value_headers)?;
                 let all = event.multi_value_headers;
                 Ok(Self {
+                    path: event.path.unwrap_or_default(),
+                    query: String::new(),
                     headers: if all.is_empty() { event.headers } else { all },
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: address(event.request_context.identity.source_ip.as_deref()),
@@ -197,6 +205,7 @@ mod tests {
     fn http_api_and_rest_events_carry_the_same_request() {
         for event in [http_api_event(), rest_event()] {
             let request = Request::from_event(&event.to_string()).unwrap();
+            assert_eq!((request.path.as_str(), request.query.as_str()), ("/refundSingleWallet", ""));
             assert_eq!(request.body, b"{}");
             assert_eq!(request.source_ip, Some(IpAddr::from([203, 0, 113, 9])));
         }
@@ -240,7 +249,8 @@ mod tests {
             let mut event = http_api_event();
             event["headers"]["host"] = json!(host);
             event["rawQueryString"] = json!("a=1&b=%20x&c[gt]=2");
-            assert!(Request::from_event(&event.to_string()).is_ok(), "{host}");
+            let request = Request::from_event(&event.to_string()).unwrap_or_else(|_| panic!("{host}"));
+            assert_eq!(request.query, "a=1&b=%20x&c[gt]=2");
         }
     }
 }

@@ -199,6 +199,11 @@ impl App {
         self.id.tenant(self.mode)
     }
 
+    /// Whether the app has registered a public key.
+    pub fn has_key(&self) -> bool {
+        self.public_key.is_some()
+    }
+
     /// Whether `signature` is the app's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let Some(key) = &self.public_key else { return false };

@@ -63,6 +63,11 @@ impl ApiError {
         Self { status: 401, ..Self::unreadable(message) }
     }
 
+    /// HTTP 401: the signature is missing or not good.
+    pub fn unsigned(message: &str) -> Self {
+        Self { status: 401, ..Self::unreadable(message) }
+    }
+
     /// HTTP 404.
     pub fn not_found(id: &str) -> Self {
         let id: String = id.chars().take(64).collect();

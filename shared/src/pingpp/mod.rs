@@ -3,6 +3,7 @@
 
 mod advance;
 mod app;
+mod authenticate;
 mod channel;
 mod error;
 mod object;
@@ -10,6 +11,7 @@ mod request;
 
 pub use advance::{advance, decide};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
+pub use authenticate::{Caller, Keys, authenticate};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel};
 pub use error::ApiError;
 pub use object::{BatchObject, RefundObject};

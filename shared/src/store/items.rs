@@ -100,6 +100,14 @@ pub(super) fn credential_item(credential: &CredentialKey, tenant: &TenantKey) ->
     item
 }
 
+/// A secret that names several tenants, by their ids.
+pub(super) fn shared_credential_item(credential: &CredentialKey, ids: &[String]) -> Item {
+    let mut item = credential_key(credential);
+    let ids = ids.iter().map(|id| AttributeValue::S(id.clone())).collect();
+    item.insert("ids".to_owned(), AttributeValue::L(ids));
+    item
+}
+
 pub(super) fn account_item(account: &Account) -> Item {
     let mut item = account_key(&account.key);
     item.extend([
@@ -284,6 +292,11 @@ impl<'a> Reader<'a> {
             .map(map)
             .collect::<Option<_>>()
             .ok_or_else(|| self.damaged(format!("{name} can't be read")))
+    }
+
+    /// The texts of a list.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        self.get(name, |value| value.as_l().ok()?.iter().map(|text| text.as_s().ok().cloned()).collect())
     }
 
     pub(super) fn posting(&self) -> Result<Posting, StoreError> {

@@ -107,6 +107,24 @@ impl Session {
         item.map(|item| Reader::new(&item).text("tenant").map(TenantKey::recorded)).transpose()
     }
 
+    /// Lets a secret name the tenants with these ids, and no others: what it named before is replaced.
+    pub async fn put_shared_credential(
+        &self,
+        credential: &CredentialKey,
+        ids: &[String],
+    ) -> Result<(), StoreError> {
+        self.put(items::shared_credential_item(credential, ids), None).await.map(|_| ())
+    }
+
+    /// The ids of the tenants that a secret names, if it is one that names several.
+    pub async fn shared_credential(
+        &self,
+        credential: &CredentialKey,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        let item = self.read_item(items::credential_key(credential)).await?;
+        item.map(|item| Reader::new(&item).texts("ids")).transpose()
+    }
+
     /// A debit, if there is such a debit.
     pub async fn debit(&self, debit: &DebitKey) -> Result<Option<Debit>, StoreError> {
         let item = self.read_item(items::debit_key(debit)).await?;
