@@ -5,8 +5,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use auto_batch_refund::AutoBatchRefund;
 use begin_single_refund::BeginSingleRefund;
+use create_batch_refund::CreateBatchRefund;
 use end_single_refund::EndSingleRefund;
+use list_batch_refunds::ListBatchRefunds;
 use refund_single_wallet::RefundSingleWallet;
+use retrieve_batch_refund::RetrieveBatchRefund;
 use shared::edge::Function;
 use shared::store::Store;
 
@@ -18,8 +21,11 @@ pub fn function(binary: &str, store: &Store) -> Result<Arc<dyn Function>> {
     Ok(match binary {
         "auto-batch-refund" => Arc::new(AutoBatchRefund::new(store.clone())),
         "begin-single-refund" => Arc::new(BeginSingleRefund::new(store.clone())),
+        "create-batch-refund" => Arc::new(CreateBatchRefund::new(store.clone())),
         "end-single-refund" => Arc::new(EndSingleRefund::new(store.clone())),
+        "list-batch-refunds" => Arc::new(ListBatchRefunds::new(store.clone())),
         "refund-single-wallet" => Arc::new(RefundSingleWallet::new(store.clone())),
+        "retrieve-batch-refund" => Arc::new(RetrieveBatchRefund::new(store.clone())),
         other => bail!("template.yaml names the binary {other}, which this program does not carry"),
     })
 }

@@ -124,3 +124,10 @@ pub const METADATA_CHARS_MAX: usize = 1_000;
 
 /// How far a signed request's timestamp may be from now, at Ping++'s endpoints.
 pub const REQUEST_SIGNATURE_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// Batches of one page of a list, as Ping++ documents it, and where the caller says nothing.
+pub const PAGE_BATCHES_MAX: usize = 100;
+pub const PAGE_BATCHES_DEFAULT: usize = 10;
+
+/// Pages of a list that are counted to; further ones are reached from the last batch seen.
+pub const PAGES_MAX: usize = 1_000;

@@ -312,14 +312,19 @@ pub fn event(body: &[u8], caller: &str) -> Value {
     http_api_event("POST", &Uri::from_static("/refundSingleWallet"), &headers, caller, body)
 }
 
-/// The HTTP API event of a body posted with these headers.
-pub fn epay_event(headers: &[(&'static str, &str)], body: &[u8]) -> Value {
+/// The HTTP API event of a request with these headers; `uri` is its path, and its query if it has one.
+pub fn event_of(method: &str, uri: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Value {
     let mut map = HeaderMap::new();
     map.insert(header::HOST, HeaderValue::from_static("refunds.example"));
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    http_api_event("POST", &Uri::from_static("/epay"), &map, CALLER.parse().unwrap(), body)
+    http_api_event(method, &uri.parse().unwrap(), &map, CALLER.parse().unwrap(), body)
+}
+
+/// The HTTP API event of a body posted with these headers.
+pub fn epay_event(headers: &[(&'static str, &str)], body: &[u8]) -> Value {
+    event_of("POST", "/epay", headers, body)
 }
 
 /// A signed request of channel 1; `refunds` are bets with the amounts they took.

@@ -69,7 +69,7 @@ fn written(calls: &[Call]) -> f64 {
 #[tokio::test]
 async fn a_batch_is_one_round_of_reads_and_one_transaction_and_two_above_96_charges() {
     for (count, reads, transactions, further_reads) in
-        [(1, 1, 1, 0), (96, 1, 1, 0), (97, 1, 2, 0), (100, 2, 2, 0)]
+        [(1, 1, 1, 0), (96, 1, 1, 0), (97, 2, 2, 0), (100, 2, 2, 0)]
     {
         let (world, names) = world(count).await;
         let (session, wire) = world.session_with(Arc::new(|_| Fault::None));

@@ -179,6 +179,11 @@ impl TenantKey {
         Self(format!("{provider}#{}", escaped(id)))
     }
 
+    /// Where the batches of a month lie.
+    pub fn batches(&self, month: &str) -> String {
+        format!("{}#batches#{}", self.0, escaped(month))
+    }
+
     /// Where a merchant's number of a batch is kept.
     pub fn numbered_batch(&self, batch_no: &MerchantBatchNo) -> String {
         format!("{}#batchno#{}", self.0, escaped(batch_no.as_str()))
@@ -216,14 +221,18 @@ pub struct RefundBatchKey {
 impl RefundBatchKey {
     /// Where the batches of the id's month lie: `pingpp#<app>#<mode>#batches#<yyMM>`.
     pub fn path(&self) -> String {
-        let month = self.id.as_str().get(RefundBatchId::MONTH).unwrap_or_default();
-        format!("{}#batches#{}", self.tenant, escaped(month))
+        self.tenant.batches(self.id.month())
     }
 }
 
 impl RefundBatchId {
     /// Where an id tells the year and month: it is `15`, yyMMddHHmmss, and four digits.
-    pub const MONTH: std::ops::Range<usize> = 2..6;
+    const MONTH: std::ops::Range<usize> = 2..6;
+
+    /// The id's month, yyMM.
+    pub fn month(&self) -> &str {
+        self.as_str().get(Self::MONTH).unwrap_or_default()
+    }
 }
 
 /// One application of one merchant: `epay#<merchant>#<autoid>`.

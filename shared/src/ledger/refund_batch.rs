@@ -217,6 +217,8 @@ fn may_choose_funds(channel: &str) -> bool {
 pub struct BatchSnapshot {
     pub charges: HashMap<ChargeId, Charge>,
     pub accounts: HashMap<FundingSource, Account>,
+    /// Months that have batches, yyMM.
+    pub months: HashSet<String>,
     /// The batch that has the request's number, and its fingerprint.
     pub guard: Option<(RefundBatchId, Fingerprint)>,
 }

@@ -4,16 +4,20 @@
 mod advance;
 mod app;
 mod authenticate;
+mod call;
 mod channel;
 mod error;
+mod id;
 mod object;
 mod request;
 
 pub use advance::{advance, decide};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
 pub use authenticate::{Caller, Keys, authenticate};
+pub use call::{Call, Endpoint, Report, shown};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel};
 pub use error::ApiError;
+pub use id::new_batch;
 pub use object::{BatchObject, RefundObject};
 pub use request::CreateRequest;
 

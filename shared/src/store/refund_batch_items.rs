@@ -15,6 +15,7 @@ use crate::ledger::{
 
 const CHARGE: &str = "PAYMENT";
 const GUARD: &str = "GUARD";
+pub(super) const MONTHS: &str = "MONTHS";
 const REFUND_PREFIX: &str = "REFUND#";
 
 pub(super) const CREATING: &str = "creating";
@@ -45,6 +46,11 @@ pub(super) fn batch_key(batch: &RefundBatchKey) -> Item {
 
 pub(super) fn guard_key(tenant: &TenantKey, batch_no: &MerchantBatchNo) -> Item {
     items::key(&tenant.numbered_batch(batch_no), GUARD)
+}
+
+/// What names the months that have batches.
+pub(super) fn months_key(tenant: &TenantKey) -> Item {
+    items::key(&format!("{tenant}#batches"), MONTHS)
 }
 
 pub(super) fn funds_key(tenant: &TenantKey, source: FundingSource) -> AccountKey {

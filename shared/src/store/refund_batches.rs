@@ -5,13 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, Delete, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY};
+use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use super::change::{Change, Changed};
 use super::deadline::Backoff;
+use super::error::CallFailure;
 use super::items::{self, Item, Reader};
+use super::meter::CountAttempts;
 use super::refund_batch_items as batch_items;
 use super::transact::{Action, Transacted};
 use super::{Creation, Executed, Session, StoreError};
@@ -69,7 +71,11 @@ impl Session {
     ///
     /// One round of reads and one transaction for up to 96 charges, one transaction more for up to 100. Safe to call
     /// again with the same at any time, and from several processes at once.
-    pub async fn create_batch(&self, request: &BatchRequest, new: impl Fn() -> Created) -> BatchAccepted {
+    pub async fn create_batch(
+        &self,
+        request: &BatchRequest,
+        new: impl Fn() -> Option<Created>,
+    ) -> BatchAccepted {
         let mut tried = HashSet::new();
         let result = self.accept(request, new, &mut tried).await;
         let executed = match &result {
@@ -83,7 +89,7 @@ impl Session {
     async fn accept(
         &self,
         request: &BatchRequest,
-        new: impl Fn() -> Created,
+        new: impl Fn() -> Option<Created>,
         tried: &mut HashSet<RefundBatchId>,
     ) -> Result<Result<RefundBatch, BatchRefusal>, StoreError> {
         let mut backoff = Backoff::default();
@@ -91,7 +97,8 @@ impl Session {
         let mut may_land: Option<String> = None;
         loop {
             let snapshot = self.read_batch_snapshot(request).await?;
-            let (accepted, otherwise) = match decide_batch(request, &snapshot, &new()) {
+            let created = new().ok_or_else(|| StoreError::Refused("the clock shows no time".to_owned()))?;
+            let (accepted, otherwise) = match decide_batch(request, &snapshot, &created) {
                 Creating::Refused(refusal) => match self.stands(request, &snapshot, &refusal).await? {
                     true if may_land.is_some() => return Err(StoreError::DeadlinePassed { cause: may_land }),
                     true => return Ok(Err(refusal)),
@@ -112,6 +119,9 @@ impl Session {
                     (self.bring_on(&key).await?, "the batch of this number is being taken back".to_owned())
                 }
                 Creating::Create(plan) => {
+                    if !snapshot.months.contains(plan.batch.key.id.month()) {
+                        self.name_month(&plan.batch.key).await?;
+                    }
                     tried.insert(plan.batch.key.id.clone());
                     match (self.put_batch(&plan).await?, plan.batch.state) {
                         (Transacted::Done, BatchState::Created) => return Ok(Ok(plan.batch)),
@@ -183,12 +193,17 @@ impl Session {
         let guard_partition = items::partition(&guard).to_owned();
         let funds = FundingSource::ALL
             .map(|source| items::account_key(&batch_items::funds_key(&request.tenant, source)));
-        let keys = request.items.iter().map(|item| charge(&item.charge)).chain(funds).chain([guard]);
+        let months_key = batch_items::months_key(&request.tenant);
+        let months_partition = items::partition(&months_key).to_owned();
+        let keys =
+            request.items.iter().map(|item| charge(&item.charge)).chain(funds).chain([guard, months_key]);
         let mut snapshot = BatchSnapshot::default();
         for item in self.read_items(keys.collect()).await? {
             let reader = Reader::new(&item);
             if items::partition(&item) == guard_partition {
                 snapshot.guard = Some(reader.batch_guard()?);
+            } else if items::partition(&item) == months_partition {
+                snapshot.months.extend(months(&item));
             } else if item.contains_key("balance") {
                 let account = reader.account()?;
                 let of =
@@ -202,6 +217,96 @@ impl Session {
             }
         }
         Ok(snapshot)
+    }
+
+    /// Puts a batch's month on record before the batch: the first of a month does.
+    async fn name_month(&self, batch: &RefundBatchKey) -> Result<(), StoreError> {
+        let months = AttributeValue::Ss(vec![batch.id.month().to_owned()]);
+        let change = Change {
+            key: batch_items::months_key(&batch.tenant),
+            expression: "ADD months :months",
+            // Always so: it is put on record again or for the first time.
+            condition: "attribute_not_exists(expires)",
+            name: None,
+            values: Item::from([(":months".to_owned(), months)]),
+        };
+        self.change(&change).await.map(|_| ())
+    }
+
+    /// Months that have batches, yyMM, the latest first.
+    pub async fn months_of_batches(&self, tenant: &TenantKey) -> Result<Vec<String>, StoreError> {
+        let item = self.read_item(batch_items::months_key(tenant)).await?;
+        let mut months = item.map(|item| months(&item)).unwrap_or_default();
+        months.sort_by(|one, other| other.cmp(one));
+        Ok(months)
+    }
+
+    /// Batches of a month that have been created, the latest first, or the earliest; only those after the id that
+    /// is `beyond`, in this order. So many at most, and more of them may follow.
+    pub async fn batches_of_month(
+        &self,
+        tenant: &TenantKey,
+        month: &str,
+        latest_first: bool,
+        beyond: Option<&RefundBatchId>,
+        count_max: usize,
+    ) -> Result<Vec<RefundBatch>, StoreError> {
+        let mut batches = Vec::new();
+        let mut start = None;
+        loop {
+            let partition = tenant.batches(month);
+            let (page, next) = self
+                .until_answered(|| self.read_ordered(&partition, latest_first, beyond, start.clone()))
+                .await?;
+            for item in page {
+                let batch = Reader::new(&item).batch()?;
+                if !matches!(batch.state, BatchState::Creating | BatchState::Void) {
+                    batches.push(batch);
+                }
+            }
+            start = next;
+            if start.is_none() || batches.len() >= count_max {
+                batches.truncate(count_max);
+                return Ok(batches);
+            }
+        }
+    }
+
+    /// One Query of a partition in the order of sort keys, or backwards.
+    async fn read_ordered(
+        &self,
+        partition: &str,
+        backwards: bool,
+        beyond: Option<&RefundBatchId>,
+        start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
+        let condition = match (beyond, backwards) {
+            (None, _) => "#partition = :partition",
+            (Some(_), true) => "#partition = :partition AND #sort < :beyond",
+            (Some(_), false) => "#partition = :partition AND #sort > :beyond",
+        };
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let mut call = self
+            .store
+            .client
+            .query()
+            .table_name(self.store.table())
+            .key_condition_expression(condition)
+            .expression_attribute_names("#partition", PARTITION_KEY)
+            .expression_attribute_values(":partition", text(partition))
+            .scan_index_forward(!backwards)
+            .consistent_read(true)
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        if let Some(beyond) = beyond {
+            call = call
+                .expression_attribute_names("#sort", SORT_KEY)
+                .expression_attribute_values(":beyond", text(beyond.as_str()));
+        }
+        let call = call.customize().interceptor(CountAttempts(self.meter.clone()));
+        let answer = self.in_time(call.send()).await??;
+        self.meter.read(answer.consumed_capacity());
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
     /// The batch with its guard, the money it takes, and its first holds: all or nothing.
@@ -607,4 +712,8 @@ impl Session {
         due.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(due.into_iter().map(|(_, key)| key).collect())
     }
+}
+
+fn months(item: &Item) -> Vec<String> {
+    item.get("months").and_then(|months| months.as_ss().ok()).cloned().unwrap_or_default()
 }

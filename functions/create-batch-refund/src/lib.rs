@@ -1,0 +1,47 @@
+//! Ping++'s `POST /v1/batch_refunds`: a merchant refunds up to 100 charges in one call, or none of them.
+
+use std::time::SystemTime;
+
+use shared::edge::Request;
+use shared::ledger::{BatchRequest, Created};
+use shared::pingpp::{ApiError, Call, Caller, CreateRequest, Endpoint, Report, new_batch, shown};
+use shared::store::Session;
+
+pub type CreateBatchRefund = Endpoint<Create>;
+
+pub struct Create;
+
+impl Call for Create {
+    const NAME: &'static str = "CreateBatchRefund";
+
+    async fn carry_out(
+        request: &Request,
+        caller: &Caller,
+        session: &Session,
+        report: &mut Report,
+    ) -> Result<String, ApiError> {
+        let asked = CreateRequest::read(&request.body)?;
+        let app = caller.app(&asked.app)?;
+        caller.check_signature(Some(app), request, SystemTime::now())?;
+        report.tenant = app.tenant().to_string();
+        report.key = asked.batch_no.to_string();
+        report.items = Some(asked.items.len());
+        let batch = BatchRequest {
+            tenant: app.tenant(),
+            batch_no: asked.batch_no.clone(),
+            fingerprint: asked.fingerprint(),
+            currency: app.currency.clone(),
+            description: asked.description.clone(),
+            metadata: asked.metadata.clone(),
+            items: asked.items.clone(),
+        };
+        let new = || -> Option<Created> { new_batch(SystemTime::now()) };
+        let accepted = session.create_batch(&batch, new).await;
+        report.executed = accepted.executed;
+        let batch = accepted.result?.map_err(|refusal| {
+            let charges: Vec<&str> = asked.items.iter().map(|item| item.charge.as_str()).collect();
+            ApiError::of_batch(&refusal, &charges)
+        })?;
+        Ok(shown(session, app, &batch).await?.get().to_owned())
+    }
+}

@@ -1,0 +1,111 @@
+//! The query of a list: which app, which page, made when.
+
+use shared::ledger::RefundBatchId;
+use shared::limits;
+use shared::pingpp::ApiError;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    pub app: Option<String>,
+    /// Batches of a page.
+    pub limit: usize,
+    pub place: Place,
+    pub created: Created,
+}
+
+/// Where the page begins.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Counted from 1.
+    Page(usize),
+    After(RefundBatchId),
+    Before(RefundBatchId),
+}
+
+/// When the batches were made, in Unix seconds, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Created {
+    pub least: u64,
+    pub most: u64,
+}
+
+impl Created {
+    pub fn contains(self, at: u64) -> bool {
+        (self.least..=self.most).contains(&at)
+    }
+}
+
+impl ListQuery {
+    /// # Errors
+    /// Names the parameter at fault; unknown ones are ignored.
+    pub fn read(query: &str) -> Result<Self, ApiError> {
+        let mut read = Self {
+            app: None,
+            limit: limits::PAGE_BATCHES_DEFAULT,
+            place: Place::Page(1),
+            created: Created { least: 0, most: u64::MAX },
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let name = name.as_ref();
+            let id = || value.parse().map_err(|error| ApiError::invalid(name, format!("{name} {error}.")));
+            match name {
+                "app" | "app[id]" => read.app = Some(value.into_owned()),
+                "page" => read.place = Place::Page(number(name, &value, limits::PAGES_MAX)?),
+                "per_page" | "limit" => read.limit = number(name, &value, limits::PAGE_BATCHES_MAX)?,
+                "starting_after" => read.place = Place::After(id()?),
+                "ending_before" => read.place = Place::Before(id()?),
+                "created" => {
+                    let at = seconds(name, &value)?;
+                    read.created = Created { least: at, most: at };
+                }
+                "created[gt]" => read.created.least = seconds(name, &value)?.saturating_add(1),
+                "created[gte]" => read.created.least = seconds(name, &value)?,
+                "created[lt]" => match seconds(name, &value)?.checked_sub(1) {
+                    Some(most) => read.created.most = most,
+                    None => read.created = Created { least: 1, most: 0 },
+                },
+                "created[lte]" => read.created.most = seconds(name, &value)?,
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// From 1 to `most`.
+fn number(name: &str, value: &str, most: usize) -> Result<usize, ApiError> {
+    let number = value.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| ApiError::invalid(name, format!("{name} must be 1 to {most}.")))
+}
+
+fn seconds(name: &str, value: &str) -> Result<u64, ApiError> {
+    value.parse().map_err(|_| ApiError::invalid(name, format!("{name} must be a time in Unix seconds.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_and_the_parameter_at_fault_is_named() {
+        let all = Created { least: 0, most: u64::MAX };
+        let read = ListQuery::read("").unwrap();
+        assert_eq!((read.limit, read.place, read.created, read.app), (10, Place::Page(1), all, None));
+        let read =
+            ListQuery::read("app=app_1&page=3&per_page=100&created%5Bgt%5D=5&created[lte]=9&x=y").unwrap();
+        assert_eq!((read.app.as_deref(), read.limit, read.place), (Some("app_1"), 100, Place::Page(3)));
+        assert_eq!(read.created, Created { least: 6, most: 9 });
+        let read = ListQuery::read("limit=5&starting_after=151608161453545122").unwrap();
+        assert_eq!(read.place, Place::After("151608161453545122".parse().unwrap()));
+        assert!(!ListQuery::read("created[lt]=0").unwrap().created.contains(0));
+        for (query, param) in [
+            ("page=0", "page"),
+            ("per_page=101", "per_page"),
+            ("limit=x", "limit"),
+            ("created[gte]=-1", "created[gte]"),
+            ("starting_after=", "starting_after"),
+        ] {
+            assert_eq!(ListQuery::read(query).unwrap_err().param.as_deref(), Some(param), "{query}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Ping++'s `GET /v1/batch_refunds/{id}`: a batch as it stands.
+
+use shared::edge::Request;
+use shared::ledger::{BatchState, RefundBatchId, RefundBatchKey};
+use shared::pingpp::{ApiError, Call, Caller, Endpoint, Report, shown};
+use shared::store::Session;
+
+pub type RetrieveBatchRefund = Endpoint<Retrieve>;
+
+pub struct Retrieve;
+
+impl Call for Retrieve {
+    const NAME: &'static str = "RetrieveBatchRefund";
+
+    async fn carry_out(
+        request: &Request,
+        caller: &Caller,
+        session: &Session,
+        report: &mut Report,
+    ) -> Result<String, ApiError> {
+        let text = request.path.rsplit('/').next().unwrap_or_default();
+        report.key = text.chars().take(64).collect();
+        let is_id = text.len() == 18 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let id = text.parse().ok().filter(|_| is_id).ok_or_else(|| ApiError::not_found(text))?;
+        let id: RefundBatchId = id;
+        for app in &caller.apps {
+            let key = RefundBatchKey { tenant: app.tenant(), id: id.clone() };
+            match session.batch(&key).await? {
+                // One that is not created yet, or never will be, is nobody's business.
+                Some(batch) if !matches!(batch.state, BatchState::Creating | BatchState::Void) => {
+                    report.tenant = app.tenant().to_string();
+                    return Ok(shown(session, app, &batch).await?.get().to_owned());
+                }
+                _ => {}
+            }
+        }
+        Err(ApiError::not_found(text))
+    }
+}

@@ -1,0 +1,126 @@
+//! One of Ping++'s calls from the event to the answer: what all of them have in common.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::time::SystemTime;
+
+use futures::future::BoxFuture;
+use serde_json::value::RawValue;
+
+use super::authenticate::{Caller, Keys, authenticate};
+use super::{ApiError, App, BatchObject};
+use crate::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
+use crate::ledger::{BatchState, ItemRefund, RefundBatch, RefundId};
+use crate::store::{Deadline, Executed, Session, Store, StoreError};
+
+/// What one call has of its own.
+pub trait Call: Send + Sync + 'static {
+    /// Its name in logs.
+    const NAME: &'static str;
+
+    /// Carries out a request whose key is good: the answer's JSON.
+    fn carry_out(
+        request: &Request,
+        caller: &Caller,
+        session: &Session,
+        report: &mut Report,
+    ) -> impl Future<Output = Result<String, ApiError>> + Send;
+}
+
+/// What operators want to know of a request beside its answer.
+#[derive(Debug)]
+pub struct Report {
+    pub tenant: String,
+    /// The batch's number, or its id.
+    pub key: String,
+    pub items: Option<usize>,
+    pub executed: Executed,
+}
+
+/// The function that answers a call, with what it keeps between requests.
+pub struct Endpoint<C> {
+    store: Store,
+    keys: Keys,
+    call: PhantomData<C>,
+}
+
+impl<C: Call> Endpoint<C> {
+    pub fn new(store: Store) -> Self {
+        Self { store, keys: Keys::default(), call: PhantomData }
+    }
+
+    async fn execute(
+        &self,
+        request: &Request,
+        session: &Session,
+        is_authenticated: &mut bool,
+        report: &mut Report,
+    ) -> Result<String, ApiError> {
+        let caller = authenticate(&self.keys, session, &request.headers).await?;
+        caller.check_signature(None, request, SystemTime::now())?;
+        *is_authenticated = true;
+        C::carry_out(request, &caller, session, report).await
+    }
+
+    async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
+        let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
+        let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
+        let mut report =
+            Report { tenant: String::new(), key: String::new(), items: None, executed: Executed::No };
+        let mut authenticated = false;
+        let result = match &request {
+            Ok(request) => self.execute(request, &session, &mut authenticated, &mut report).await,
+            Err(malformed) => Err(ApiError::unreadable(format!("The request is malformed: {malformed}."))),
+        };
+        let error = result.as_ref().err();
+        log_request(&RequestLine {
+            function: C::NAME,
+            request_id: &invocation.request_id,
+            tenant: &report.tenant,
+            authenticated,
+            key: &report.key,
+            outcome: error.map_or(200, |error| error.status.into()),
+            items: None,
+            session: None,
+            last_start_process_time: None,
+            executed: report.executed.as_str(),
+            arrived,
+            usage: session.usage(),
+            cause: error.and_then(|error| error.cause.as_deref()),
+            note: error.and_then(|error| error.param.as_deref()),
+        });
+        match result {
+            Ok(body) => Response::json(body),
+            Err(error) => error.response(),
+        }
+    }
+}
+
+impl<C: Call> Function for Endpoint<C> {
+    fn answer(
+        &self,
+        request: Result<Request, MalformedEvent>,
+        invocation: Invocation,
+    ) -> BoxFuture<'_, Response> {
+        Box::pin(self.call(request, invocation))
+    }
+}
+
+/// A batch as its merchant sees it.
+///
+/// # Errors
+/// If its refunds can't be read.
+pub async fn shown(session: &Session, app: &App, batch: &RefundBatch) -> Result<Box<RawValue>, ApiError> {
+    // Nothing is on record of its refunds before channels were asked.
+    let refunds: HashMap<RefundId, ItemRefund> = match batch.state {
+        BatchState::Creating | BatchState::Created | BatchState::Void => HashMap::new(),
+        BatchState::Settling | BatchState::Ended { .. } => session.refunds_of(batch).await?,
+    };
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        key: batch.key.path(),
+        what: format!("it can't be shown: {error}"),
+    };
+    let metadata = RawValue::from_string(batch.metadata.clone()).map_err(damaged)?;
+    let object = BatchObject::new(app.id.as_str(), app.mode.is_live(), batch, &refunds, &metadata);
+    Ok(serde_json::value::to_raw_value(&object).map_err(damaged)?)
+}
