@@ -25,7 +25,6 @@ impl Call for Create {
         caller.check_signature(Some(app), request, SystemTime::now())?;
         report.tenant = app.tenant().to_string();
         report.key = asked.batch_no.to_string();
-        report.items = Some(asked.items.len());
         let batch = BatchRequest {
             tenant: app.tenant(),
             batch_no: asked.batch_no.clone(),

@@ -45,7 +45,6 @@ impl Call for List {
         if let Place::Before(_) = query.place {
             batches.reverse();
         }
-        report.items = Some(batches.len());
         let mut data = Vec::with_capacity(batches.len());
         for batch in &batches {
             data.push(shown(session, app, batch).await?);

@@ -25,8 +25,7 @@ pub(super) async fn authenticate(
     let key = key.to_str().map_err(|_| Refusal::Unauthorized)?;
     let credential = Merchant::credential(key).map_err(|_| Refusal::Unauthorized)?;
     let merchant = merchants.get(&credential, of_credential(session, &credential)).await?;
-    let merchant = merchant.ok_or(Refusal::Unauthorized)?;
-    if merchant.enabled { Ok(merchant) } else { Err(Refusal::Disabled) }
+    merchant.ok_or(Refusal::Unauthorized)
 }
 
 /// The merchant that a key names, if the key is still one of its own.

@@ -33,7 +33,6 @@ pub struct Report {
     pub tenant: String,
     /// The batch's number, or its id.
     pub key: String,
-    pub items: Option<usize>,
     pub executed: Executed,
 }
 
@@ -65,8 +64,7 @@ impl<C: Call> Endpoint<C> {
     async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
         let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
         let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
-        let mut report =
-            Report { tenant: String::new(), key: String::new(), items: None, executed: Executed::No };
+        let mut report = Report { tenant: String::new(), key: String::new(), executed: Executed::No };
         let mut authenticated = false;
         let result = match &request {
             Ok(request) => self.execute(request, &session, &mut authenticated, &mut report).await,

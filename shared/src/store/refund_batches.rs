@@ -417,7 +417,7 @@ impl Session {
             let charge = Reader::new(&item).charge()?;
             charges.insert(charge.key.id.clone(), charge);
         }
-        let mut actions = vec![self.move_batch(batch, batch_items::CREATED)?];
+        let mut actions = vec![self.become_created(batch)?];
         for item in items {
             match charges.get(&item.charge) {
                 Some(charge) if charge.refundable() >= item.amount.value() => {
@@ -488,23 +488,19 @@ impl Session {
         StoreError::Damaged { key: batch.key.path(), what: format!("its funds: {}", error.to_string()) }
     }
 
-    /// The batch's way out of the state it was read in.
-    fn move_batch(&self, batch: &RefundBatch, to: &str) -> Result<Action, StoreError> {
-        let change = self.batch_change(batch, to);
-        Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
-    }
-
-    fn batch_change(&self, batch: &RefundBatch, to: &str) -> Change {
-        Change {
+    /// The batch's way from being created to created.
+    fn become_created(&self, batch: &RefundBatch) -> Result<Action, StoreError> {
+        let change = Change {
             key: batch_items::batch_key(&batch.key),
-            expression: "SET #state = :to",
-            condition: "#state = :from",
+            expression: "SET #state = :created",
+            condition: "#state = :creating",
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
-                items::text(":from", batch_items::state_name(batch.state)),
-                items::text(":to", to),
+                items::text(":creating", batch_items::CREATING),
+                items::text(":created", batch_items::CREATED),
             ]),
-        }
+        };
+        Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
     }
 
     /// Takes a batch on: from now on payment channels may have been asked, and until then (Unix milliseconds) nobody
@@ -543,7 +539,7 @@ impl Session {
     }
 
     /// Records what a payment channel said of one refund, once: with success its charge is refunded, with failure
-    /// what was held of it is free. The money of failed ones goes back when the batch ends.
+    /// what was held of it is free. The money of failed ones goes back by [`Self::give_back`].
     pub async fn settle(
         &self,
         batch: &RefundBatch,
