@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::attribute::{INDEX, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY};
+use super::attribute::{INDEX, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use super::deadline::Backoff;
 use super::error::CallFailure;
 use super::items::{self, Item};
@@ -118,7 +118,8 @@ impl Session {
         let mut found = Vec::new();
         let mut start: Option<Item> = None;
         loop {
-            let (page, next) = self.until_answered(|| self.read_page(partition, start.clone())).await?;
+            let (page, next) =
+                self.until_answered(|| self.read_page(partition, false, None, start.clone())).await?;
             found.extend(page);
             start = next;
             if start.is_none() {
@@ -163,25 +164,39 @@ impl Session {
         }
     }
 
-    /// One Query: a page of items, and where the next one starts.
-    async fn read_page(
+    /// One Query: a page of items in the order of their sort keys, or backwards, only of those `beyond` a sort key in
+    /// this order; and where the next page starts.
+    pub(super) async fn read_page(
         &self,
         partition: &str,
+        backwards: bool,
+        beyond: Option<&str>,
         start: Option<Item>,
     ) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
-        let call = self
+        let condition = match (beyond, backwards) {
+            (None, _) => "#partition = :partition",
+            (Some(_), true) => "#partition = :partition AND #sort < :beyond",
+            (Some(_), false) => "#partition = :partition AND #sort > :beyond",
+        };
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let mut call = self
             .store
             .client
             .query()
             .table_name(self.store.table())
-            .key_condition_expression("#partition = :partition")
+            .key_condition_expression(condition)
             .expression_attribute_names("#partition", PARTITION_KEY)
-            .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
+            .expression_attribute_values(":partition", text(partition))
+            .scan_index_forward(!backwards)
             .consistent_read(true)
             .set_exclusive_start_key(start)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(CountAttempts(self.meter.clone()));
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        if let Some(beyond) = beyond {
+            call = call
+                .expression_attribute_names("#sort", SORT_KEY)
+                .expression_attribute_values(":beyond", text(beyond));
+        }
+        let call = call.customize().interceptor(CountAttempts(self.meter.clone()));
         let answer = self.in_time(call.send()).await??;
         self.meter.read(answer.consumed_capacity());
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))

@@ -5,15 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
+use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY};
 use super::change::{Change, Changed};
 use super::deadline::Backoff;
-use super::error::CallFailure;
 use super::items::{self, Item, Reader};
-use super::meter::CountAttempts;
 use super::refund_batch_items as batch_items;
 use super::transact::{Action, Transacted};
 use super::{Creation, Executed, Session, StoreError};
@@ -255,8 +253,9 @@ impl Session {
         let mut start = None;
         loop {
             let partition = tenant.batches(month);
+            let beyond = beyond.map(RefundBatchId::as_str);
             let (page, next) = self
-                .until_answered(|| self.read_ordered(&partition, latest_first, beyond, start.clone()))
+                .until_answered(|| self.read_page(&partition, latest_first, beyond, start.clone()))
                 .await?;
             for item in page {
                 let batch = Reader::new(&item).batch()?;
@@ -270,43 +269,6 @@ impl Session {
                 return Ok(batches);
             }
         }
-    }
-
-    /// One Query of a partition in the order of sort keys, or backwards.
-    async fn read_ordered(
-        &self,
-        partition: &str,
-        backwards: bool,
-        beyond: Option<&RefundBatchId>,
-        start: Option<Item>,
-    ) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
-        let condition = match (beyond, backwards) {
-            (None, _) => "#partition = :partition",
-            (Some(_), true) => "#partition = :partition AND #sort < :beyond",
-            (Some(_), false) => "#partition = :partition AND #sort > :beyond",
-        };
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let mut call = self
-            .store
-            .client
-            .query()
-            .table_name(self.store.table())
-            .key_condition_expression(condition)
-            .expression_attribute_names("#partition", PARTITION_KEY)
-            .expression_attribute_values(":partition", text(partition))
-            .scan_index_forward(!backwards)
-            .consistent_read(true)
-            .set_exclusive_start_key(start)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if let Some(beyond) = beyond {
-            call = call
-                .expression_attribute_names("#sort", SORT_KEY)
-                .expression_attribute_values(":beyond", text(beyond.as_str()));
-        }
-        let call = call.customize().interceptor(CountAttempts(self.meter.clone()));
-        let answer = self.in_time(call.send()).await??;
-        self.meter.read(answer.consumed_capacity());
-        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
     /// The batch with its guard, the money it takes, and its first holds: all or nothing.
