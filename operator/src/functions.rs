@@ -10,7 +10,9 @@ use end_single_refund::EndSingleRefund;
 use list_batch_refunds::ListBatchRefunds;
 use refund_single_wallet::RefundSingleWallet;
 use retrieve_batch_refund::RetrieveBatchRefund;
+use settle_refunds::SettleRefunds;
 use shared::edge::Function;
+use shared::pingpp::{LedgerChannel, LogBus};
 use shared::store::Store;
 
 /// The function that `binary` runs.
@@ -28,4 +30,17 @@ pub fn function(binary: &str, store: &Store) -> Result<Arc<dyn Function>> {
         "retrieve-batch-refund" => Arc::new(RetrieveBatchRefund::new(store.clone())),
         other => bail!("template.yaml names the binary {other}, which this program does not carry"),
     })
+}
+
+/// The function that `binary` runs without being called. Its payment channel is the ledger; its events go to the log.
+///
+/// # Errors
+/// If there is no such function: then template.yaml names one that this program does not carry.
+pub fn worker(binary: &str, store: &Store) -> Result<Arc<SettleRefunds>> {
+    match binary {
+        "settle-refunds" => {
+            Ok(Arc::new(SettleRefunds::new(store.clone(), Arc::new(LedgerChannel), Arc::new(LogBus))))
+        }
+        other => bail!("template.yaml names the binary {other}, which this program does not carry"),
+    }
 }

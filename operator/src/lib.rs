@@ -1,10 +1,13 @@
 //! refundctl: the local stack, and what operators do with the ledger.
 
+pub mod app;
 pub mod application;
+pub mod batch;
 pub mod functions;
 pub mod import;
 pub mod keygen;
 pub mod local;
+pub mod refund;
 pub mod sample;
 pub mod self_refund;
 pub mod send;

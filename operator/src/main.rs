@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use refundctl::{application, import, keygen, local, sample, self_refund, send, show};
+use refundctl::{application, batch, import, keygen, local, refund, sample, self_refund, send, show};
 use shared::store::StoreError;
 
 /// Refund endpoints on one ledger: run them here, and work with the ledger.
@@ -26,6 +26,8 @@ Examples:
                                                 give a bet back before the provider asks
   refundctl send begin-single-refund            mark the demo application 1 as being processed
   refundctl show application demo 1             see its state and history
+  refundctl send create-batch-refund            refund two charges of the demo app in one call
+  refundctl show batch batchrefund20160801001   see what became of them
   refundctl import facts.jsonl                  load your own data into the local stack
 
 Exit codes: 0 done; 1 refused or in conflict; 2 wrong usage.";
@@ -38,12 +40,18 @@ enum Command {
     /// Withdraw an application for a refund, or record that its refund has failed
     #[command(subcommand)]
     Application(application::Action),
-    /// Load channels, wallets, past debits, merchants and applications from JSON lines
+    /// Bring a batch of refunds on
+    #[command(subcommand)]
+    Batch(batch::Action),
+    /// Load channels, wallets, debits, merchants, applications, apps, keys and charges from JSON lines
     #[command(after_help = import::EXAMPLES)]
     Import(import::Options),
     /// Make a key pair for a channel
     #[command(after_help = keygen::EXAMPLES)]
     Keygen(keygen::Options),
+    /// Record what a payment channel says of a refund that is not decided
+    #[command(subcommand)]
+    Refund(refund::Action),
     /// Write wallets and debits to try things with, as import lines
     #[command(after_help = sample::EXAMPLES)]
     Sample(sample::Options),
@@ -75,8 +83,10 @@ async fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Local(cli.local)) {
         Command::Local(options) => local::run(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Application(action) => application::command(&action).await.map(|()| ExitCode::SUCCESS),
+        Command::Batch(action) => batch::command(&action).await,
         Command::Import(options) => import::command(&options).await,
         Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Refund(action) => refund::command(&action).await.map(|()| ExitCode::SUCCESS),
         Command::Sample(options) => sample::command(&options).map(|()| ExitCode::SUCCESS),
         Command::SelfRefund(options) => self_refund::command(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Send(call) => send::command(&call).await,

@@ -63,6 +63,14 @@ pub fn session(store: &Store) -> Session {
     store.session(Deadline::after(PATIENCE))
 }
 
+/// How long a command works on what is large, or waits for others: below the two minutes for which it takes a batch on.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A session for a command that takes its time.
+pub fn long_session(store: &Store) -> Session {
+    store.session(Deadline::after(LONG_PATIENCE))
+}
+
 /// Whether the SDK would find a region or credentials: in variables, or in the files of a home folder.
 fn has_aws_settings() -> bool {
     let settings = [

@@ -21,8 +21,32 @@ const TEMPLATE: &str = include_str!("../../template.yaml");
 pub struct Template {
     pub table: Table,
     pub routes: Vec<Route>,
-    /// Of every function.
+    pub workers: Vec<Worker>,
+    /// Of every function that is called.
     pub timeout: Duration,
+}
+
+/// A function that nobody calls, with one of the things that run it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// The binary that is run.
+    pub binary: String,
+    pub timeout: Duration,
+    pub trigger: Trigger,
+}
+
+/// What runs a function.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trigger {
+    /// The table's changes that any of the filters' patterns lets through, so many at once.
+    Stream {
+        filters: Vec<Value>,
+        batch_size: usize,
+    },
+    Schedule {
+        every: Duration,
+        input: String,
+    },
 }
 
 /// One route of the HTTP API.
@@ -104,6 +128,8 @@ impl Template {
 
         let mut tables = Vec::new();
         let mut routes = Vec::new();
+        let mut workers = Vec::new();
+        let timeout = template["Globals"]["Function"]["Timeout"].as_u64();
         for (name, resource) in resources {
             match resource["Type"].as_str() {
                 Some("AWS::DynamoDB::Table") => {
@@ -112,15 +138,16 @@ impl Template {
                 }
                 Some("AWS::Serverless::Function") => {
                     routes.extend(routes_of(resource).with_context(|| format!("function {name}"))?);
+                    let of_function = workers_of(resource, timeout);
+                    workers.extend(of_function.with_context(|| format!("function {name}"))?);
                 }
                 _ => {}
             }
         }
         let [table] =
             <[Table; 1]>::try_from(tables).map_err(|tables| anyhow!("has {} tables", tables.len()))?;
-        let timeout = template["Globals"]["Function"]["Timeout"].as_u64();
         let timeout = timeout.context("has no Globals.Function.Timeout")?;
-        Ok(Self { table, routes, timeout: Duration::from_secs(timeout) })
+        Ok(Self { table, routes, workers, timeout: Duration::from_secs(timeout) })
     }
 }
 
@@ -129,9 +156,55 @@ fn defaults(parameters: &Value) -> Map<String, Value> {
     defaults.map(|(name, parameter)| (name.clone(), parameter["Default"].clone())).collect()
 }
 
-fn routes_of(function: &Value) -> Result<Vec<Route>> {
+fn binary_of(function: &Value) -> Result<&str> {
     let binary = function["Metadata"]["BuildProperties"]["Binary"].as_str();
-    let binary = binary.context("has no Metadata.BuildProperties.Binary")?;
+    binary.context("has no Metadata.BuildProperties.Binary")
+}
+
+fn workers_of(function: &Value, timeout: Option<u64>) -> Result<Vec<Worker>> {
+    let binary = binary_of(function)?;
+    let timeout = function["Properties"]["Timeout"].as_u64().or(timeout).context("has no Timeout")?;
+    let mut workers = Vec::new();
+    for (name, event) in function["Properties"]["Events"].as_object().into_iter().flatten() {
+        let properties = &event["Properties"];
+        let trigger = match event["Type"].as_str() {
+            Some("DynamoDB") => stream_of(properties),
+            Some("Schedule") => schedule_of(properties),
+            _ => continue,
+        };
+        let trigger = trigger.with_context(|| format!("event {name}"))?;
+        workers.push(Worker { binary: binary.to_owned(), timeout: Duration::from_secs(timeout), trigger });
+    }
+    Ok(workers)
+}
+
+fn stream_of(event: &Value) -> Result<Trigger> {
+    let filters = event["FilterCriteria"]["Filters"].as_array().context("has no filters")?;
+    let pattern =
+        |filter: &Value| Ok(serde_json::from_str(filter["Pattern"].as_str().context("no pattern")?)?);
+    let batch_size = event["BatchSize"].as_u64().context("has no BatchSize")?;
+    Ok(Trigger::Stream {
+        filters: filters.iter().map(pattern).collect::<Result<_>>()?,
+        batch_size: usize::try_from(batch_size)?,
+    })
+}
+
+/// Of a schedule such as `rate(1 minute)`.
+fn schedule_of(event: &Value) -> Result<Trigger> {
+    let schedule = event["Schedule"].as_str().context("has no Schedule")?;
+    let rate = schedule.strip_prefix("rate(").and_then(|rate| rate.strip_suffix(')'));
+    let (count, unit) = rate.and_then(|rate| rate.split_once(' ')).context("its schedule is no rate")?;
+    let seconds = match unit.trim_end_matches('s') {
+        "minute" => 60,
+        "hour" => 60 * 60,
+        other => return Err(anyhow!("a rate in {other}s is not known")),
+    };
+    let input = event["Input"].as_str().context("has no Input")?.to_owned();
+    Ok(Trigger::Schedule { every: Duration::from_secs(count.parse::<u64>()? * seconds), input })
+}
+
+fn routes_of(function: &Value) -> Result<Vec<Route>> {
+    let binary = binary_of(function)?;
     let events = function["Properties"]["Events"].as_object().into_iter().flatten();
     let calls = events.filter(|(_, event)| event["Type"] == "HttpApi");
     let route = |(name, event): (&String, &Value)| {
@@ -264,14 +337,40 @@ mod tests {
             .collect();
         assert_eq!(index, [attribute::INDEX_PARTITION_KEY, attribute::INDEX_SORT_KEY]);
         assert_eq!(template.table.time_to_live_specification.attribute_name, attribute::EXPIRES);
-        for (path, binary) in [
-            ("/refundSingleWallet", "refund-single-wallet"),
-            ("/autoBatchRefund", "auto-batch-refund"),
-            ("/api/WebInterface/YearCard/EPay/Refund/BeginSingle", "begin-single-refund"),
-            ("/api/WebInterface/YearCard/EPay/Refund/EndSingle/Success", "end-single-refund"),
+        for (method, path, binary) in [
+            ("POST", "/refundSingleWallet", "refund-single-wallet"),
+            ("POST", "/autoBatchRefund", "auto-batch-refund"),
+            ("POST", "/api/WebInterface/YearCard/EPay/Refund/BeginSingle", "begin-single-refund"),
+            ("POST", "/api/WebInterface/YearCard/EPay/Refund/EndSingle/Success", "end-single-refund"),
+            ("POST", "/v1/batch_refunds", "create-batch-refund"),
+            ("GET", "/v1/batch_refunds", "list-batch-refunds"),
+            ("GET", "/v1/batch_refunds/{id}", "retrieve-batch-refund"),
         ] {
-            let route = Route { method: "POST".to_owned(), path: path.to_owned(), binary: binary.to_owned() };
+            let route = Route { method: method.to_owned(), path: path.to_owned(), binary: binary.to_owned() };
             assert!(template.routes.contains(&route), "{:?}", template.routes);
+        }
+        assert_eq!(template.routes.len(), 7);
+    }
+
+    #[test]
+    fn the_worker_runs_on_the_changes_it_settles_and_tells_and_once_a_minute() {
+        let template = Template::built_in().unwrap();
+        let [changes, sweep] = &template.workers[..] else { panic!("{:?}", template.workers) };
+        assert_eq!((changes.binary.as_str(), sweep.binary.as_str()), ("settle-refunds", "settle-refunds"));
+        assert!(changes.timeout.as_secs() < 120, "it takes a batch on for two minutes");
+        let input = settle_refunds::SWEEP.to_owned();
+        assert_eq!(sweep.trigger, Trigger::Schedule { every: Duration::from_secs(60), input });
+        let Trigger::Stream { filters, .. } = &changes.trigger else { panic!("{changes:?}") };
+        for (pk, state, is_wanted) in [
+            ("pingpp#a#test#batches#1608", "created", true),
+            ("pingpp#a#test#ch_1", "succeeded", true),
+            ("pingpp#a#test#batches#1608", "settling", false),
+            ("ebet#1#p", "created", false),
+        ] {
+            let change =
+                json!({"dynamodb": {"Keys": {"pk": {"S": pk}}, "NewImage": {"state": {"S": state}}}});
+            let passes = filters.iter().any(|filter| crate::local::matches(filter, &change));
+            assert_eq!(passes, is_wanted, "{change}");
         }
     }
 

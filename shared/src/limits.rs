@@ -129,5 +129,30 @@ pub const REQUEST_SIGNATURE_AGE: Duration = Duration::from_secs(5 * 60);
 pub const PAGE_BATCHES_MAX: usize = 100;
 pub const PAGE_BATCHES_DEFAULT: usize = 10;
 
+/// Largest body of an answer in bytes, as it is quoted within the JSON that a function gives to its gateway: the rest
+/// is room for what stands around it.
+pub const QUOTED_BODY_BYTES_MAX: usize = ANSWER_BYTES_MAX - 1_000;
+
 /// Pages of a list that are counted to; further ones are reached from the last batch seen.
-pub const PAGES_MAX: usize = 1_000;
+pub const PAGES_MAX: usize = 100;
+
+/// Longest name of a payment channel, in characters: Ping++'s have at most 20.
+pub const CHANNEL_NAME_CHARS_MAX: usize = 64;
+
+/// Events of one call (EventBridge).
+pub const EVENTS_PER_CALL_MAX: usize = 10;
+
+/// What stands around an event, in bytes: its time, source and type.
+pub const EVENT_BYTES_AROUND: usize = 256;
+
+/// Largest event, in bytes: EventBridge takes 256 KB in one call, with what stands around.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024 - EVENT_BYTES_AROUND;
+
+/// Batches that one sweep brings on: what one process can do before its end. The others are next.
+pub const BATCHES_PER_SWEEP_MAX: usize = 400;
+
+/// Batches that are brought on at the same time by one process; each asks for [`PARTS_AT_ONCE`] refunds at once.
+pub const BATCHES_AT_ONCE: usize = 4;
+
+/// Open batches that are looked through for a refund of which nothing is on record yet.
+pub const OPEN_BATCHES_SEARCHED_MAX: usize = 8_000;

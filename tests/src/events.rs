@@ -1,12 +1,12 @@
-//! Sample events, for each route of the template: what its function gets from an HTTP API when
-//! `refundctl send` plays the API document's example.
+//! Sample events: for each route of the template, what its function gets from an HTTP API when `refundctl send`
+//! plays the API document's example; and what the schedule sends.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use refundctl::local::http_api_event;
-use refundctl::send::{Call, Request, batch, epay, single};
+use refundctl::send::{Call, Request, batch, epay, pingpp, single};
 use refundctl::template::Template;
 use serde_json::Value;
 
@@ -44,24 +44,32 @@ pub fn all() -> Result<Vec<(String, String)>> {
                     Call::EndSingleRefund(epay::EndOptions { common: bson(), ..epay::EndOptions::default() }),
                 ),
             ],
+            "create-batch-refund" => {
+                vec![("", Call::CreateBatchRefund(pingpp::CreateOptions::default()))]
+            }
+            "list-batch-refunds" => vec![("", Call::ListBatchRefunds(pingpp::ListOptions::default()))],
+            "retrieve-batch-refund" => {
+                vec![("", Call::RetrieveBatchRefund(pingpp::RetrieveOptions::default()))]
+            }
             "refund-single-wallet" => vec![("", Call::RefundSingleWallet(single::Options::default()))],
             other => bail!("there is no sample request for {other}"),
         };
         for (suffix, call) in calls {
-            let event = event(&route.method, &call.request()?)?;
+            let event = event(&call.request()?)?;
             events.push((format!("{}{suffix}", route.binary), format!("{event:#}\n")));
         }
     }
+    events.push(("settle-refunds".to_owned(), format!("{}\n", settle_refunds::SWEEP)));
     Ok(events)
 }
 
 /// What a function gets from an HTTP API when `request` is sent.
-pub fn event(method: &str, request: &Request) -> Result<Value> {
+pub fn event(request: &Request) -> Result<Value> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("refunds.example"));
     for (name, value) in &request.headers {
         headers.insert(HeaderName::from_static(name), value.parse()?);
     }
     let caller = CALLER.parse()?;
-    Ok(http_api_event(&method.to_uppercase(), &request.path.parse()?, &headers, caller, &request.body))
+    Ok(http_api_event(request.method, &request.path.parse()?, &headers, caller, &request.body))
 }

@@ -85,7 +85,7 @@ pub fn refused() -> ChannelAnswer {
 
 impl PaymentChannel for Told {
     fn refund<'a>(&'a self, refund: &'a ChannelRefund) -> BoxFuture<'a, ChannelAnswer> {
-        let charge = refund.transaction_no.clone().unwrap_or_default();
+        let charge = refund.transaction_no.as_ref().map(ToString::to_string).unwrap_or_default();
         self.asked.lock().unwrap().push(charge.clone());
         let answer = self.answers.lock().unwrap().get(&charge).cloned().unwrap_or(ChannelAnswer::Succeeded);
         Box::pin(async move {
@@ -108,7 +108,7 @@ impl World {
         }
         for key in [KEY, "sk_live_ibbTe5jLGCi5rzfH4OqPW9KC"] {
             let key: SecretKey = key.parse().unwrap();
-            self.session().put_shared_credential(&key.credential, &["app_1".to_owned()]).await.unwrap();
+            self.session().put_shared_credential(&key.credential, &["app_1".to_owned()], true).await.unwrap();
         }
     }
 
@@ -129,10 +129,10 @@ impl World {
         for (id, amount) in charges {
             let charge = Charge {
                 key: charge_key(id),
-                channel: "wx_pub".to_owned(),
+                channel: "wx_pub".parse().unwrap(),
                 currency: "CNY".parse().unwrap(),
                 order_no: format!("order-{id}").parse().unwrap(),
-                transaction_no: Some((*id).to_owned()),
+                transaction_no: Some(id.parse().unwrap()),
                 amount: MinorUnits::new(*amount).unwrap(),
                 refunded: 0,
                 holds: Default::default(),

@@ -354,7 +354,7 @@ async fn a_death_at_any_call_of_create_leaves_the_whole_batch_or_none_of_it() {
                     }
                     world.check_batches(&context).await;
                     if by_sweep {
-                        for key in world.session().open_batches(u64::MAX >> 16).await.unwrap() {
+                        for key in world.session().open_batches(u64::MAX >> 16, 1_000).await.unwrap() {
                             advance(&world.session(), &Told::default(), &key).await.unwrap();
                         }
                         world.check_batches(&format!("{context}, swept")).await;

@@ -2,10 +2,12 @@
 
 mod query;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::edge::Request;
 use shared::ledger::RefundBatch;
+use shared::limits;
 use shared::pingpp::{ApiError, App, Call, Caller, Endpoint, Report, shown};
 use shared::store::Session;
 
@@ -14,6 +16,9 @@ use query::{ListQuery, Place};
 pub type ListBatchRefunds = Endpoint<List>;
 
 pub struct List;
+
+/// Batches whose refunds are read at the same time.
+const SHOWN_AT_ONCE: usize = 8;
 
 #[derive(Serialize)]
 struct ListObject {
@@ -45,42 +50,25 @@ impl Call for List {
         if let Place::Before(_) = query.place {
             batches.reverse();
         }
-        let mut data = Vec::with_capacity(batches.len());
-        for batch in &batches {
-            data.push(shown(session, app, batch).await?);
-        }
+        let objects: Vec<_> = batches.iter().map(|batch| shown(session, app, batch)).collect();
+        let data: Vec<Box<RawValue>> = stream::iter(objects).buffered(SHOWN_AT_ONCE).try_collect().await?;
         let list = ListObject { object: "list", url: "/v1/batch_refunds", has_more, data };
-        serde_json::to_string(&list).map_err(|error| ApiError::unreadable(error.to_string()))
+        let list = serde_json::to_string(&list).map_err(|error| ApiError::unreadable(error.to_string()))?;
+        let quoted = list.len() + list.bytes().filter(|byte| b"\"\\".contains(byte)).count();
+        if quoted > limits::QUOTED_BODY_BYTES_MAX {
+            // Leaving some out would make the pages that are counted to lie.
+            let message = "These batches are too large for one page; ask for fewer.";
+            return Err(ApiError::invalid(query.limit_param, message));
+        }
+        Ok(list)
     }
 }
 
 /// The batches of a page and one more, if there is one; the latest first, or where those before one are asked for,
 /// the earliest.
 async fn page(session: &Session, app: &App, query: &ListQuery) -> Result<Vec<RefundBatch>, ApiError> {
-    let tenant = app.tenant();
-    let (latest_first, beyond, skipped) = match &query.place {
-        Place::Page(page) => (true, None, (page - 1) * query.limit),
-        Place::After(id) => (true, Some(id), 0),
-        Place::Before(id) => (false, Some(id), 0),
-    };
-    let mut months = session.months_of_batches(&tenant).await?;
-    if !latest_first {
-        months.reverse();
-    }
+    let Some((range, latest_first, skipped)) = query.range() else { return Ok(Vec::new()) };
     let wanted = skipped + query.limit + 1;
-    let mut found: Vec<RefundBatch> = Vec::new();
-    for month in months {
-        // Whole months before the id, in this order, have nothing to show.
-        if beyond.is_some_and(|id| {
-            if latest_first { month.as_str() > id.month() } else { month.as_str() < id.month() }
-        }) {
-            continue;
-        }
-        let batches = session.batches_of_month(&tenant, &month, latest_first, beyond, usize::MAX).await?;
-        found.extend(batches.into_iter().filter(|batch| query.created.contains(batch.at / 1_000)));
-        if found.len() >= wanted {
-            break;
-        }
-    }
-    Ok(found.into_iter().skip(skipped).take(query.limit + 1).collect())
+    let batches = session.batches(&app.tenant(), &range, latest_first, wanted).await?;
+    Ok(batches.into_iter().skip(skipped).collect())
 }

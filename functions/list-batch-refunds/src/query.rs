@@ -2,13 +2,16 @@
 
 use shared::ledger::RefundBatchId;
 use shared::limits;
-use shared::pingpp::ApiError;
+use shared::pingpp::{ApiError, batches_made};
+use shared::store::BatchRange;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct ListQuery {
     pub app: Option<String>,
     /// Batches of a page.
     pub limit: usize,
+    /// What the caller calls the limit.
+    pub limit_param: &'static str,
     pub place: Place,
     pub created: Created,
 }
@@ -29,12 +32,6 @@ pub struct Created {
     pub most: u64,
 }
 
-impl Created {
-    pub fn contains(self, at: u64) -> bool {
-        (self.least..=self.most).contains(&at)
-    }
-}
-
 impl ListQuery {
     /// # Errors
     /// Names the parameter at fault; unknown ones are ignored.
@@ -42,6 +39,7 @@ impl ListQuery {
         let mut read = Self {
             app: None,
             limit: limits::PAGE_BATCHES_DEFAULT,
+            limit_param: "per_page",
             place: Place::Page(1),
             created: Created { least: 0, most: u64::MAX },
         };
@@ -51,7 +49,10 @@ impl ListQuery {
             match name {
                 "app" | "app[id]" => read.app = Some(value.into_owned()),
                 "page" => read.place = Place::Page(number(name, &value, limits::PAGES_MAX)?),
-                "per_page" | "limit" => read.limit = number(name, &value, limits::PAGE_BATCHES_MAX)?,
+                "per_page" | "limit" => {
+                    read.limit = number(name, &value, limits::PAGE_BATCHES_MAX)?;
+                    read.limit_param = if name == "limit" { "limit" } else { "per_page" };
+                }
                 "starting_after" => read.place = Place::After(id()?),
                 "ending_before" => read.place = Place::Before(id()?),
                 "created" => {
@@ -69,6 +70,17 @@ impl ListQuery {
             }
         }
         Ok(read)
+    }
+
+    /// The batches that the page is of, whether the latest come first, and how many of them stand on pages before;
+    /// nothing where no batch can be.
+    pub fn range(&self) -> Option<(BatchRange, bool, usize)> {
+        let BatchRange { least, most } = batches_made(self.created.least, self.created.most)?;
+        Some(match &self.place {
+            Place::Page(page) => (BatchRange { least, most }, true, (page - 1) * self.limit),
+            Place::After(id) => (BatchRange { least, most: most.min(id.previous()?) }, true, 0),
+            Place::Before(id) => (BatchRange { least: least.max(id.next()?), most }, false, 0),
+        })
     }
 }
 
@@ -97,7 +109,11 @@ mod tests {
         assert_eq!(read.created, Created { least: 6, most: 9 });
         let read = ListQuery::read("limit=5&starting_after=151608161453545122").unwrap();
         assert_eq!(read.place, Place::After("151608161453545122".parse().unwrap()));
-        assert!(!ListQuery::read("created[lt]=0").unwrap().created.contains(0));
+        assert_eq!(ListQuery::read("created[lt]=0").unwrap().range(), None);
+        let read = ListQuery::read("ending_before=151608161453545122&created=1471359600").unwrap();
+        let (range, latest_first, _) = read.range().unwrap();
+        let bounds = (range.least.as_str(), range.most.as_str());
+        assert_eq!((bounds, latest_first), (("151608162300000000", "151608162300009999"), false));
         for (query, param) in [
             ("page=0", "page"),
             ("per_page=101", "per_page"),

@@ -20,9 +20,7 @@ impl Call for Retrieve {
     ) -> Result<String, ApiError> {
         let text = request.path.rsplit('/').next().unwrap_or_default();
         report.key = text.chars().take(64).collect();
-        let is_id = text.len() == 18 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let id = text.parse().ok().filter(|_| is_id).ok_or_else(|| ApiError::not_found(text))?;
-        let id: RefundBatchId = id;
+        let id: RefundBatchId = text.parse().map_err(|_| ApiError::not_found(text))?;
         for app in &caller.apps {
             let key = RefundBatchKey { tenant: app.tenant(), id: id.clone() };
             match session.batch(&key).await? {

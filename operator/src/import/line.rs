@@ -8,8 +8,10 @@ use serde::Deserialize;
 use shared::ebet::{Channel, ChannelId, ChannelSettings, Username};
 use shared::epay::{Merchant, MerchantId, MerchantSettings};
 use shared::ledger::{
-    AccountKey, Application, ApplicationState, Balance, CredentialKey, Debit, DebitKey, DebitState, TenantKey,
+    AccountKey, Application, ApplicationState, Balance, Charge, CredentialKey, Debit, DebitKey, DebitState,
+    FundingSource, MinorUnits, TenantKey,
 };
+use shared::pingpp::{App, AppId, AppSettings, Mode, SecretKey};
 
 /// A line as it is written.
 #[derive(Deserialize)]
@@ -20,6 +22,9 @@ enum Written {
     Debit(WrittenDebit),
     Merchant(WrittenMerchant),
     Application(WrittenApplication),
+    App(WrittenApp),
+    Key(WrittenKey),
+    Charge(WrittenCharge),
 }
 
 #[derive(Deserialize)]
@@ -82,6 +87,57 @@ struct WrittenApplication {
     status: u8,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenApp {
+    app: String,
+    livemode: bool,
+    currency: String,
+    /// In minor units, as all amounts of this provider.
+    unsettled_funds: Option<u64>,
+    recharge_funds: Option<u64>,
+    public_key: Option<String>,
+    #[serde(default)]
+    require_signature: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenKey {
+    #[serde(deserialize_with = "secret")]
+    secret: String,
+    apps: Vec<String>,
+}
+
+/// A text, and where it is something else no word of what it is.
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    serde_json::from_value(value).map_err(|_| serde::de::Error::custom("secret must be a text"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenCharge {
+    app: String,
+    livemode: bool,
+    id: String,
+    amount: u64,
+    #[serde(default)]
+    amount_refunded: u64,
+    currency: String,
+    channel: String,
+    order_no: String,
+    transaction_no: Option<String>,
+    #[serde(default = "paid")]
+    paid: bool,
+    created: u64,
+    time_paid: Option<u64>,
+}
+
+fn paid() -> bool {
+    true
+}
+
 /// A line that can be written to the ledger.
 #[derive(Debug)]
 pub enum Line {
@@ -90,6 +146,9 @@ pub enum Line {
     Debit { channel: ChannelId, debit: Debit },
     Merchant { merchant: Merchant, json: String, credentials: Vec<CredentialKey> },
     Application { merchant: MerchantId, application: Application },
+    App { app: Box<App>, json: String, funds: Vec<(FundingSource, Balance)> },
+    Key { key: SecretKey, apps: Vec<AppId> },
+    Charge { charge: Box<Charge> },
 }
 
 impl Line {
@@ -129,6 +188,9 @@ impl Line {
             }
             Written::Merchant(written) => written.line()?,
             Written::Application(written) => written.line()?,
+            Written::App(written) => written.line()?,
+            Written::Key(written) => written.line()?,
+            Written::Charge(written) => written.line()?,
         })
     }
 
@@ -139,16 +201,22 @@ impl Line {
             Self::Debit { .. } => "debit",
             Self::Merchant { .. } => "merchant",
             Self::Application { .. } => "application",
+            Self::App { .. } => "app",
+            Self::Key { .. } => "key",
+            Self::Charge { .. } => "charge",
         }
     }
 
-    /// Whose the line is.
-    pub fn tenant(&self) -> TenantKey {
+    /// Whose the line is: a key may be several apps'.
+    pub fn tenants(&self) -> Vec<TenantKey> {
         match self {
-            Self::Channel { channel, .. } => channel.id.tenant(),
-            Self::Wallet { channel, .. } | Self::Debit { channel, .. } => channel.tenant(),
-            Self::Merchant { merchant, .. } => merchant.id.tenant(),
-            Self::Application { merchant, .. } => merchant.tenant(),
+            Self::Channel { channel, .. } => vec![channel.id.tenant()],
+            Self::Wallet { channel, .. } | Self::Debit { channel, .. } => vec![channel.tenant()],
+            Self::Merchant { merchant, .. } => vec![merchant.id.tenant()],
+            Self::Application { merchant, .. } => vec![merchant.tenant()],
+            Self::App { app, .. } => vec![app.tenant()],
+            Self::Key { key, apps } => apps.iter().map(|app| app.tenant(key.mode)).collect(),
+            Self::Charge { charge } => vec![charge.key.tenant.clone()],
         }
     }
 
@@ -160,6 +228,9 @@ impl Line {
             Self::Debit { debit, .. } => format!("debit {} {}", debit.key.account, debit.key.id),
             Self::Merchant { merchant, .. } => format!("merchant {}", merchant.id),
             Self::Application { application, .. } => format!("application {}", application.key.path()),
+            Self::App { app, .. } => format!("app {}", app.tenant()),
+            Self::Key { key, .. } => format!("key {}", key.credential),
+            Self::Charge { charge } => format!("charge {}", charge.key.path()),
         }
     }
 }
@@ -198,8 +269,88 @@ impl WrittenApplication {
     }
 }
 
+impl WrittenApp {
+    fn line(self) -> Result<Line> {
+        let settings = AppSettings {
+            app: self.app,
+            livemode: self.livemode,
+            currency: self.currency,
+            public_key: self.public_key,
+            require_signature: self.require_signature,
+        };
+        let app = App::new(&settings)?;
+        let mut funds = Vec::new();
+        for (source, balance) in
+            [(FundingSource::Unsettled, self.unsettled_funds), (FundingSource::Recharge, self.recharge_funds)]
+        {
+            if let Some(balance) = balance {
+                funds.push((source, member(source.as_str(), &balance.to_string())?));
+            }
+        }
+        Ok(Line::App { app: Box::new(app), json: serde_json::to_string(&settings)?, funds })
+    }
+}
+
+impl WrittenKey {
+    fn line(self) -> Result<Line> {
+        // A secret that is wrong may be another one's right one: it is not shown.
+        let key = self.secret.parse::<SecretKey>().map_err(|error| anyhow!("secret {error}"))?;
+        if self.apps.is_empty() {
+            bail!("apps names no app");
+        }
+        let mut apps: Vec<AppId> = self.apps.iter().map(|app| member("app", app)).collect::<Result<_>>()?;
+        apps.sort();
+        apps.dedup();
+        Ok(Line::Key { key, apps })
+    }
+}
+
+impl WrittenCharge {
+    fn line(self) -> Result<Line> {
+        let app: AppId = member("app", &self.app)?;
+        let amount =
+            MinorUnits::new(self.amount).map_err(|error| anyhow!("amount {} {error}", self.amount))?;
+        if self.amount_refunded > self.amount {
+            bail!("amountRefunded {} is above the amount", self.amount_refunded);
+        }
+        let charge = Charge {
+            key: app.charge(Mode::of(self.livemode), member("id", &self.id)?),
+            channel: member("channel", &self.channel)?,
+            currency: member("currency", &self.currency.to_ascii_uppercase())?,
+            order_no: member("orderNo", &self.order_no)?,
+            transaction_no: self.transaction_no.map(|no| member("transactionNo", &no)).transpose()?,
+            amount,
+            refunded: self.amount_refunded,
+            holds: Default::default(),
+            paid: self.paid,
+            created: self.created,
+            time_paid: self.time_paid,
+            version: 0,
+        };
+        Ok(Line::Charge { charge: Box::new(charge) })
+    }
+}
+
+/// How a charge on record differs from the one to import. What became of it since is no difference.
+pub fn charge_difference(line: &Charge, there: &Charge) -> Option<String> {
+    let id = &line.key.id;
+    let facts: [(&str, String, String); 6] = [
+        ("amount", line.amount.to_string(), there.amount.to_string()),
+        ("channel", line.channel.to_string(), there.channel.to_string()),
+        ("currency", line.currency.to_string(), there.currency.to_string()),
+        ("orderNo", line.order_no.to_string(), there.order_no.to_string()),
+        ("transactionNo", format!("{:?}", line.transaction_no), format!("{:?}", there.transaction_no)),
+        ("paid", line.paid.to_string(), there.paid.to_string()),
+    ];
+    let different = facts.into_iter().find(|(_, line, there)| line != there);
+    different.map(|(name, _, there)| format!("charge {id} has {name} {there}"))
+}
+
 /// A tenant as people call it.
 pub fn name_of(tenant: &TenantKey) -> String {
+    if let Some((app, mode)) = AppId::of_tenant(tenant) {
+        return format!("app {app} in {} mode", mode.as_str());
+    }
     let kind = if is_merchant(tenant) { "merchant" } else { "channel" };
     format!("{kind} {}", tenant.as_str().split_once('#').map_or("", |(_provider, id)| id))
 }

@@ -1,4 +1,4 @@
-//! `refundctl import`: channels, wallets, past debits, merchants and applications from JSON lines.
+//! `refundctl import`: channels, wallets, past debits, merchants, applications, apps, keys and charges from JSON lines.
 //!
 //! The whole file is read and checked before anything is written. Then each line is one conditional
 //! write: a money fact that is there already is never overwritten, so a killed import is finished by
@@ -21,13 +21,14 @@ use sha2::{Digest, Sha256};
 use shared::ebet::Channel;
 use shared::epay::Merchant;
 use shared::ledger::{Account, CredentialKey, Currency, TenantKey};
+use shared::pingpp::{App, AppId};
 use shared::store::{Creation, Session, SettingsChange, Store};
 
 use crate::target::{TableOptions, session};
 use line::Line;
 
 pub const EXAMPLES: &str = "\
-One JSON object a line; amounts are strings, so that no digit is lost:
+One JSON object a line (those of app and charge are folded here); amounts are strings, so that no digit is lost:
   {\"kind\":\"channel\",\"channelId\":1,\"currency\":\"CNY\",\"publicKeys\":[\"-----BEGIN PUBLIC KEY-----\\n…\"]}
        optional: \"allowedIps\":[\"203.0.113.0/24\"], \"refundLimit\":\"100000.00\", \"partialRefunds\":false,
                  \"enabled\":true, \"maxAge\":86400,
@@ -39,6 +40,14 @@ One JSON object a line; amounts are strings, so that no digit is lost:
        optional: \"enabled\":true; of the keys the hashes alone are stored
   {\"kind\":\"application\",\"merchant\":\"demo\",\"autoid\":1,\"amount\":\"2.00\",\"orderNo\":\"YC20160801001\"}
        optional: \"status\":0
+  {\"kind\":\"app\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"currency\":\"cny\",
+                \"unsettledFunds\":100000,\"rechargeFunds\":50000}      in the currency's smallest unit
+       optional: the funds; \"publicKey\":\"-----BEGIN PUBLIC KEY-----\\n…\", \"requireSignature\":false
+  {\"kind\":\"key\",\"secret\":\"sk_test_ibbTe5jLGCi5rzfH4OqPW9KC\",\"apps\":[\"app_1Gqj58ynP0mHeX1q\"]}
+       its prefix names the mode; of the secret the hash alone is stored
+  {\"kind\":\"charge\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"id\":\"ch_L8qn10mLmr1GS8e5OODmHaL4\",
+                \"amount\":1000,\"currency\":\"cny\",\"channel\":\"wx_pub\",\"orderNo\":\"123456789\",\"created\":1409634160}
+       optional: \"amountRefunded\":0, \"transactionNo\":\"2004…\", \"paid\":true, \"timePaid\":1409634192
 
 Examples:
   refundctl import facts.jsonl                       into the running local stack
@@ -66,8 +75,8 @@ pub struct Options {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Settings {
-    /// Replace channels' and merchants' settings that are there already, in effect everywhere within 30 s; money facts
-    /// are never replaced
+    /// Replace settings of channels, merchants, apps and keys that are there already, in effect everywhere within 30 s;
+    /// money facts are never replaced
     #[arg(long)]
     pub replace: bool,
 }
@@ -193,6 +202,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut currencies = HashMap::new();
     let mut named: BTreeMap<TenantKey, usize> = BTreeMap::new();
     let mut owners: HashMap<CredentialKey, TenantKey> = HashMap::new();
+    let mut charged: BTreeMap<(TenantKey, String), usize> = BTreeMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
         lines += 1;
@@ -210,11 +220,20 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             }
             _ => {}
         }
-        let tenant = line.tenant();
-        named.entry(tenant.clone()).or_insert(number);
+        let tenants = line.tenants();
+        for tenant in &tenants {
+            named.entry(tenant.clone()).or_insert(number);
+        }
+        let Some(tenant) = tenants.into_iter().next() else { continue };
         match line {
             Line::Channel { channel, .. } => {
                 currencies.insert(tenant, channel.currency);
+            }
+            Line::App { app, .. } => {
+                currencies.insert(tenant, app.currency);
+            }
+            Line::Charge { charge } => {
+                charged.entry((tenant, charge.currency.to_string())).or_insert(number);
             }
             Line::Merchant { merchant, credentials, .. } => {
                 for credential in credentials {
@@ -226,7 +245,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
                 }
                 currencies.insert(tenant, merchant.currency);
             }
-            Line::Wallet { .. } | Line::Debit { .. } | Line::Application { .. } => {}
+            Line::Wallet { .. } | Line::Debit { .. } | Line::Application { .. } | Line::Key { .. } => {}
         }
     }
     for (tenant, number) in named {
@@ -249,6 +268,11 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             (_, Some(_)) => {}
         }
     }
+    for ((tenant, currency), number) in charged {
+        if currencies.get(&tenant).is_some_and(|of_app| of_app.as_str() != currency) {
+            wrong.push((number, format!("{} takes no charges in {currency}", line::name_of(&tenant))));
+        }
+    }
     if wrong.is_empty() {
         return Ok(Checked { lines, currencies });
     }
@@ -268,10 +292,14 @@ async fn recorded_currency(session: &Session, tenant: &TenantKey) -> Result<Opti
         .await
         .with_context(|| format!("could not look for {}", line::name_of(tenant)))?;
     let Some(settings) = settings else { return Ok(None) };
-    let is_merchant = line::is_merchant(tenant);
-    let currency = match is_merchant {
-        true => Merchant::from_json(&settings).map(|merchant| merchant.currency).map_err(anyhow::Error::from),
-        false => Channel::from_json(&settings).map(|channel| channel.currency).map_err(anyhow::Error::from),
+    let currency: Result<Currency> = match () {
+        () if line::is_merchant(tenant) => {
+            Merchant::from_json(&settings).map(|merchant| merchant.currency).map_err(Into::into)
+        }
+        () if AppId::of_tenant(tenant).is_some() => {
+            App::from_json(&settings).map(|app| app.currency).map_err(Into::into)
+        }
+        () => Channel::from_json(&settings).map(|channel| channel.currency).map_err(Into::into),
     };
     currency.map(Some).with_context(|| format!("{} in the table", line::name_of(tenant)))
 }
@@ -288,6 +316,16 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// `otherwise` says what there is instead, where it stays.
+    fn of_settings(change: SettingsChange, otherwise: impl Fn() -> String) -> Self {
+        match change {
+            SettingsChange::Created => Self::Created,
+            SettingsChange::Unchanged => Self::Unchanged,
+            SettingsChange::Replaced => Self::Replaced,
+            SettingsChange::Kept => Self::Conflict(format!("{}; --replace replaces them", otherwise())),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -304,13 +342,38 @@ async fn write(
     currencies: &HashMap<TenantKey, Currency>,
     settings: &Settings,
 ) -> Result<Outcome> {
-    let tenant = line.tenant();
+    let tenant = line.tenants().into_iter().next().context("the line is nobody's")?;
     match line {
+        Line::App { app, json, funds } => {
+            let outcome = write_settings(session, &tenant, &json, settings).await?;
+            if let Outcome::Conflict(_) = outcome {
+                return Ok(outcome);
+            }
+            for (source, balance) in funds {
+                let account = Account::open(app.id.funds(app.mode, source), app.currency.clone(), balance);
+                if let Outcome::Conflict(why) = open_account(session, &account, "account").await? {
+                    return Ok(Outcome::Conflict(why));
+                }
+            }
+            Ok(outcome)
+        }
+        Line::Key { key, apps } => {
+            let ids: Vec<String> = apps.iter().map(ToString::to_string).collect();
+            let change = session.put_shared_credential(&key.credential, &ids, settings.replace).await?;
+            Ok(Outcome::of_settings(change, || "this key names other apps".to_owned()))
+        }
+        Line::Charge { charge } => Ok(match session.create_charge(&charge).await? {
+            Creation::Created => Outcome::Created,
+            Creation::Existing(there) => match line::charge_difference(&charge, &there) {
+                None => Outcome::Unchanged,
+                Some(difference) => Outcome::Conflict(difference),
+            },
+        }),
         Line::Channel { json, .. } => write_settings(session, &tenant, &json, settings).await,
         Line::Merchant { json, credentials, .. } => {
             let recorded = session.settings(&tenant).await?;
             if recorded.is_some_and(|recorded| recorded != json) && !settings.replace {
-                return Ok(other_settings(&tenant));
+                return Ok(Outcome::of_settings(SettingsChange::Kept, || other_settings(&tenant)));
             }
             // The settings come last: a key that they don't list opens nothing, and one that they list is there.
             let taken = || Outcome::Conflict(format!("a key of {} is another one's", line::name_of(&tenant)));
@@ -337,18 +400,7 @@ async fn write(
         }),
         Line::Wallet { account, balance, .. } => {
             let currency = currencies.get(&tenant).context("its channel's currency is not known")?;
-            let wallet = Account::open(account, currency.clone(), balance);
-            Ok(match session.create_account(&wallet).await? {
-                Creation::Created => Outcome::Created,
-                // Postings since then are the wallet's own business.
-                Creation::Existing(there) if (there.opening, &there.currency) == (balance, currency) => {
-                    Outcome::Unchanged
-                }
-                Creation::Existing(there) => Outcome::Conflict(format!(
-                    "wallet {} was opened with {} {}",
-                    there.key, there.opening, there.currency
-                )),
-            })
+            open_account(session, &Account::open(account, currency.clone(), balance), "wallet").await
         }
         Line::Debit { debit, .. } => Ok(match session.create_debit(&debit).await? {
             Creation::Created => Outcome::Created,
@@ -366,15 +418,27 @@ async fn write_settings(
     json: &str,
     settings: &Settings,
 ) -> Result<Outcome> {
-    Ok(match session.put_settings(tenant, json, settings.replace).await? {
-        SettingsChange::Created => Outcome::Created,
-        SettingsChange::Unchanged => Outcome::Unchanged,
-        SettingsChange::Replaced => Outcome::Replaced,
-        SettingsChange::Kept => other_settings(tenant),
-    })
+    let change = session.put_settings(tenant, json, settings.replace).await?;
+    Ok(Outcome::of_settings(change, || other_settings(tenant)))
 }
 
-fn other_settings(tenant: &TenantKey) -> Outcome {
-    let name = line::name_of(tenant);
-    Outcome::Conflict(format!("{name} has other settings; --replace replaces them"))
+fn other_settings(tenant: &TenantKey) -> String {
+    format!("{} has other settings", line::name_of(tenant))
+}
+
+/// Opens an account; `what` people call it.
+async fn open_account(session: &Session, account: &Account, what: &str) -> Result<Outcome> {
+    Ok(match session.create_account(account).await? {
+        Creation::Created => Outcome::Created,
+        // Postings since then are the account's own business.
+        Creation::Existing(there)
+            if (there.opening, &there.currency) == (account.opening, &account.currency) =>
+        {
+            Outcome::Unchanged
+        }
+        Creation::Existing(there) => Outcome::Conflict(format!(
+            "{what} {} was opened with {} {}",
+            there.key, there.opening, there.currency
+        )),
+    })
 }

@@ -123,7 +123,8 @@ fn http_response(answer: FunctionAnswer) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// The event that an HTTP API makes of a request: headers joined, text bodies as they are, others base64.
+/// The event that an HTTP API makes of a request: headers joined, text bodies as they are, others base64, empty ones
+/// left out.
 pub fn http_api_event(
     method: &str,
     uri: &Uri,
@@ -139,7 +140,7 @@ pub fn http_api_event(
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let text = std::str::from_utf8(body).ok().filter(|_| is_text(content_type.unwrap_or_default()));
-    json!({
+    let mut event = json!({
         "version": "2.0",
         "routeKey": format!("{method} {}", uri.path()),
         "rawPath": uri.path(),
@@ -161,9 +162,12 @@ pub fn http_api_event(
             "stage": "$default",
             "timeEpoch": 0,
         },
-        "body": text.map_or_else(|| BASE64.encode(body), str::to_owned),
-        "isBase64Encoded": text.is_none(),
-    })
+        "isBase64Encoded": text.is_none() && !body.is_empty(),
+    });
+    if !body.is_empty() {
+        event["body"] = json!(text.map_or_else(|| BASE64.encode(body), str::to_owned));
+    }
+    event
 }
 
 /// What an HTTP API passes on as text.

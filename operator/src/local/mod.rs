@@ -1,7 +1,9 @@
-//! `refundctl local`: the whole stack in one process, from template.yaml: DynamoDB, gateway, functions.
+//! `refundctl local`: the whole stack in one process, from template.yaml: DynamoDB, gateway, functions, and what runs
+//! those that nobody calls.
 
 mod database;
 mod gateway;
+mod worker;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -14,12 +16,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::functions;
 use crate::import::{self, Source};
 use crate::target::{self, DYNAMODB_PORT, GATEWAY_PORT, is_loopback};
-use crate::template::Template;
+use crate::template::{Template, Trigger};
 
 pub use database::open as open_database;
 pub use gateway::http_api_event;
+pub use worker::matches;
 
 /// The demo data, as import lines.
 pub const DEMO_DATA: &str = include_str!("../../demo/data.jsonl");
@@ -87,11 +91,25 @@ impl LocalStack {
         let created = template.table.create_if_absent(&client, &table).await;
         created.with_context(|| format!("no table in the DynamoDB at {dynamodb_url}"))?;
 
-        let store = Store::new(client, &table);
+        let store = Store::new(client.clone(), &table);
         if !options.no_demo {
             import::run(&store, Source::text(DEMO_DATA), &import::Settings::default())
                 .await
                 .context("demo data")?;
+        }
+
+        // From before the first request on: what is accepted is settled.
+        for worker in template.workers.clone() {
+            let function = functions::worker(&worker.binary, &store)?;
+            let stream = match worker.trigger {
+                Trigger::Stream { .. } => {
+                    let settings = store::aws_settings(Some(&dynamodb_url)).await;
+                    let streams = aws_sdk_dynamodbstreams::Client::new(&settings);
+                    Some(worker::Stream::open(streams, &client, &table).await.context("the table's stream")?)
+                }
+                Trigger::Schedule { .. } => None,
+            };
+            servers.push(tokio::spawn(worker::run(function, worker, stream, stopped.clone())));
         }
 
         let listener = listen(options.port, "--port").await?;
@@ -133,8 +151,10 @@ pub async fn run(options: &Options) -> Result<()> {
         println!("try: cargo run -- send refund-single-wallet{gateway}");
         println!("     cargo run -- send auto-batch-refund{gateway}");
         println!("     cargo run -- send begin-single-refund{gateway}");
+        println!("     cargo run -- send create-batch-refund{gateway}");
         println!("     cargo run -- show wallet 1 apitest01{table}");
         println!("     cargo run -- show application demo 1{table}");
+        println!("     cargo run -- show batch batchrefund20160801001{table}");
     }
     wait_for_stop_signal().await?;
     eprintln!("stopping");

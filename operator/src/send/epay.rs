@@ -152,7 +152,7 @@ impl Common {
         let key = self.api_key.as_deref().unwrap_or(DEMO_API_KEY).to_owned();
         let mut headers = vec![("content-type", content_type.to_owned()), (KEY_HEADER, key)];
         headers.extend(self.accept.clone().map(|accept| ("accept", accept)));
-        Ok(Request { path, headers, body })
+        Ok(Request { method: "POST", path: path.to_owned(), headers, body })
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod ebet;
 pub mod epay;
+pub mod pingpp;
 pub mod single;
 
 use std::fmt::Write as _;
@@ -34,12 +35,23 @@ pub enum Call {
     /// EPay's back office says that a refund was paid
     #[command(after_help = epay::END_EXAMPLES)]
     EndSingleRefund(epay::EndOptions),
+    /// A merchant refunds up to 100 charges in one call
+    #[command(after_help = pingpp::CREATE_EXAMPLES)]
+    CreateBatchRefund(pingpp::CreateOptions),
+    /// A merchant looks at a batch of refunds
+    #[command(after_help = pingpp::RETRIEVE_EXAMPLES)]
+    RetrieveBatchRefund(pingpp::RetrieveOptions),
+    /// A merchant looks at an app's batches, the latest first
+    #[command(after_help = pingpp::LIST_EXAMPLES)]
+    ListBatchRefunds(pingpp::ListOptions),
 }
 
-/// A request, ready to be posted.
+/// A request, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    pub path: &'static str,
+    pub method: &'static str,
+    /// With its query, if it has one.
+    pub path: String,
     /// Names in lower case.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
@@ -49,7 +61,7 @@ impl Request {
     /// With a JSON body.
     fn json(path: &'static str, body: String) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
-        Self { path, headers, body: body.into_bytes() }
+        Self { method: "POST", path: path.to_owned(), headers, body: body.into_bytes() }
     }
 }
 
@@ -68,6 +80,9 @@ impl Call {
             Self::AutoBatchRefund(options) => Ok(Request::json(batch::PATH, batch::body(options)?)),
             Self::BeginSingleRefund(options) => options.request(),
             Self::EndSingleRefund(options) => options.request(),
+            Self::CreateBatchRefund(options) => options.request(),
+            Self::RetrieveBatchRefund(options) => options.request(),
+            Self::ListBatchRefunds(options) => options.request(),
         }
     }
 
@@ -77,6 +92,9 @@ impl Call {
             Self::AutoBatchRefund(options) => &options.common.endpoint,
             Self::BeginSingleRefund(options) => &options.common.endpoint,
             Self::EndSingleRefund(options) => &options.common.endpoint,
+            Self::CreateBatchRefund(options) => &options.common.endpoint,
+            Self::RetrieveBatchRefund(options) => &options.common.endpoint,
+            Self::ListBatchRefunds(options) => &options.common.endpoint,
         };
         endpoint.as_deref()
     }
@@ -86,12 +104,14 @@ pub async fn command(call: &Call) -> Result<ExitCode> {
     let request = call.request()?;
     let endpoint = call.endpoint().map_or_else(target::gateway_url, str::to_owned);
     let url = format!("{}{}", endpoint.trim_end_matches('/'), request.path);
-    println!("POST {url}");
-    let content_type = request.headers.iter().find(|(name, _)| *name == "content-type");
-    println!("{}", shown(content_type.map_or("", |(_, value)| value), &request.body));
+    println!("{} {url}", request.method);
+    if !request.body.is_empty() {
+        let content_type = request.headers.iter().find(|(name, _)| *name == "content-type");
+        println!("{}", shown(content_type.map_or("", |(_, value)| value), &request.body));
+    }
     let sent = Instant::now();
     let seq_no = serde_json::from_slice::<Value>(&request.body).unwrap_or_default()["seqNo"].to_string();
-    let answer = tokio::task::spawn_blocking(move || post(&url, &request)).await??;
+    let answer = tokio::task::spawn_blocking(move || exchange(&url, &request)).await??;
     println!("\nHTTP {}\n{}", answer.status, shown(&answer.content_type, &answer.body));
     let is_done = match call {
         Call::RefundSingleWallet(_) | Call::AutoBatchRefund(_) => {
@@ -109,11 +129,15 @@ pub async fn command(call: &Call) -> Result<ExitCode> {
         Call::BeginSingleRefund(_) | Call::EndSingleRefund(_) => {
             epay::is_done(&answer.content_type, &answer.body)
         }
+        Call::CreateBatchRefund(_) | Call::RetrieveBatchRefund(_) | Call::ListBatchRefunds(_) => {
+            answer.status == 200
+        }
     };
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn post(url: &str, request: &Request) -> Result<Answer> {
+/// Sends a request, and waits for its answer.
+fn exchange(url: &str, request: &Request) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER_WITHIN))
         .http_status_as_error(false)
@@ -121,8 +145,14 @@ fn post(url: &str, request: &Request) -> Result<Answer> {
         .accept(ureq::config::AutoHeaderValue::None)
         .build()
         .into();
-    let post = request.headers.iter().fold(agent.post(url), |post, (name, value)| post.header(*name, value));
-    let sent = post.send(&request.body[..]);
+    let headers = request.headers.iter();
+    let sent = match request.method {
+        "GET" => headers.fold(agent.get(url), |get, (name, value)| get.header(*name, value)).call(),
+        _ => {
+            let post = headers.fold(agent.post(url), |post, (name, value)| post.header(*name, value));
+            post.send(&request.body[..])
+        }
+    };
     let mut answer =
         sent.with_context(|| format!("no answer from {url}; is `cargo run` (the local stack) running?"))?;
     let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());

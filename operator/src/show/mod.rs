@@ -1,6 +1,9 @@
 //! `refundctl show`: what the ledger holds, for people.
 
 mod application;
+mod batch;
+mod charge;
+mod funds;
 mod wallet;
 
 use std::process::ExitCode;
@@ -10,6 +13,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 
 pub use application::state_name;
+pub use batch::{batch_state, refund_state};
 
 #[derive(Debug, Subcommand)]
 pub enum Thing {
@@ -22,6 +26,15 @@ pub enum Thing {
     /// What payment providers said of a merchant's batch number
     #[command(after_help = application::CONFIRMATIONS_EXAMPLES)]
     Confirmations(application::ConfirmationsOptions),
+    /// A batch of refunds, with what became of each
+    #[command(after_help = batch::EXAMPLES)]
+    Batch(batch::Options),
+    /// A charge, how much of it is refunded or held, and its refunds
+    #[command(after_help = charge::EXAMPLES)]
+    Charge(charge::Options),
+    /// An app's accounts and their postings, with the chains checked
+    #[command(after_help = funds::EXAMPLES)]
+    Funds(funds::Options),
 }
 
 pub async fn command(thing: &Thing) -> Result<ExitCode> {
@@ -29,6 +42,9 @@ pub async fn command(thing: &Thing) -> Result<ExitCode> {
         Thing::Wallet(options) => wallet::command(options).await,
         Thing::Application(options) => application::command(options).await,
         Thing::Confirmations(options) => application::confirmations(options).await,
+        Thing::Batch(options) => batch::command(options).await,
+        Thing::Charge(options) => charge::command(options).await,
+        Thing::Funds(options) => funds::command(options).await,
     }
 }
 

@@ -15,9 +15,9 @@ use crate::store::Usage;
 /// it names none). Libraries log errors only: at finer levels some would log whole bodies.
 pub fn init_logging() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-    let levels = Targets::new()
-        .with_default(LevelFilter::ERROR)
-        .with_target("shared", level.unwrap_or(LevelFilter::INFO));
+    let levels = Targets::new().with_default(LevelFilter::ERROR).with_targets(
+        ["shared", "settle_refunds", "refundctl"].map(|own| (own, level.unwrap_or(LevelFilter::INFO))),
+    );
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -94,5 +94,40 @@ pub fn log_request(line: &RequestLine<'_>) {
         cause = line.cause,
         note = line.note,
         "answered"
+    );
+}
+
+/// What an event that is no request came to, for its line in the log.
+#[derive(Debug)]
+pub struct WorkLine<'a> {
+    pub function: &'static str,
+    pub request_id: &'a str,
+    /// What brought the event.
+    pub by: &'static str,
+    /// Batches that were brought on as far as they go, and those that could not be.
+    pub batches: usize,
+    pub batches_left: usize,
+    /// Events that have arrived, and those that are to be put again.
+    pub events: usize,
+    pub events_left: usize,
+    pub began: SystemTime,
+    pub usage: Usage,
+}
+
+pub fn log_work(line: &WorkLine<'_>) {
+    let milliseconds = line.began.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
+    tracing::info!(
+        function = line.function,
+        request_id = line.request_id,
+        by = line.by,
+        batches = line.batches,
+        batches_left = line.batches_left,
+        events = line.events,
+        events_left = line.events_left,
+        milliseconds,
+        round_trips = line.usage.round_trips,
+        read_milliunits = line.usage.read_milliunits,
+        write_units = line.usage.write_units,
+        "worked"
     );
 }

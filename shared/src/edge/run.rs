@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{MalformedEvent, Request, Response, init_logging};
@@ -37,15 +38,28 @@ pub async fn invoke(function: &dyn Function, event: &str, invocation: Invocation
 /// How long start-up waits for its first connection before it goes on without.
 const WARM_UP_WITHIN: Duration = Duration::from_secs(3);
 
-/// Runs the function that `make` makes until the platform stops it. The table's name comes from
-/// `TABLE_NAME`; `provider` is the prefix of the keys the function may read.
+/// Runs the function that `make` makes until the platform stops it; `provider` is the prefix of the keys the
+/// function may read.
 ///
 /// # Errors
-/// If the environment has no `TABLE_NAME`, or the platform's interface fails.
+/// As [`start`] and [`serve`].
 pub async fn run<F: Function>(
     provider: &'static str,
     make: impl FnOnce(Store) -> F,
 ) -> Result<(), lambda_runtime::Error> {
+    let function = Arc::new(make(start(provider).await?));
+    serve(move |event, invocation| {
+        let function = function.clone();
+        async move { Ok(invoke(&*function, event.get(), invocation).await) }
+    })
+    .await
+}
+
+/// Starts logging, and the table that `TABLE_NAME` names, with a connection that is ready.
+///
+/// # Errors
+/// If the environment has no `TABLE_NAME`.
+pub async fn start(provider: &'static str) -> Result<Store, lambda_runtime::Error> {
     init_logging();
     let table =
         std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
@@ -57,15 +71,23 @@ pub async fn run<F: Function>(
     if let Err(error) = warm_up.settings(&TenantKey::new(provider, "")).await {
         tracing::warn!(%error, "no connection at start-up; requests will try again");
     }
+    Ok(store)
+}
 
-    let function = Arc::new(make(store));
+/// Gives one event after another to `answer` until the platform stops it.
+///
+/// # Errors
+/// If the platform's interface fails.
+pub async fn serve<A, Answered>(
+    answer: impl Fn(Box<RawValue>, Invocation) -> Answered,
+) -> Result<(), lambda_runtime::Error>
+where
+    A: Serialize,
+    Answered: Future<Output = Result<A, lambda_runtime::Error>>,
+{
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
-        let function = function.clone();
-        async move {
-            let invocation =
-                Invocation { ends: event.context.deadline(), request_id: event.context.request_id };
-            Ok::<_, lambda_runtime::Error>(invoke(&*function, event.payload.get(), invocation).await)
-        }
+        let invocation = Invocation { ends: event.context.deadline(), request_id: event.context.request_id };
+        answer(event.payload, invocation)
     }))
     .await
 }

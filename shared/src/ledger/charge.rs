@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
-use super::{Amount, ChargeKey, Currency, InvalidMoney, OrderNo, RefundBatchId, RefundId};
+use super::{
+    Amount, ChannelName, ChargeKey, Currency, InvalidMoney, OrderNo, RefundBatchId, RefundId, TransactionNo,
+};
 use crate::limits;
 
 /// Money in the smallest unit of its currency, cents or fen: more than zero, at most [`limits::AMOUNT_MAX`].
@@ -79,12 +81,10 @@ impl FromStr for FundingSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
     pub key: ChargeKey,
-    /// Such as `wx_pub`.
-    pub channel: String,
+    pub channel: ChannelName,
     pub currency: Currency,
     pub order_no: OrderNo,
-    /// The payment channel's number of the payment.
-    pub transaction_no: Option<String>,
+    pub transaction_no: Option<TransactionNo>,
     pub amount: MinorUnits,
     /// In minor units.
     pub refunded: u64,

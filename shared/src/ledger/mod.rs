@@ -23,10 +23,11 @@ pub use charge::{Charge, FundingSource, Hold, MinorUnits};
 pub use debit::{Debit, DebitState, Refund, RefundedBy};
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use names::{
-    AccountKey, ApplicationKey, BatchKey, BatchNo, ChargeId, ChargeKey, CredentialKey, DebitId, DebitKey,
-    InvalidText, MerchantBatchNo, OrderNo, RefundAccount, RefundBatchId, RefundBatchKey, RequestKey,
-    RoundCode, TenantKey, TradeNo,
+    AccountKey, ApplicationKey, BatchKey, BatchNo, ChannelName, ChargeId, ChargeKey, CredentialKey, DebitId,
+    DebitKey, InvalidBatchId, InvalidText, MerchantBatchNo, OrderNo, RefundAccount, RefundBatchId,
+    RefundBatchKey, RequestKey, RoundCode, TenantKey, TradeNo, TransactionNo,
 };
+pub(crate) use posting::FieldDigest;
 pub use posting::{Cause, Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
     AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,

@@ -95,8 +95,12 @@ text_name! {
     MerchantBatchNo, limits::MERCHANT_BATCH_NO_CHARS_MAX
 }
 text_name! {
-    /// A batch's own id, which begins with the time it was made.
-    RefundBatchId, limits::TEXT_CHARS_MAX
+    /// Which way a charge was paid: Ping++'s `channel`, such as `wx_pub`.
+    ChannelName, limits::CHANNEL_NAME_CHARS_MAX
+}
+text_name! {
+    /// The payment channel's own number of a charge: Ping++'s `transaction_no`.
+    TransactionNo, limits::TEXT_CHARS_MAX
 }
 
 /// A key is a path of parts, joined by `#`. Parts that a caller gives are escaped, so that no caller can
@@ -225,13 +229,56 @@ impl RefundBatchKey {
     }
 }
 
+/// A batch's own id: `15`, yyMMddHHmmss of when it was made, and four digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RefundBatchId(String);
+
+/// Not a batch's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be {} digits", RefundBatchId::DIGITS)]
+pub struct InvalidBatchId;
+
 impl RefundBatchId {
-    /// Where an id tells the year and month: it is `15`, yyMMddHHmmss, and four digits.
+    const DIGITS: usize = 18;
+    /// Where an id tells the year and month.
     const MONTH: std::ops::Range<usize> = 2..6;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 
     /// The id's month, yyMM.
     pub fn month(&self) -> &str {
-        self.as_str().get(Self::MONTH).unwrap_or_default()
+        self.0.get(Self::MONTH).unwrap_or_default()
+    }
+
+    /// The next id in their order, if there is one.
+    pub fn next(&self) -> Option<Self> {
+        self.0.parse::<u64>().ok()?.checked_add(1).and_then(Self::of_number)
+    }
+
+    /// The id before this one, if there is one.
+    pub fn previous(&self) -> Option<Self> {
+        self.0.parse::<u64>().ok()?.checked_sub(1).and_then(Self::of_number)
+    }
+
+    fn of_number(number: u64) -> Option<Self> {
+        format!("{number:018}").parse().ok()
+    }
+}
+
+impl std::str::FromStr for RefundBatchId {
+    type Err = InvalidBatchId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBatchId> {
+        let is_id = text.len() == Self::DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_id { Ok(Self(text.to_owned())) } else { Err(InvalidBatchId) }
+    }
+}
+
+impl fmt::Display for RefundBatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -26,6 +26,13 @@ impl Hash {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// 24 letters and digits that follow from the hash: for ids.
+    pub(crate) fn letters(&self) -> String {
+        const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied().map(char::from);
+        self.0.iter().take(24).filter_map(letter).collect()
+    }
 }
 
 impl fmt::Display for Hash {
@@ -133,25 +140,25 @@ pub fn opening_head(account: &AccountKey, currency: &Currency, opening: Balance)
 }
 
 /// SHA-256 over fields, each preceded by its length, so that no two lists of fields have the same bytes.
-pub(super) struct FieldDigest(Sha256);
+pub(crate) struct FieldDigest(Sha256);
 
 impl FieldDigest {
-    pub(super) fn new(layout: &str) -> Self {
+    pub(crate) fn new(layout: &str) -> Self {
         let mut digest = Self(Sha256::new());
         digest.field(layout);
         digest
     }
 
-    pub(super) fn field(&mut self, text: &str) {
+    pub(crate) fn field(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
     }
 
-    pub(super) fn finish(self) -> Hash {
+    pub(crate) fn finish(self) -> Hash {
         Hash(self.0.finalize().into())
     }
 }

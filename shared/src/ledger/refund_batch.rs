@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::posting::FieldDigest;
 use super::{
-    Account, Cause, Charge, ChargeId, ChargeKey, Currency, Fingerprint, FundingSource, InvalidMoney,
-    MerchantBatchNo, MinorUnits, Posting, PostingFacts, RefundBatchId, RefundBatchKey, RefundId, TenantKey,
+    Account, Cause, ChannelName, Charge, ChargeId, ChargeKey, Currency, Fingerprint, FundingSource,
+    InvalidMoney, MerchantBatchNo, MinorUnits, OrderNo, Posting, PostingFacts, RefundBatchId, RefundBatchKey,
+    RefundId, TenantKey, TransactionNo,
 };
 use crate::limits;
 
@@ -89,9 +90,9 @@ pub struct BatchItem {
     pub description: Option<String>,
     pub funding_source: Option<FundingSource>,
     /// The charge's own, which don't change.
-    pub channel: String,
-    pub order_no: String,
-    pub transaction_no: Option<String>,
+    pub channel: ChannelName,
+    pub order_no: OrderNo,
+    pub transaction_no: Option<TransactionNo>,
 }
 
 impl BatchItem {
@@ -121,6 +122,8 @@ pub struct ItemRefund {
     pub batch: RefundBatchId,
     pub amount: MinorUnits,
     pub state: ItemState,
+    /// What its payment channel said later, and is not so.
+    pub contradiction: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +140,12 @@ pub enum ItemState {
         code: String,
         message: String,
     },
+}
+
+impl ItemState {
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending { .. })
+    }
 }
 
 /// Why a batch is not accepted: nothing has changed then.
@@ -330,13 +339,16 @@ fn accept(
     if charge.currency != request.currency {
         return Err(ChargeProblem::WrongCurrency);
     }
-    if asked.funding_source.is_some() && !may_choose_funds(&charge.channel) {
+    if asked.funding_source.is_some() && !may_choose_funds(charge.channel.as_str()) {
         return Err(ChargeProblem::FundingSourceNotAllowed);
     }
-    let description = asked.description.as_ref().unwrap_or(&request.description);
-    let limit = DescriptionLimit::of_channel(&charge.channel);
-    if !limit.allows(description) {
-        return Err(ChargeProblem::DescriptionTooLong { of_batch: asked.description.is_none(), limit });
+    // The batch's own is limited whatever the charge says for itself, as the document has it.
+    let limit = DescriptionLimit::of_channel(charge.channel.as_str());
+    if !limit.allows(&request.description) {
+        return Err(ChargeProblem::DescriptionTooLong { of_batch: true, limit });
+    }
+    if asked.description.as_ref().is_some_and(|description| !limit.allows(description)) {
+        return Err(ChargeProblem::DescriptionTooLong { of_batch: false, limit });
     }
     let refundable = charge.refundable();
     let all = MinorUnits::new(refundable).map_err(|_| ChargeProblem::FullyRefunded)?;
@@ -351,7 +363,7 @@ fn accept(
         description: asked.description.clone(),
         funding_source: asked.funding_source,
         channel: charge.channel.clone(),
-        order_no: charge.order_no.to_string(),
+        order_no: charge.order_no.clone(),
         transaction_no: charge.transaction_no.clone(),
     };
     Ok((item, charge.version))
@@ -476,19 +488,15 @@ impl RefundId {
     /// The id of a batch's refund of a charge: `re_` and 24 letters and digits. It follows from both, so whoever
     /// brings the batch on means the same refund.
     pub fn of_charge(tenant: &TenantKey, batch: &RefundBatchId, charge: &ChargeId) -> Self {
-        const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut digest = FieldDigest::new("chargeRefundId/1");
         digest.field(tenant.as_str());
         digest.field(batch.as_str());
         digest.field(charge.as_str());
-        let hash = digest.finish();
-        let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied().map(char::from);
-        let letters: String = hash.as_bytes().iter().take(24).filter_map(letter).collect();
-        Self::recorded(&format!("re_{letters}"))
+        Self::recorded(&format!("re_{}", digest.finish().letters()))
     }
 
     /// What a payment channel knows the refund by: the id without its prefix.
     pub fn order_no(&self) -> &str {
-        self.as_str().trim_start_matches("re_")
+        self.as_str().strip_prefix("re_").unwrap_or_default()
     }
 }

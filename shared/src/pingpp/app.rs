@@ -34,6 +34,13 @@ impl AppId {
         TenantKey::in_mode(PROVIDER, &self.0, mode.as_str())
     }
 
+    /// The app and the mode that a tenant is.
+    pub fn of_tenant(tenant: &TenantKey) -> Option<(Self, Mode)> {
+        let (id, mode) = tenant.as_str().strip_prefix(PROVIDER)?.strip_prefix('#')?.split_once('#')?;
+        let mode = [Mode::Test, Mode::Live].into_iter().find(|known| known.as_str() == mode)?;
+        Some((id.parse().ok()?, mode))
+    }
+
     pub fn charge(&self, mode: Mode, id: ChargeId) -> ChargeKey {
         ChargeKey { tenant: self.tenant(mode), id }
     }
@@ -233,6 +240,10 @@ mod tests {
         let app: AppId = "app_1Gqj58ynP0mHeX1q".parse().unwrap();
         assert_eq!(app.tenant(Mode::Test).as_str(), "pingpp#app_1Gqj58ynP0mHeX1q#test");
         assert_ne!(app.tenant(Mode::Test), app.tenant(Mode::Live));
+        for mode in [Mode::Test, Mode::Live] {
+            assert_eq!(AppId::of_tenant(&app.tenant(mode)), Some((app.clone(), mode)));
+        }
+        assert_eq!(AppId::of_tenant(&TenantKey::new("epay", "demo")), None);
         assert!("a#b".parse::<AppId>().is_err());
     }
 

@@ -2,15 +2,15 @@
 
 use futures::future::BoxFuture;
 
+use crate::ledger::{ChannelName, TransactionNo};
+
 /// A refund that a payment channel is asked for. The same order number is the same refund, however often it is asked
 /// for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRefund {
     pub order_no: String,
-    /// Such as `wx_pub`.
-    pub channel: String,
-    /// The channel's number of the payment.
-    pub transaction_no: Option<String>,
+    pub channel: ChannelName,
+    pub transaction_no: Option<TransactionNo>,
     /// In minor units.
     pub amount: u64,
     pub description: String,

@@ -7,17 +7,19 @@ mod authenticate;
 mod call;
 mod channel;
 mod error;
+mod event;
 mod id;
 mod object;
 mod request;
 
-pub use advance::{advance, decide};
+pub use advance::{Decided, advance, decide, decide_refund};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
 pub use authenticate::{Caller, Keys, authenticate};
 pub use call::{Call, Endpoint, Report, shown};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel};
 pub use error::ApiError;
-pub use id::new_batch;
+pub use event::{Event, EventBus, LogBus, batch_succeeded, refund_succeeded};
+pub use id::{batches_made, new_batch};
 pub use object::{BatchObject, RefundObject};
 pub use request::CreateRequest;
 

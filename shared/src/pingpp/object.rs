@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::ledger::{
     BatchEnd, BatchItem, BatchState, FundingSource, ItemRefund, ItemState, RefundBatch, RefundId,
+    TransactionNo,
 };
 
 /// A batch with its refunds.
@@ -42,7 +43,7 @@ struct ChargeObject<'a> {
 #[derive(Debug, Serialize)]
 struct RefundList<'a> {
     object: &'static str,
-    url: Option<&'static str>,
+    url: Option<String>,
     has_more: bool,
     data: Vec<RefundObject<'a>>,
 }
@@ -106,6 +107,14 @@ impl<'a> BatchObject<'a> {
             refund_url: url.unwrap_or_default(),
             metadata,
         }
+    }
+}
+
+impl BatchObject<'_> {
+    /// Where the refunds are to be had instead.
+    pub fn without_refunds(self) -> Self {
+        let url = Some(format!("/v1/batch_refunds/{}", self.id));
+        Self { refunds: RefundList { object: "list", url, has_more: true, data: Vec::new() }, ..self }
     }
 }
 
@@ -174,8 +183,8 @@ impl<'a> RefundObject<'a> {
             failure_msg: failure(refund).map(|(_, message)| message),
             metadata: Empty {},
             charge: item.charge.as_str(),
-            charge_order_no: &item.order_no,
-            transaction_no: item.transaction_no.as_deref(),
+            charge_order_no: item.order_no.as_str(),
+            transaction_no: item.transaction_no.as_ref().map(TransactionNo::as_str),
             funding_source: item.funding_source.map(FundingSource::as_str),
             extra: Empty {},
         }
@@ -183,22 +192,22 @@ impl<'a> RefundObject<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
     use crate::ledger::{ChargeKey, FingerprintBuilder, MinorUnits, RefundBatchKey, TenantKey};
 
-    fn batch(state: BatchState) -> RefundBatch {
+    pub fn batch(state: BatchState) -> RefundBatch {
         let item = |charge: &str, transaction_no: &str| BatchItem {
             charge: charge.parse().unwrap(),
             refund: RefundId::recorded(&format!("re_of_{charge}")),
             amount: MinorUnits::new(10).unwrap(),
             description: None,
             funding_source: None,
-            channel: "wx_pub".to_owned(),
-            order_no: "123456789".to_owned(),
-            transaction_no: Some(transaction_no.to_owned()),
+            channel: "wx_pub".parse().unwrap(),
+            order_no: "123456789".parse().unwrap(),
+            transaction_no: Some(transaction_no.parse().unwrap()),
         };
         RefundBatch {
             key: RefundBatchKey {
@@ -217,7 +226,7 @@ mod tests {
         }
     }
 
-    fn shown(batch: &RefundBatch, states: &[ItemState]) -> Value {
+    pub fn refunds(batch: &RefundBatch, states: &[ItemState]) -> HashMap<RefundId, ItemRefund> {
         let refund = |(item, state): (&BatchItem, &ItemState)| {
             let charge = ChargeKey { tenant: batch.key.tenant.clone(), id: item.charge.clone() };
             let refund = ItemRefund {
@@ -226,10 +235,15 @@ mod tests {
                 batch: batch.key.id.clone(),
                 amount: item.amount,
                 state: state.clone(),
+                contradiction: None,
             };
             (item.refund.clone(), refund)
         };
-        let refunds = batch.items.iter().zip(states).map(refund).collect();
+        batch.items.iter().zip(states).map(refund).collect()
+    }
+
+    fn shown(batch: &RefundBatch, states: &[ItemState]) -> Value {
+        let refunds = refunds(batch, states);
         let metadata = RawValue::from_string(batch.metadata.clone()).unwrap();
         let object = BatchObject::new("app_abcdefghweqzadfs", false, batch, &refunds, &metadata);
         serde_json::to_value(&object).unwrap()

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -15,6 +15,11 @@ pub const LOCAL_REGION: &str = "us-east-1";
 /// A client for the DynamoDB of the environment's AWS settings, or for `endpoint` alone: a local one,
 /// that takes any credentials.
 pub async fn client(endpoint: Option<&str>) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&aws_settings(endpoint).await)
+}
+
+/// What clients of AWS's services are made of.
+pub async fn aws_settings(endpoint: Option<&str>) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
         .retry_config(
@@ -37,5 +42,5 @@ pub async fn client(endpoint: Option<&str>) -> aws_sdk_dynamodb::Client {
             .region(Region::new(LOCAL_REGION))
             .credentials_provider(Credentials::new("local", "local", None, None, "local"));
     }
-    aws_sdk_dynamodb::Client::new(&loader.load().await)
+    loader.load().await
 }

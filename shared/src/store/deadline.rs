@@ -23,6 +23,12 @@ impl Deadline {
         Self::after(ends.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
+    /// For work that nobody waits for: an invocation's end, less a reserve.
+    pub fn of_invocation(ends: SystemTime) -> Self {
+        let ends = ends - limits::ANSWER_RESERVE;
+        Self::after(ends.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
     pub(super) fn instant(self) -> Instant {
         self.0
     }

@@ -66,7 +66,7 @@ where
 }
 
 /// The SDK's errors say little by themselves; what happened stands in their causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

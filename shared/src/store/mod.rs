@@ -2,6 +2,7 @@
 
 mod application_items;
 mod applications;
+mod batch_lists;
 mod change;
 mod claim;
 mod connect;
@@ -16,20 +17,25 @@ mod refund;
 mod refund_batch_items;
 mod refund_batches;
 mod settings;
+mod settling;
+mod stream;
 mod transact;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use applications::{ApplicationHistory, Attempt, BatchHistory, Failing, KeptConfirmation, Withdrawing};
-pub use connect::{LOCAL_REGION, client};
+pub use batch_lists::BatchRange;
+pub use connect::{LOCAL_REGION, aws_settings, client};
 pub use deadline::Deadline;
-pub use error::StoreError;
+pub use error::{StoreError, with_causes};
 pub use meter::Usage;
 pub use records::{Creation, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
-pub use refund_batches::{BatchAccepted, Settled};
+pub use refund_batches::BatchAccepted;
 pub use settings::SettingsCache;
+pub use settling::{Settled, Taken};
+pub use stream::{ChangeRecord, Fact};
 
 /// The attributes the table's keys are made of, as the template defines them.
 pub mod attribute {
@@ -84,6 +90,11 @@ impl Session {
     fn with_patience(&self, duration: Duration) -> Self {
         let (deadline, patience) = (self.deadline, Deadline::after(duration));
         Self { store: self.store.clone(), deadline, patience, meter: self.meter.clone() }
+    }
+
+    /// How much time is left until the deadline.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.left()
     }
 
     /// What this session has used so far.

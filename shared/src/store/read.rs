@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -119,7 +120,7 @@ impl Session {
         let mut start: Option<Item> = None;
         loop {
             let (page, next) =
-                self.until_answered(|| self.read_page(partition, false, None, start.clone())).await?;
+                self.until_answered(|| self.read_page(partition, false, None, None, start.clone())).await?;
             found.extend(page);
             start = next;
             if start.is_none() {
@@ -128,75 +129,70 @@ impl Session {
         }
     }
 
-    /// The keys of the index's items under `partition` whose sort key is at most `sort_max`, in its order.
-    pub(super) async fn query_index(&self, partition: &str, sort_max: &str) -> Result<Vec<Item>, StoreError> {
+    /// The keys of the index's items under `partition` whose sort key is at most `sort_max`, in its order; so many at
+    /// most.
+    pub(super) async fn query_index(
+        &self,
+        partition: &str,
+        sort_max: &str,
+        count_max: usize,
+    ) -> Result<Vec<Item>, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let mut found = Vec::new();
-        let mut start: Option<Item> = None;
-        loop {
-            let (page, next) = self
-                .until_answered(|| async {
-                    let call = self
-                        .store
-                        .client
-                        .query()
-                        .table_name(self.store.table())
-                        .index_name(INDEX)
-                        .key_condition_expression("#partition = :partition AND #sort <= :sort")
-                        .expression_attribute_names("#partition", INDEX_PARTITION_KEY)
-                        .expression_attribute_names("#sort", INDEX_SORT_KEY)
-                        .expression_attribute_values(":partition", text(partition))
-                        .expression_attribute_values(":sort", text(sort_max))
-                        .set_exclusive_start_key(start.clone())
-                        .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                        .customize()
-                        .interceptor(CountAttempts(self.meter.clone()));
-                    let answer = self.in_time(call.send()).await??;
-                    self.meter.read(answer.consumed_capacity());
-                    Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
-                })
-                .await?;
-            found.extend(page);
-            start = next;
-            if start.is_none() {
-                return Ok(found);
-            }
-        }
+        let (items, _) = self
+            .until_answered(|| async {
+                let query = self
+                    .query(INDEX_PARTITION_KEY, partition)
+                    .index_name(INDEX)
+                    .key_condition_expression("#partition = :partition AND #sort <= :sort")
+                    .expression_attribute_names("#sort", INDEX_SORT_KEY)
+                    .expression_attribute_values(":sort", text(sort_max))
+                    .limit(count_max.try_into().unwrap_or(i32::MAX));
+                self.page_of(query).await
+            })
+            .await?;
+        Ok(items)
     }
 
-    /// One Query: a page of items in the order of their sort keys, or backwards, only of those `beyond` a sort key in
-    /// this order; and where the next page starts.
+    /// One Query: a page of items in the order of their sort keys, or backwards, of those whose sort key is between
+    /// two, both included; and where the next page starts.
     pub(super) async fn read_page(
         &self,
         partition: &str,
         backwards: bool,
-        beyond: Option<&str>,
+        between: Option<(&str, &str)>,
+        count_max: Option<usize>,
         start: Option<Item>,
     ) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
-        let condition = match (beyond, backwards) {
-            (None, _) => "#partition = :partition",
-            (Some(_), true) => "#partition = :partition AND #sort < :beyond",
-            (Some(_), false) => "#partition = :partition AND #sort > :beyond",
+        let query = self
+            .query(PARTITION_KEY, partition)
+            .scan_index_forward(!backwards)
+            .consistent_read(true)
+            .set_limit(count_max.map(|count| count.try_into().unwrap_or(i32::MAX)))
+            .set_exclusive_start_key(start);
+        let query = match between {
+            None => query.key_condition_expression("#partition = :partition"),
+            Some((least, most)) => query
+                .key_condition_expression("#partition = :partition AND #sort BETWEEN :least AND :most")
+                .expression_attribute_names("#sort", SORT_KEY)
+                .expression_attribute_values(":least", AttributeValue::S(least.to_owned()))
+                .expression_attribute_values(":most", AttributeValue::S(most.to_owned())),
         };
-        let text = |text: &str| AttributeValue::S(text.to_owned());
-        let mut call = self
-            .store
+        self.page_of(query).await
+    }
+
+    /// A Query of the partition whose key attribute is called `#partition`, and is `:partition`.
+    fn query(&self, attribute: &str, partition: &str) -> QueryFluentBuilder {
+        self.store
             .client
             .query()
             .table_name(self.store.table())
-            .key_condition_expression(condition)
-            .expression_attribute_names("#partition", PARTITION_KEY)
-            .expression_attribute_values(":partition", text(partition))
-            .scan_index_forward(!backwards)
-            .consistent_read(true)
-            .set_exclusive_start_key(start)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if let Some(beyond) = beyond {
-            call = call
-                .expression_attribute_names("#sort", SORT_KEY)
-                .expression_attribute_values(":beyond", text(beyond));
-        }
-        let call = call.customize().interceptor(CountAttempts(self.meter.clone()));
+            .expression_attribute_names("#partition", attribute)
+            .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    async fn page_of(&self, query: QueryFluentBuilder) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
+        let call = query.customize().interceptor(CountAttempts(self.meter.clone()));
         let answer = self.in_time(call.send()).await??;
         self.meter.read(answer.consumed_capacity());
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))

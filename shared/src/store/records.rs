@@ -107,13 +107,26 @@ impl Session {
         item.map(|item| Reader::new(&item).text("tenant").map(TenantKey::recorded)).transpose()
     }
 
-    /// Lets a secret name the tenants with these ids, and no others: what it named before is replaced.
+    /// Lets a secret name the tenants with these ids, and no others. What it named before is only replaced if
+    /// `replace`.
     pub async fn put_shared_credential(
         &self,
         credential: &CredentialKey,
         ids: &[String],
-    ) -> Result<(), StoreError> {
-        self.put(items::shared_credential_item(credential, ids), None).await.map(|_| ())
+        replace: bool,
+    ) -> Result<SettingsChange, StoreError> {
+        let item = items::shared_credential_item(credential, ids);
+        let Some(existing) = self.put_new(item.clone()).await? else {
+            return Ok(SettingsChange::Created);
+        };
+        if Reader::new(&existing).texts("ids")? == ids {
+            return Ok(SettingsChange::Unchanged);
+        }
+        if !replace {
+            return Ok(SettingsChange::Kept);
+        }
+        self.put(item, None).await?;
+        Ok(SettingsChange::Replaced)
     }
 
     /// The ids of the tenants that a secret names, if it is one that names several.

@@ -1,6 +1,7 @@
 //! Items of batches of refunds: charges, the batch, its number's guard, and its refunds.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -16,7 +17,7 @@ use crate::ledger::{
 const CHARGE: &str = "PAYMENT";
 const GUARD: &str = "GUARD";
 pub(super) const MONTHS: &str = "MONTHS";
-const REFUND_PREFIX: &str = "REFUND#";
+pub(super) const REFUND_PREFIX: &str = "REFUND#";
 
 pub(super) const CREATING: &str = "creating";
 pub(super) const CREATED: &str = "created";
@@ -37,7 +38,12 @@ pub(super) fn charge_key(charge: &ChargeKey) -> Item {
 }
 
 pub(super) fn refund_key(charge: &ChargeKey, refund: &RefundId) -> Item {
-    items::key(&charge.path(), &format!("{REFUND_PREFIX}{refund}"))
+    items::key(&charge.path(), &refund_sort(refund))
+}
+
+/// Where a refund lies with its charge.
+pub(super) fn refund_sort(refund: &RefundId) -> String {
+    format!("{REFUND_PREFIX}{refund}")
 }
 
 pub(super) fn batch_key(batch: &RefundBatchKey) -> Item {
@@ -62,6 +68,20 @@ pub(super) fn open_partition(shard: u64) -> String {
     format!("{}#open#{shard}", crate::pingpp::PROVIDER)
 }
 
+/// An open batch, as the index names it, with when it is to be brought on.
+pub(super) fn open_batch(item: &Item) -> Option<(String, RefundBatchKey)> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let (path, sort) = (text(PARTITION_KEY)?, text(INDEX_SORT_KEY)?);
+    let (tenant, _month) = path.rsplit_once("#batches#")?;
+    let (_time, id) = sort.split_once('#')?;
+    Some((sort.clone(), RefundBatchKey { tenant: TenantKey::recorded(tenant), id: id.parse().ok()? }))
+}
+
+/// The partition of the index that a refund is found in, by its id alone.
+pub(super) fn refund_partition(refund: &RefundId) -> String {
+    format!("{}#refund#{refund}", crate::pingpp::PROVIDER)
+}
+
 fn shard_of(batch: &RefundBatchKey) -> u64 {
     // An id ends in random digits.
     batch.id.as_str().bytes().last().map_or(0, u64::from) % OPEN_SHARDS
@@ -79,7 +99,7 @@ pub(super) fn charge_item(charge: &Charge) -> Item {
     item.extend([
         text("tenant", charge.key.tenant.as_str()),
         text("charge", charge.key.id.as_str()),
-        text("channel", &charge.channel),
+        text("channel", charge.channel.as_str()),
         text("currency", charge.currency.as_str()),
         text("orderNo", charge.order_no.as_str()),
         number("amount", charge.amount),
@@ -92,7 +112,7 @@ pub(super) fn charge_item(charge: &Charge) -> Item {
         number("created", charge.created),
         number("version", charge.version),
     ]);
-    item.extend(charge.transaction_no.as_deref().map(|no| text("transactionNo", no)));
+    item.extend(charge.transaction_no.as_ref().map(|no| text("transactionNo", no.as_str())));
     item.extend(charge.time_paid.map(|at| number("timePaid", at)));
     item
 }
@@ -149,13 +169,13 @@ fn batch_item_value(item: &BatchItem) -> AttributeValue {
         text("charge", item.charge.as_str()),
         text("refund", item.refund.as_str()),
         number("amount", item.amount),
-        text("channel", &item.channel),
-        text("orderNo", &item.order_no),
+        text("channel", item.channel.as_str()),
+        text("orderNo", item.order_no.as_str()),
     ];
     let optional = [
         item.description.as_deref().map(|description| text("description", description)),
         item.funding_source.map(|source| text("source", source.as_str())),
-        item.transaction_no.as_deref().map(|no| text("transactionNo", no)),
+        item.transaction_no.as_ref().map(|no| text("transactionNo", no.as_str())),
     ];
     map(members.into_iter().chain(optional.into_iter().flatten()))
 }
@@ -178,8 +198,7 @@ pub(super) fn refund_item(refund: &ItemRefund) -> Item {
         text("charge", refund.charge.id.as_str()),
         text("batchId", refund.batch.as_str()),
         number("amount", refund.amount),
-        // Found by its id alone, under its tenant.
-        text(INDEX_PARTITION_KEY, &format!("{}#refund#{}", refund.charge.tenant, refund.id)),
+        text(INDEX_PARTITION_KEY, &refund_partition(&refund.id)),
         text(INDEX_SORT_KEY, "REFUND"),
     ]);
     match &refund.state {
@@ -204,6 +223,10 @@ impl Reader<'_> {
 
     fn minor_units(&self, name: &str) -> Result<MinorUnits, StoreError> {
         MinorUnits::new(self.integer(name)?).map_err(|error| self.damaged(format!("{name} {error}")))
+    }
+
+    fn optional_parsed<T: FromStr<Err: ToString>>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        self.has(name).then(|| self.parsed(name)).transpose()
     }
 
     fn optional_integer(&self, name: &str) -> Result<Option<u64>, StoreError> {
@@ -237,10 +260,10 @@ impl Reader<'_> {
         }
         Ok(Charge {
             key: self.charge_key()?,
-            channel: self.text("channel")?.to_owned(),
+            channel: self.parsed("channel")?,
             currency: self.parsed("currency")?,
             order_no: self.parsed("orderNo")?,
-            transaction_no: self.optional_text("transactionNo")?,
+            transaction_no: self.optional_parsed("transactionNo")?,
             amount: self.minor_units("amount")?,
             refunded: self.integer("refunded")?,
             holds,
@@ -292,9 +315,9 @@ impl Reader<'_> {
             amount: self.minor_units("amount")?,
             description: self.optional_text("description")?,
             funding_source: self.has("source").then(|| self.source()).transpose()?,
-            channel: self.text("channel")?.to_owned(),
-            order_no: self.text("orderNo")?.to_owned(),
-            transaction_no: self.optional_text("transactionNo")?,
+            channel: self.parsed("channel")?,
+            order_no: self.parsed("orderNo")?,
+            transaction_no: self.optional_parsed("transactionNo")?,
         })
     }
 
@@ -329,6 +352,7 @@ impl Reader<'_> {
             batch: self.parsed("batchId")?,
             amount: self.minor_units("amount")?,
             state,
+            contradiction: self.optional_text("contradiction")?,
         })
     }
 }

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY};
-use super::change::{Change, Changed};
+use super::attribute::SORT_KEY;
+use super::change::Change;
 use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::refund_batch_items as batch_items;
@@ -17,9 +17,9 @@ use super::transact::{Action, Transacted};
 use super::{Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
-    Account, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId,
-    ChargeKey, Created, Creating, FundingSource, FundsPosting, Hold, ItemRefund, ItemState, Plan,
-    RefundBatch, RefundBatchId, RefundBatchKey, RefundId, TenantKey, decide_batch,
+    Account, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId, ChargeKey,
+    Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch, RefundBatchId, RefundBatchKey,
+    TenantKey, decide_batch,
 };
 
 /// What became of a request for a batch.
@@ -28,15 +28,6 @@ pub struct BatchAccepted {
     /// Whether this attempt moved money.
     pub executed: Executed,
     pub result: Result<Result<RefundBatch, BatchRefusal>, StoreError>,
-}
-
-/// What became of settling one refund.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    /// As was said, now or before.
-    AsSaid,
-    /// It was decided otherwise before, and stays so.
-    Otherwise(ItemRefund),
 }
 
 impl Session {
@@ -52,6 +43,22 @@ impl Session {
     pub async fn charge(&self, charge: &ChargeKey) -> Result<Option<Charge>, StoreError> {
         let item = self.read_item(batch_items::charge_key(charge)).await?;
         item.map(|item| Reader::new(&item).charge()).transpose()
+    }
+
+    /// A charge with its refunds on record, if there is such a charge.
+    pub async fn charge_history(
+        &self,
+        charge: &ChargeKey,
+    ) -> Result<Option<(Charge, Vec<ItemRefund>)>, StoreError> {
+        let (mut found, mut refunds) = (None, Vec::new());
+        for item in self.read_partition(&charge.path()).await? {
+            let reader = Reader::new(&item);
+            match reader.text(SORT_KEY)?.starts_with(batch_items::REFUND_PREFIX) {
+                true => refunds.push(reader.item_refund()?),
+                false => found = Some(reader.charge()?),
+            }
+        }
+        Ok(found.map(|charge| (charge, refunds)))
     }
 
     /// An app's account, if it has one for this.
@@ -231,46 +238,6 @@ impl Session {
         self.change(&change).await.map(|_| ())
     }
 
-    /// Months that have batches, yyMM, the latest first.
-    pub async fn months_of_batches(&self, tenant: &TenantKey) -> Result<Vec<String>, StoreError> {
-        let item = self.read_item(batch_items::months_key(tenant)).await?;
-        let mut months = item.map(|item| months(&item)).unwrap_or_default();
-        months.sort_by(|one, other| other.cmp(one));
-        Ok(months)
-    }
-
-    /// Batches of a month that have been created, the latest first, or the earliest; only those after the id that
-    /// is `beyond`, in this order. So many at most, and more of them may follow.
-    pub async fn batches_of_month(
-        &self,
-        tenant: &TenantKey,
-        month: &str,
-        latest_first: bool,
-        beyond: Option<&RefundBatchId>,
-        count_max: usize,
-    ) -> Result<Vec<RefundBatch>, StoreError> {
-        let mut batches = Vec::new();
-        let mut start = None;
-        loop {
-            let partition = tenant.batches(month);
-            let beyond = beyond.map(RefundBatchId::as_str);
-            let (page, next) = self
-                .until_answered(|| self.read_page(&partition, latest_first, beyond, start.clone()))
-                .await?;
-            for item in page {
-                let batch = Reader::new(&item).batch()?;
-                if !matches!(batch.state, BatchState::Creating | BatchState::Void) {
-                    batches.push(batch);
-                }
-            }
-            start = next;
-            if start.is_none() || batches.len() >= count_max {
-                batches.truncate(count_max);
-                return Ok(batches);
-            }
-        }
-    }
-
     /// The batch with its guard, the money it takes, and its first holds: all or nothing.
     async fn put_batch(&self, plan: &Plan) -> Result<Transacted, StoreError> {
         let batch = &plan.batch;
@@ -305,7 +272,7 @@ impl Session {
     }
 
     /// Frees what a refund held of its charge; of a refund that succeeded it is refunded instead.
-    fn release(
+    pub(super) fn release(
         &self,
         batch: &RefundBatch,
         item: &BatchItem,
@@ -436,7 +403,10 @@ impl Session {
     }
 
     /// The accounts that pay for a batch.
-    async fn funds_of(&self, batch: &RefundBatch) -> Result<HashMap<FundingSource, Account>, StoreError> {
+    pub(super) async fn funds_of(
+        &self,
+        batch: &RefundBatch,
+    ) -> Result<HashMap<FundingSource, Account>, StoreError> {
         let mut accounts = HashMap::new();
         for hold in &batch.holds {
             if let Some(account) = self.funds(&batch.key.tenant, hold.source).await? {
@@ -446,7 +416,7 @@ impl Session {
         Ok(accounts)
     }
 
-    fn damaged_funds(&self, batch: &RefundBatch, error: &impl ToString) -> StoreError {
+    pub(super) fn damaged_funds(&self, batch: &RefundBatch, error: &impl ToString) -> StoreError {
         StoreError::Damaged { key: batch.key.path(), what: format!("its funds: {}", error.to_string()) }
     }
 
@@ -464,214 +434,9 @@ impl Session {
         };
         Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
     }
-
-    /// Takes a batch on: from now on payment channels may have been asked, and until then (Unix milliseconds) nobody
-    /// else asks them for this batch. Whether it is ours.
-    pub async fn take_on(&self, batch: &mut RefundBatch, now: u64, until: u64) -> Result<bool, StoreError> {
-        let change = Change {
-            key: batch_items::batch_key(&batch.key),
-            expression: "SET #state = :settling, takenUntil = :until, gsi1sk = :sort",
-            condition: "#state IN (:created, :settling) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
-            name: Some(("#state", "state".to_owned())),
-            values: Item::from([
-                items::text(":created", batch_items::CREATED),
-                items::text(":settling", batch_items::SETTLING),
-                items::number(":now", now),
-                items::number(":until", until),
-                items::text(":sort", &batch_items::open_sort(&batch.key, until)),
-            ]),
-        };
-        // Refused may be our own earlier attempt: it is left alone until then all the same.
-        let is_ours = matches!(self.change(&change).await?, Changed::Done);
-        if is_ours {
-            batch.state = BatchState::Settling;
-        }
-        Ok(is_ours)
-    }
-
-    /// What is on record of a batch's refunds, by their ids.
-    pub async fn refunds_of(&self, batch: &RefundBatch) -> Result<HashMap<RefundId, ItemRefund>, StoreError> {
-        let key = |item: &BatchItem| batch_items::refund_key(&batch.charge_key(item), &item.refund);
-        let mut refunds = HashMap::new();
-        for item in self.read_items(batch.items.iter().map(key).collect()).await? {
-            let refund = Reader::new(&item).item_refund()?;
-            refunds.insert(refund.id.clone(), refund);
-        }
-        Ok(refunds)
-    }
-
-    /// Records what a payment channel said of one refund, once: with success its charge is refunded, with failure
-    /// what was held of it is free. The money of failed ones goes back by [`Self::give_back`].
-    pub async fn settle(
-        &self,
-        batch: &RefundBatch,
-        item: &BatchItem,
-        state: ItemState,
-    ) -> Result<Settled, StoreError> {
-        if batch.state != BatchState::Settling {
-            return Err(StoreError::Refused(format!("batch {} is not being settled", batch.key.id)));
-        }
-        let charge = batch.charge_key(item);
-        let refund = ItemRefund {
-            id: item.refund.clone(),
-            charge,
-            batch: batch.key.id.clone(),
-            amount: item.amount,
-            state,
-        };
-        let put = batch_items::refund_item(&refund);
-        let mut backoff = Backoff::default();
-        loop {
-            let mut actions: Vec<Action> = vec![(self.put_undecided(&put)?, put.clone())];
-            match refund.state {
-                ItemState::Pending { .. } => {}
-                ItemState::Succeeded { .. } => actions.push(self.release(batch, item, true)?),
-                ItemState::Failed { .. } => actions.push(self.release(batch, item, false)?),
-            }
-            let cause = match self.transact(actions).await? {
-                Transacted::Done => return Ok(Settled::AsSaid),
-                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
-                Transacted::Unknown(cause) => cause,
-            };
-            let recorded = self.read_item(batch_items::refund_key(&refund.charge, &refund.id)).await?;
-            if let Some(recorded) = recorded {
-                let recorded = Reader::new(&recorded).item_refund()?;
-                match (&recorded.state, &refund.state) {
-                    (ItemState::Succeeded { .. }, ItemState::Succeeded { .. })
-                    | (ItemState::Failed { .. }, ItemState::Failed { .. })
-                    | (ItemState::Pending { .. }, ItemState::Pending { .. }) => return Ok(Settled::AsSaid),
-                    (ItemState::Pending { .. }, _) => {}
-                    _ => return Ok(Settled::Otherwise(recorded)),
-                }
-            }
-            if !backoff.pause_after_race(self).await {
-                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
-            }
-        }
-    }
-
-    /// Puts on record that a payment channel later said otherwise than it had: for people to look into.
-    pub async fn note_contradiction(&self, refund: &ItemRefund, said: &str) -> Result<(), StoreError> {
-        let change = Change {
-            key: batch_items::refund_key(&refund.charge, &refund.id),
-            expression: "SET contradiction = if_not_exists(contradiction, :said)",
-            condition: "attribute_exists(batchId)",
-            name: None,
-            values: Item::from([items::text(":said", said)]),
-        };
-        self.change(&change).await.map(|_| ())
-    }
-
-    /// Puts a refund's outcome in the place of none, or of one that was pending.
-    fn put_undecided(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
-        let put = aws_sdk_dynamodb::types::Put::builder()
-            .table_name(self.store.table())
-            .set_item(Some(item.clone()))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR #state = :pending"))
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":pending", AttributeValue::S(batch_items::PENDING.to_owned()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok(TransactWriteItem::builder().put(put).build())
-    }
-
-    /// Gives back the money of `failed` refunds that was not given back before, in one posting for each account; and
-    /// ends the batch, if all its refunds are decided. The batch as it is then.
-    pub async fn give_back(
-        &self,
-        batch: &RefundBatch,
-        end: Option<BatchEnd>,
-        failed: &[&BatchItem],
-    ) -> Result<RefundBatch, StoreError> {
-        let mut backoff = Backoff::default();
-        let mut batch = batch.clone();
-        loop {
-            let at = unix_milliseconds(SystemTime::now());
-            let due: Vec<&BatchItem> =
-                failed.iter().copied().filter(|item| !batch.has_given_back(&item.refund)).collect();
-            if due.is_empty() && end.is_none() {
-                return Ok(batch);
-            }
-            let accounts = if due.is_empty() { HashMap::new() } else { self.funds_of(&batch).await? };
-            let given = batch.give_back(due.iter().copied(), &accounts, at);
-            let (given, accounts) = given.map_err(|error| self.damaged_funds(&batch, &error))?;
-            let state = end.map_or(BatchState::Settling, |end| BatchState::Ended { end, at });
-            let releases: Vec<FundsPosting> = batch.releases.iter().cloned().chain(given).collect();
-            let next = RefundBatch { state, releases, ..batch.clone() };
-            let change = Change {
-                key: batch_items::batch_key(&batch.key),
-                expression: match end {
-                    Some(_) => {
-                        "SET #state = :next, endedAt = :at, releases = :releases REMOVE gsi1pk, gsi1sk, takenUntil"
-                    }
-                    None => "SET #state = :next, givenBackAt = :at, releases = :releases",
-                },
-                condition: "#state = :settling AND size(releases) = :count",
-                name: Some(("#state", "state".to_owned())),
-                values: Item::from([
-                    items::text(":settling", batch_items::SETTLING),
-                    items::text(":next", batch_items::state_name(next.state)),
-                    items::number(":at", at),
-                    items::number(":count", batch.releases.len()),
-                    (":releases".to_owned(), batch_items::funds_value(&next.releases)),
-                ]),
-            };
-            let item = batch_items::batch_item(&next, 0);
-            let mut actions: Vec<Action> = vec![(change.action(self.store.table())?, item)];
-            for (read, account) in &accounts {
-                actions.push(self.move_account(*read, account)?);
-            }
-            let cause = match self.transact(actions).await? {
-                Transacted::Done => return Ok(next),
-                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
-                Transacted::Unknown(cause) => cause,
-            };
-            match self.batch(&batch.key).await? {
-                Some(now) if matches!(now.state, BatchState::Ended { .. }) => return Ok(now),
-                _ if !backoff.pause_after_race(self).await => {
-                    return Err(StoreError::DeadlinePassed { cause: Some(cause) });
-                }
-                Some(now) => batch = now,
-                None => {}
-            }
-        }
-    }
-
-    /// Lets go of a batch that was taken on, and leaves it alone until then (Unix milliseconds).
-    pub async fn postpone(&self, batch: &RefundBatch, until: u64) -> Result<(), StoreError> {
-        let change = Change {
-            key: batch_items::batch_key(&batch.key),
-            expression: "SET gsi1sk = :until REMOVE takenUntil",
-            condition: "attribute_exists(gsi1sk)",
-            name: None,
-            values: Item::from([items::text(":until", &batch_items::open_sort(&batch.key, until))]),
-        };
-        match self.change(&change).await? {
-            Changed::Done | Changed::Refused(_) => Ok(()),
-        }
-    }
-
-    /// Open batches that are to be brought on by now, the longest waiting first. From the index, which is a moment
-    /// behind.
-    pub async fn open_batches(&self, now: u64) -> Result<Vec<RefundBatchKey>, StoreError> {
-        let mut due = Vec::new();
-        for shard in 0..batch_items::OPEN_SHARDS {
-            let partition = batch_items::open_partition(shard);
-            for item in self.query_index(&partition, &format!("{now:015}~")).await? {
-                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-                let (Some(path), Some(sort)) = (text(PARTITION_KEY), text(INDEX_SORT_KEY)) else { continue };
-                let (tenant, id) = (path.rsplit_once("#batches#"), sort.split_once('#'));
-                let (Some((tenant, _)), Some((_, id))) = (tenant, id) else { continue };
-                let Ok(id) = id.parse::<RefundBatchId>() else { continue };
-                due.push((sort.clone(), RefundBatchKey { tenant: TenantKey::recorded(tenant), id }));
-            }
-        }
-        due.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(due.into_iter().map(|(_, key)| key).collect())
-    }
 }
 
-fn months(item: &Item) -> Vec<String> {
+/// Months that have batches, yyMM, as the item that names them has them.
+pub(super) fn months(item: &Item) -> Vec<String> {
     item.get("months").and_then(|months| months.as_ss().ok()).cloned().unwrap_or_default()
 }

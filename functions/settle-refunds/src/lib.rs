@@ -1,0 +1,230 @@
+//! Settles batches of refunds, and tells merchants' systems what has succeeded. It works on the changes of the table,
+//! as its stream brings them, and once a minute on all batches that are still open.
+
+mod bus;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
+use futures::{StreamExt, stream};
+use serde::Serialize;
+use shared::clock::unix_milliseconds;
+use shared::edge::{Invocation, WorkLine, log_work};
+use shared::ledger::RefundBatchKey;
+use shared::limits;
+use shared::pingpp::{Event, EventBus, PaymentChannel, advance, batch_succeeded, refund_succeeded};
+use shared::store::{ChangeRecord, Deadline, Fact, Session, Store, StoreError};
+
+pub use bus::EventBridge;
+
+/// What the schedule sends.
+pub const SWEEP: &str = r#"{"sweep":true}"#;
+
+/// A batch is not begun with less time than this: what its payment channels take, and their answers' recording.
+const TIME_FOR_A_BATCH: Duration = Duration::from_secs(15);
+
+pub struct SettleRefunds {
+    store: Store,
+    channel: Arc<dyn PaymentChannel>,
+    bus: Arc<dyn EventBus>,
+}
+
+/// What of a stream's event is to be brought again; a sweep has nothing of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Worked {
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// A change's sequence number.
+    pub item_identifier: String,
+}
+
+/// Neither changes of the table nor a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownEvent;
+
+impl std::fmt::Display for UnknownEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the event is neither of a DynamoDB stream nor {SWEEP}")
+    }
+}
+
+impl std::error::Error for UnknownEvent {}
+
+/// How many of those tried came through.
+#[derive(Debug, Default)]
+struct Count {
+    done: usize,
+    left: usize,
+}
+
+impl SettleRefunds {
+    pub fn new(store: Store, channel: Arc<dyn PaymentChannel>, bus: Arc<dyn EventBus>) -> Self {
+        Self { store, channel, bus }
+    }
+
+    /// Works on one event, given as its JSON text.
+    ///
+    /// # Errors
+    /// If it is no event of this function.
+    pub fn work<'a>(
+        &'a self,
+        event: &'a str,
+        invocation: &'a Invocation,
+    ) -> BoxFuture<'a, Result<Worked, UnknownEvent>> {
+        Box::pin(self.work_on(event, invocation))
+    }
+
+    async fn work_on(&self, event: &str, invocation: &Invocation) -> Result<Worked, UnknownEvent> {
+        let began = SystemTime::now();
+        let session = self.store.session(Deadline::of_invocation(invocation.ends));
+        let (by, batches, events, worked) = match ChangeRecord::all_of(event) {
+            Some(changes) => {
+                // What is true already is told first: settling takes its time, and may not come to its end.
+                let (events, worked) = self.tell(&session, &changes).await;
+                ("stream", self.settle(&session, created(&changes)).await, events, worked)
+            }
+            None if is_sweep(event) => {
+                ("sweep", self.sweep(&session).await, Count::default(), Worked::default())
+            }
+            None => return Err(UnknownEvent),
+        };
+        log_work(&WorkLine {
+            function: "SettleRefunds",
+            request_id: &invocation.request_id,
+            by,
+            batches: batches.done,
+            batches_left: batches.left,
+            events: events.done,
+            events_left: events.left,
+            began,
+            usage: session.usage(),
+        });
+        Ok(worked)
+    }
+
+    async fn sweep(&self, session: &Session) -> Count {
+        let now = unix_milliseconds(SystemTime::now());
+        match session.open_batches(now, limits::BATCHES_PER_SWEEP_MAX).await {
+            Ok(open) => self.settle(session, open).await,
+            Err(error) => {
+                tracing::error!(%error, "open batches can't be looked for; the next sweep does");
+                Count::default()
+            }
+        }
+    }
+
+    /// Brings batches on. What is not brought on now is by a later sweep.
+    async fn settle(&self, session: &Session, batches: Vec<RefundBatchKey>) -> Count {
+        let brought_on = batches.into_iter().map(|key| async move {
+            if session.time_left() < TIME_FOR_A_BATCH {
+                return false;
+            }
+            let now = unix_milliseconds(SystemTime::now());
+            match advance(session, &*self.channel, &key, now).await {
+                Ok(_) => true,
+                Err(error) => {
+                    report(&key, &error);
+                    false
+                }
+            }
+        });
+        let done: Vec<bool> =
+            stream::iter(brought_on).buffer_unordered(limits::BATCHES_AT_ONCE).collect().await;
+        let count = done.iter().filter(|done| **done).count();
+        Count { done: count, left: done.len() - count }
+    }
+
+    /// Tells what has succeeded. What can't be told now is brought again.
+    async fn tell(&self, session: &Session, changes: &[ChangeRecord]) -> (Count, Worked) {
+        let succeeded = |change: &&ChangeRecord| succeeded_batch(change).is_some();
+        let batches: HashSet<RefundBatchKey> = changes.iter().filter_map(succeeded_batch).cloned().collect();
+        let read = batches.into_iter().map(|key| async move {
+            let events = events(session, &key).await;
+            (key, events)
+        });
+        let read: HashMap<_, _> =
+            stream::iter(read).buffer_unordered(limits::BATCHES_AT_ONCE).collect().await;
+
+        let mut failures = Vec::new();
+        let (mut due, mut told): (Vec<&str>, Vec<Event>) = Default::default();
+        for change in changes.iter().filter(succeeded) {
+            let number = change.sequence_number.as_str();
+            match succeeded_batch(change).and_then(|key| read.get(key)) {
+                Some(Ok(events)) => {
+                    // What a batch no longer says was never true.
+                    if let Some(event) = change.fact.as_ref().and_then(|fact| events.get(fact)) {
+                        due.push(number);
+                        told.push(event.clone());
+                    }
+                }
+                _ => failures.push(number),
+            }
+        }
+        let put = self.bus.put(&told).await;
+        for (number, result) in due.iter().zip(&put) {
+            if let Err(why) = result {
+                tracing::error!(why, "an event has not arrived; it is put again");
+                failures.push(number);
+            }
+        }
+        let count = Count { done: put.iter().filter(|put| put.is_ok()).count(), left: failures.len() };
+        let failure = |number: &str| BatchItemFailure { item_identifier: number.to_owned() };
+        (count, Worked { batch_item_failures: failures.into_iter().map(failure).collect() })
+    }
+}
+
+fn is_sweep(event: &str) -> bool {
+    let sweep = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    sweep(event).is_some_and(|event| Some(event) == sweep(SWEEP))
+}
+
+/// Batches that were created, in the order of the changes.
+fn created(changes: &[ChangeRecord]) -> Vec<RefundBatchKey> {
+    let created = changes.iter().filter_map(|change| match &change.fact {
+        Some(Fact::BatchCreated(batch)) => Some(batch.clone()),
+        _ => None,
+    });
+    created.collect()
+}
+
+/// The batch that a change is about, if something of it has succeeded.
+fn succeeded_batch(change: &ChangeRecord) -> Option<&RefundBatchKey> {
+    match change.fact.as_ref()? {
+        Fact::BatchSucceeded(batch) | Fact::RefundSucceeded { batch, .. } => Some(batch),
+        Fact::BatchCreated(_) => None,
+    }
+}
+
+/// All that there is to tell of a batch, by the facts.
+async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<Fact, Event>, StoreError> {
+    let Some(batch) = session.batch(key).await.inspect_err(|error| report(key, error))? else {
+        return Ok(HashMap::new());
+    };
+    let refunds = session.refunds_of(&batch).await.inspect_err(|error| report(key, error))?;
+    let of_item = |item| {
+        let event = refund_succeeded(&batch, item, refunds.get(&item.refund)?)?;
+        Some((Fact::RefundSucceeded { batch: key.clone(), refund: item.refund.clone() }, event))
+    };
+    let of_batch = batch_succeeded(&batch, &refunds).map(|event| (Fact::BatchSucceeded(key.clone()), event));
+    Ok(batch.items.iter().filter_map(of_item).chain(of_batch).collect())
+}
+
+/// Says why a batch could not be worked on: what passes is a warning, what doesn't needs people.
+fn report(key: &RefundBatchKey, error: &StoreError) {
+    let (tenant, batch) = (key.tenant.as_str(), key.id.as_str());
+    match error {
+        StoreError::DeadlinePassed { .. } => {
+            tracing::warn!(tenant, batch, %error, "a batch was left for later")
+        }
+        StoreError::Refused(_) | StoreError::Damaged { .. } => {
+            tracing::error!(tenant, batch, %error, "a batch can't be worked on");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Settling batches of refunds: taken on by one at a time, each refund decided once, the money of failed ones given
+//! back, the batch ended.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use futures::future::try_join_all;
+
+use super::attribute::PARTITION_KEY;
+use super::change::{Change, Changed};
+use super::deadline::Backoff;
+use super::items::{self, Item, Reader};
+use super::refund_batch_items as batch_items;
+use super::transact::{Action, Transacted};
+use super::{Session, StoreError};
+use crate::clock::unix_milliseconds;
+use crate::ledger::{
+    BatchEnd, BatchItem, BatchState, FundsPosting, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
+    RefundId,
+};
+use crate::limits;
+
+/// The last moment that the index of open batches can tell, in Unix milliseconds.
+const LAST_MILLISECOND: u64 = 999_999_999_999_999;
+
+/// That a batch is ours to settle, for a while.
+#[derive(Debug)]
+pub struct Taken(String);
+
+/// What became of settling one refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// As was said, now or before.
+    AsSaid,
+    /// It was decided otherwise before, and stays so.
+    Otherwise(ItemRefund),
+}
+
+impl Session {
+    /// Takes a batch on: from now on payment channels may have been asked, and until then (Unix milliseconds) nobody
+    /// else asks them for this batch. Nothing if another has it.
+    pub async fn take_on(
+        &self,
+        batch: &mut RefundBatch,
+        now: u64,
+        until: u64,
+    ) -> Result<Option<Taken>, StoreError> {
+        let taken = Taken(format!("{:016x}", fastrand::u64(..)));
+        let change = Change {
+            key: batch_items::batch_key(&batch.key),
+            expression: "SET #state = :settling, takenUntil = :until, takenBy = :by, gsi1sk = :sort",
+            condition: "#state IN (:created, :settling) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            name: Some(("#state", "state".to_owned())),
+            values: Item::from([
+                items::text(":created", batch_items::CREATED),
+                items::text(":settling", batch_items::SETTLING),
+                items::number(":now", now),
+                items::number(":until", until),
+                items::text(":by", &taken.0),
+                items::text(":sort", &batch_items::open_sort(&batch.key, until)),
+            ]),
+        };
+        let is_ours = match self.change(&change).await? {
+            Changed::Done => true,
+            // An earlier attempt of this very change, whose answer was lost.
+            Changed::Refused(Some(item)) => {
+                Reader::new(&item).optional_text("takenBy")?.as_ref() == Some(&taken.0)
+            }
+            Changed::Refused(None) => false,
+        };
+        if is_ours {
+            batch.state = BatchState::Settling;
+        }
+        Ok(is_ours.then_some(taken))
+    }
+
+    /// What is on record of a batch's refunds, by their ids.
+    pub async fn refunds_of(&self, batch: &RefundBatch) -> Result<HashMap<RefundId, ItemRefund>, StoreError> {
+        let key = |item: &BatchItem| batch_items::refund_key(&batch.charge_key(item), &item.refund);
+        let mut refunds = HashMap::new();
+        for item in self.read_items(batch.items.iter().map(key).collect()).await? {
+            let refund = Reader::new(&item).item_refund()?;
+            refunds.insert(refund.id.clone(), refund);
+        }
+        Ok(refunds)
+    }
+
+    /// Records what a payment channel said of one refund, once: with success its charge is refunded, with failure
+    /// what was held of it is free. The money of failed ones goes back by [`Self::give_back`].
+    pub async fn settle(
+        &self,
+        batch: &RefundBatch,
+        item: &BatchItem,
+        state: ItemState,
+    ) -> Result<Settled, StoreError> {
+        if !matches!(batch.state, BatchState::Settling | BatchState::Ended { .. }) {
+            return Err(StoreError::Refused(format!("batch {} is not being settled", batch.key.id)));
+        }
+        let charge = batch.charge_key(item);
+        let refund = ItemRefund {
+            id: item.refund.clone(),
+            charge,
+            batch: batch.key.id.clone(),
+            amount: item.amount,
+            state,
+            contradiction: None,
+        };
+        let put = batch_items::refund_item(&refund);
+        let mut backoff = Backoff::default();
+        loop {
+            let mut actions: Vec<Action> = vec![(self.put_undecided(&put)?, put.clone())];
+            match refund.state {
+                ItemState::Pending { .. } => {}
+                ItemState::Succeeded { .. } => actions.push(self.release(batch, item, true)?),
+                ItemState::Failed { .. } => actions.push(self.release(batch, item, false)?),
+            }
+            let cause = match self.transact(actions).await? {
+                Transacted::Done => return Ok(Settled::AsSaid),
+                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Unknown(cause) => cause,
+            };
+            let recorded = self.read_item(batch_items::refund_key(&refund.charge, &refund.id)).await?;
+            if let Some(recorded) = recorded {
+                let recorded = Reader::new(&recorded).item_refund()?;
+                match (&recorded.state, &refund.state) {
+                    (ItemState::Succeeded { .. }, ItemState::Succeeded { .. })
+                    | (ItemState::Failed { .. }, ItemState::Failed { .. })
+                    | (ItemState::Pending { .. }, ItemState::Pending { .. }) => return Ok(Settled::AsSaid),
+                    (ItemState::Pending { .. }, _) => {}
+                    _ => return Ok(Settled::Otherwise(recorded)),
+                }
+            }
+            if !backoff.pause_after_race(self).await {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+        }
+    }
+
+    /// Puts on record that a payment channel later said otherwise than it had: for people to look into.
+    pub async fn note_contradiction(&self, refund: &ItemRefund, said: &str) -> Result<(), StoreError> {
+        let change = Change {
+            key: batch_items::refund_key(&refund.charge, &refund.id),
+            expression: "SET contradiction = if_not_exists(contradiction, :said)",
+            condition: "attribute_exists(batchId)",
+            name: None,
+            values: Item::from([items::text(":said", said)]),
+        };
+        self.change(&change).await.map(|_| ())
+    }
+
+    /// Puts a refund's outcome in the place of none, or of one that was pending.
+    fn put_undecided(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
+        let put = aws_sdk_dynamodb::types::Put::builder()
+            .table_name(self.store.table())
+            .set_item(Some(item.clone()))
+            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR #state = :pending"))
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":pending", AttributeValue::S(batch_items::PENDING.to_owned()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Gives back the money of `failed` refunds that was not given back before, in one posting for each account; and
+    /// ends the batch, if all its refunds are decided. The batch as it is then.
+    pub async fn give_back(
+        &self,
+        batch: &RefundBatch,
+        end: Option<BatchEnd>,
+        failed: &[&BatchItem],
+    ) -> Result<RefundBatch, StoreError> {
+        let mut backoff = Backoff::default();
+        let mut batch = batch.clone();
+        loop {
+            let at = unix_milliseconds(SystemTime::now());
+            let due: Vec<&BatchItem> =
+                failed.iter().copied().filter(|item| !batch.has_given_back(&item.refund)).collect();
+            if due.is_empty() && end.is_none() {
+                return Ok(batch);
+            }
+            let accounts = if due.is_empty() { HashMap::new() } else { self.funds_of(&batch).await? };
+            let given = batch.give_back(due.iter().copied(), &accounts, at);
+            let (given, accounts) = given.map_err(|error| self.damaged_funds(&batch, &error))?;
+            let state = end.map_or(BatchState::Settling, |end| BatchState::Ended { end, at });
+            let releases: Vec<FundsPosting> = batch.releases.iter().cloned().chain(given).collect();
+            let next = RefundBatch { state, releases, ..batch.clone() };
+            let change = Change {
+                key: batch_items::batch_key(&batch.key),
+                expression: match end {
+                    Some(_) => {
+                        "SET #state = :next, endedAt = :at, releases = :releases REMOVE gsi1pk, gsi1sk, takenUntil, takenBy"
+                    }
+                    None => "SET #state = :next, givenBackAt = :at, releases = :releases",
+                },
+                condition: "#state = :settling AND size(releases) = :count",
+                name: Some(("#state", "state".to_owned())),
+                values: Item::from([
+                    items::text(":settling", batch_items::SETTLING),
+                    items::text(":next", batch_items::state_name(next.state)),
+                    items::number(":at", at),
+                    items::number(":count", batch.releases.len()),
+                    (":releases".to_owned(), batch_items::funds_value(&next.releases)),
+                ]),
+            };
+            let item = batch_items::batch_item(&next, 0);
+            let mut actions: Vec<Action> = vec![(change.action(self.store.table())?, item)];
+            for (read, account) in &accounts {
+                actions.push(self.move_account(*read, account)?);
+            }
+            let cause = match self.transact(actions).await? {
+                Transacted::Done => return Ok(next),
+                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Unknown(cause) => cause,
+            };
+            match self.batch(&batch.key).await? {
+                Some(now) if matches!(now.state, BatchState::Ended { .. }) => return Ok(now),
+                _ if !backoff.pause_after_race(self).await => {
+                    return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+                }
+                Some(now) => batch = now,
+                None => {}
+            }
+        }
+    }
+
+    /// Lets go of a batch that was taken on, and leaves it alone until then (Unix milliseconds). If another has it by
+    /// now, it keeps it.
+    pub async fn postpone(&self, batch: &RefundBatch, taken: &Taken, until: u64) -> Result<(), StoreError> {
+        let change = Change {
+            key: batch_items::batch_key(&batch.key),
+            expression: "SET gsi1sk = :until REMOVE takenUntil, takenBy",
+            condition: "takenBy = :by",
+            name: None,
+            values: Item::from([
+                items::text(":by", &taken.0),
+                items::text(":until", &batch_items::open_sort(&batch.key, until)),
+            ]),
+        };
+        match self.change(&change).await? {
+            Changed::Done | Changed::Refused(_) => Ok(()),
+        }
+    }
+
+    /// Open batches that are to be brought on by now (Unix milliseconds), the longest waiting first; about so many at
+    /// most. From the index, which is a moment behind.
+    pub async fn open_batches(&self, now: u64, count_max: usize) -> Result<Vec<RefundBatchKey>, StoreError> {
+        let of_shard = count_max.div_ceil(batch_items::OPEN_SHARDS as usize);
+        let shards = (0..batch_items::OPEN_SHARDS).map(|shard| async move {
+            let partition = batch_items::open_partition(shard);
+            self.query_index(&partition, &format!("{now:015}~"), of_shard).await
+        });
+        let mut due: Vec<(String, RefundBatchKey)> = Vec::new();
+        for item in try_join_all(shards).await?.into_iter().flatten() {
+            due.extend(batch_items::open_batch(&item));
+        }
+        due.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(due.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// The batch that has a refund, found by the refund's id alone; nothing if no batch has it. One of which no
+    /// payment channel has said anything is looked for in open batches.
+    pub async fn batch_of_refund(&self, refund: &RefundId) -> Result<Option<RefundBatch>, StoreError> {
+        let has = |batch: &RefundBatch| batch.items.iter().any(|item| item.refund == *refund);
+        for key in self.query_index(&batch_items::refund_partition(refund), "~", 1).await? {
+            let key = items::key(items::partition(&key), &batch_items::refund_sort(refund));
+            let Some(item) = self.read_item(key).await? else { continue };
+            let refund = Reader::new(&item).item_refund()?;
+            let key = RefundBatchKey { tenant: refund.charge.tenant, id: refund.batch };
+            return Ok(self.batch(&key).await?.filter(has));
+        }
+        for key in self.open_batches(LAST_MILLISECOND, limits::OPEN_BATCHES_SEARCHED_MAX).await? {
+            if let Some(batch) = self.batch(&key).await?.filter(has) {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
