@@ -4,6 +4,7 @@
 pub mod case;
 pub mod epay;
 pub mod events;
+pub mod faults;
 pub mod lambda;
 pub mod pingpp;
 pub mod wire;

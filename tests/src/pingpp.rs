@@ -1,7 +1,7 @@
 //! Batches of refunds as most tests need them: an app with funds and charges, a payment channel that does as it is
 //! told, and a check of all that must always hold.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
@@ -12,7 +12,9 @@ use shared::ledger::{
     Account, AskedCharge, BatchRequest, BatchState, Charge, ChargeKey, Created, FingerprintBuilder,
     FundingSource, ItemState, MinorUnits, RefundBatch, RefundBatchKey, TenantKey, check_funds,
 };
-use shared::pingpp::{AppId, ChannelAnswer, ChannelRefund, Mode, PaymentChannel, SecretKey};
+use shared::pingpp::{AppId, ChannelAnswer, ChannelRefund, Event, EventBus, Mode, PaymentChannel, SecretKey};
+
+use tokio::sync::Notify;
 
 use crate::world::World;
 
@@ -63,11 +65,24 @@ pub fn new() -> Option<Created> {
 pub struct Told {
     pub answers: Mutex<HashMap<String, ChannelAnswer>>,
     pub asked: Mutex<Vec<String>>,
+    /// Charges that it answers nothing about, until it is told to.
+    silent: Mutex<HashSet<String>>,
+    spoke: Notify,
 }
 
 impl Told {
     pub fn tell(&self, charge: &str, answer: ChannelAnswer) {
         self.answers.lock().unwrap().insert(charge.to_owned(), answer);
+    }
+
+    /// Says nothing about a charge until [`Self::speak`].
+    pub fn keep_silent(&self, charge: &str) {
+        self.silent.lock().unwrap().insert(charge.to_owned());
+    }
+
+    pub fn speak(&self) {
+        self.silent.lock().unwrap().clear();
+        self.spoke.notify_waiters();
     }
 
     pub fn refuses(charges: &[&str]) -> Self {
@@ -90,8 +105,44 @@ impl PaymentChannel for Told {
         let answer = self.answers.lock().unwrap().get(&charge).cloned().unwrap_or(ChannelAnswer::Succeeded);
         Box::pin(async move {
             tokio::task::yield_now().await;
-            answer
+            loop {
+                let spoke = self.spoke.notified();
+                if !self.silent.lock().unwrap().contains(&charge) {
+                    return answer;
+                }
+                spoke.await;
+            }
         })
+    }
+}
+
+/// A bus that keeps what is put on it, and refuses what it is told to.
+#[derive(Default)]
+pub struct Kept {
+    pub events: Mutex<Vec<Event>>,
+    /// So many of the next events do not arrive.
+    pub refuses: Mutex<usize>,
+}
+
+impl Kept {
+    /// The kinds and ids of all events, each once.
+    pub fn facts(&self) -> BTreeSet<(&'static str, String)> {
+        self.events.lock().unwrap().iter().map(|event| (event.kind, event.id.clone())).collect()
+    }
+}
+
+impl EventBus for Kept {
+    fn put<'a>(&'a self, events: &'a [Event]) -> BoxFuture<'a, Vec<Result<(), String>>> {
+        let result = |event: &Event| {
+            let mut refuses = self.refuses.lock().unwrap();
+            if *refuses > 0 {
+                *refuses -= 1;
+                return Err("made up by a test".to_owned());
+            }
+            self.events.lock().unwrap().push(event.clone());
+            Ok(())
+        };
+        Box::pin(std::future::ready(events.iter().map(result).collect()))
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Fault {
     UnprocessedKeys,
     /// The call takes this much longer.
     Slow(Duration),
+    /// The call is given up by its sender, and is carried out all the same once the next one was.
+    Late,
 }
 
 /// A call that is about to be made.
@@ -78,12 +80,15 @@ pub struct Wire {
 struct Shared {
     calls: Mutex<Vec<Call>>,
     started: Mutex<HashMap<String, usize>>,
+    /// Calls that are still on their way.
+    late: Mutex<Vec<HttpRequest>>,
     faults: Faults,
 }
 
 impl Wire {
     pub fn new(inner: SharedHttpClient, faults: Faults) -> Self {
-        let shared = Shared { calls: Mutex::default(), started: Mutex::default(), faults };
+        let shared =
+            Shared { calls: Mutex::default(), started: Mutex::default(), late: Mutex::default(), faults };
         Self { inner, shared: Arc::new(shared) }
     }
 
@@ -151,6 +156,10 @@ impl Connector {
             response(status, &body)
         };
         let answer = match fault {
+            Fault::Late => {
+                self.shared.late.lock().unwrap().push(request);
+                Err(ConnectorError::timeout("late".into()))
+            }
             Fault::LostRequest => Err(ConnectorError::timeout("lost on the way there".into())),
             Fault::Throttled => Ok(failure(400, "ProvisionedThroughputExceededException", json!({}))),
             Fault::Refused => Ok(failure(400, "AccessDeniedException", json!({}))),
@@ -175,6 +184,10 @@ impl Connector {
                 let answer = self.inner.call(request).await?;
                 let (status, body) = read(answer).await;
                 self.record(&operation, status, &body, &asked);
+                let late = std::mem::take(&mut *self.shared.late.lock().unwrap());
+                for request in late {
+                    self.inner.call(request).await?;
+                }
                 if fault == Fault::LostAnswer {
                     return Err(ConnectorError::timeout("lost on the way back".into()));
                 }

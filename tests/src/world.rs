@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use refundctl::functions::function;
 use refundctl::import::{self, Source};
-use refundctl::local::{http_api_event, open_database};
+use refundctl::local::{Stream, http_api_event, open_database};
 use refundctl::sample::Sample;
 use refundctl::self_refund;
 use refundctl::send::ebet::{DEMO_KEY, sign};
@@ -178,6 +178,17 @@ impl World {
         call.send().await.unwrap().item.unwrap()[attribute].clone()
     }
 
+    /// Sets one attribute of one item to a number that it should not be.
+    pub async fn put_raw(&self, pk: &str, sk: &str, attribute: &str, number: Value) {
+        let call = self.client.update_item().table_name(&self.table);
+        let call =
+            call.key("pk", AttributeValue::S(pk.to_owned())).key("sk", AttributeValue::S(sk.to_owned()));
+        let call = call.update_expression("SET #attribute = :number");
+        let call = call.expression_attribute_names("#attribute", attribute);
+        let number = AttributeValue::N(number.to_string());
+        call.expression_attribute_values(":number", number).send().await.unwrap();
+    }
+
     /// Deletes an item, as expiry does.
     pub async fn delete(&self, pk: &str, sk: &str) {
         let call = self.client.delete_item().table_name(&self.table);
@@ -223,7 +234,24 @@ impl World {
         (store.session(Deadline::after(Duration::from_secs(20))), wire)
     }
 
-    fn store_with(&self, faults: Faults) -> (Store, Wire) {
+    /// The changes of the table from now on.
+    pub async fn stream(&self) -> Stream {
+        let settings = store::aws_settings(Some(&self.endpoint)).await;
+        let streams = aws_sdk_dynamodbstreams::Client::new(&settings);
+        Stream::open(streams, &self.client, &self.table).await.unwrap()
+    }
+
+    /// The changes since the last time, as a stream's event; nothing where there are none.
+    pub async fn changes(&self, stream: &mut Stream) -> Option<String> {
+        let mut records = stream.next().await.unwrap();
+        // A stream may be read in several pages, the last of which is empty.
+        while let Some(more) = Some(stream.next().await.unwrap()).filter(|more| !more.is_empty()) {
+            records.extend(more);
+        }
+        (!records.is_empty()).then(|| json!({ "Records": records }).to_string())
+    }
+
+    pub fn store_with(&self, faults: Faults) -> (Store, Wire) {
         let http = self.client.config().http_client().expect("the client has an HTTP client");
         let wire = Wire::new(http, faults);
         let config =
@@ -262,6 +290,12 @@ fn as_json(value: &AttributeValue) -> Value {
         AttributeValue::B(bytes) => json!({ "B": bytes.as_ref() }),
         AttributeValue::M(members) => {
             members.iter().map(|(name, value)| (name.clone(), as_json(value))).collect()
+        }
+        AttributeValue::L(values) => values.iter().map(as_json).collect(),
+        AttributeValue::Ss(texts) => {
+            let mut texts = texts.clone();
+            texts.sort();
+            json!({ "SS": texts })
         }
         other => json!(format!("{other:?}")),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::join_all;
 use shared::ledger::{
@@ -10,8 +10,9 @@ use shared::ledger::{
 };
 use shared::pingpp::ChannelAnswer;
 use shared::store::{Executed, Session, StoreError};
+use tests::faults::dies_at;
 use tests::pingpp::{Told, new, refused, request};
-use tests::wire::{Attempt, Call, Fault, Faults};
+use tests::wire::{Call, Fault};
 use tests::world::{World, is_embedded};
 
 fn names(count: usize) -> Vec<String> {
@@ -320,18 +321,6 @@ async fn of_several_who_bring_on_one_batch_at_once_one_asks_the_payment_channel(
 }
 
 // ---- what goes wrong on the way ----
-
-/// The process dies at one of its calls, before it is sent or once it is carried out: from then on none gets through.
-fn dies_at(number: usize, is_carried_out: bool) -> (Faults, Arc<AtomicUsize>) {
-    let made = Arc::new(AtomicUsize::new(0));
-    let count = made.clone();
-    let faults: Faults = Arc::new(move |_: Attempt<'_>| match count.fetch_add(1, Ordering::SeqCst) {
-        this if this < number => Fault::None,
-        this if this == number && is_carried_out => Fault::LostAnswer,
-        _ => Fault::Refused,
-    });
-    (faults, made)
-}
 
 /// Dies at each call of `create` in turn; then either the same is sent again, or the sweep finds what there is.
 #[tokio::test(flavor = "multi_thread")]

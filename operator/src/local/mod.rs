@@ -23,7 +23,7 @@ use crate::template::{Template, Trigger};
 
 pub use database::open as open_database;
 pub use gateway::http_api_event;
-pub use worker::matches;
+pub use worker::{Stream, matches};
 
 /// The demo data, as import lines.
 pub const DEMO_DATA: &str = include_str!("../../demo/data.jsonl");

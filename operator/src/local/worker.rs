@@ -134,7 +134,10 @@ impl Stream {
     }
 
     /// The next changes, as events have them; none where there is nothing new.
-    async fn next(&mut self) -> Result<Vec<Value>> {
+    ///
+    /// # Errors
+    /// If the stream can't be read; then it is where it was.
+    pub async fn next(&mut self) -> Result<Vec<Value>> {
         let mut records = Vec::new();
         let mut has_ended = false;
         for place in self.shards.values_mut() {
