@@ -41,6 +41,11 @@ struct Interface {
 impl Lambda {
     /// Starts `binary` on the world's table.
     pub async fn start(binary: &Path, world: &World) -> Self {
+        Self::start_with(binary, world, &[]).await
+    }
+
+    /// Starts `binary` on the world's table, with more variables.
+    pub async fn start_with(binary: &Path, world: &World, variables: &[(&str, &str)]) -> Self {
         let (events, next_events) = mpsc::channel(1);
         let answers = Answers::default();
         let interface = Interface { events: Arc::new(Mutex::new(next_events)), answers: answers.clone() };
@@ -63,6 +68,7 @@ impl Lambda {
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .env("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint)
             .env("TABLE_NAME", &world.table)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
