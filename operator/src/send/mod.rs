@@ -19,7 +19,7 @@ use crate::target;
 const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
 /// Lines of a request or an answer that are shown; of a large batch the rest is counted.
-const LINES_SHOWN: usize = 40;
+const LINES_SHOWN: usize = 100;
 
 #[derive(Debug, Subcommand)]
 pub enum Call {

@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! cargo build --release --package refund-single-wallet --package auto-batch-refund \
-//!     --package begin-single-refund --package end-single-refund
+//!     --package begin-single-refund --package end-single-refund --package create-batch-refund \
+//!     --package settle-refunds
 //! cargo run --package tests --bin measure
 //! ```
 //!
@@ -20,7 +21,8 @@ use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
 use tests::epay::begin;
 use tests::lambda::Lambda;
-use tests::world::{CALLER, World, batch, channel_line, epay_event, event, signed, single};
+use tests::pingpp::KEY;
+use tests::world::{CALLER, World, batch, channel_line, epay_event, event, event_of, signed, single};
 
 /// Lambda loads the binary at each cold start.
 const BINARY_BYTES_MAX: u64 = 10_000_000;
@@ -46,7 +48,8 @@ fn main() -> Result<ExitCode> {
         let begin = measure_begin().await?;
         let (_, end_size) = binary("end-single-refund")?;
         let end = end_size <= BINARY_BYTES_MAX;
-        Ok(if single && batch && begin && end { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let refunds = measure_batch_refunds().await?;
+        Ok(if single && batch && begin && end && refunds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
@@ -181,6 +184,63 @@ async fn measure_begin() -> Result<bool> {
         milliseconds(times[SINGLE_REQUESTS / 2]),
     );
     Ok(size <= BINARY_BYTES_MAX && memory <= SINGLE_MEMORY_KB_MAX)
+}
+
+/// Batches of as many charges as there may be, created by one binary and settled by the other.
+async fn measure_batch_refunds() -> Result<bool> {
+    let (create, create_size) = binary("create-batch-refund")?;
+    let (settle, settle_size) = binary("settle-refunds")?;
+    let world = World::with_funds("1000000", "0").await;
+    world.with_keys().await;
+    let mut creating = start(&create, &world).await;
+    // No event is put: a sweep settles, and tells nothing.
+    let bus = [("EVENT_BUS", "none"), ("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9")];
+    let mut settling = Lambda::start_with(&settle, &world, &bus).await;
+    pin(settling.process_id(), FUNCTIONS_CPU);
+    println!("  charges × batches   create, median   settle a batch   write units a charge: held, settled");
+    for (charges, batches) in [(1, 40), (96, 10), (100, 10)] {
+        let mut times = Vec::new();
+        let (mut held, mut settled, mut settling_time) = (0.0, 0.0, Duration::ZERO);
+        for number in 0..batches {
+            let names: Vec<String> =
+                (0..charges).map(|charge| format!("ch_{charges}_{number}_{charge}")).collect();
+            let facts: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
+            world.charges(&facts).await;
+            let body = json!({"app": "app_1", "batch_no": format!("b{charges}x{number}"), "description": "d",
+                              "charges": names});
+            let authorization = format!("Bearer {KEY}");
+            let headers = [("authorization", authorization.as_str())];
+            let event = event_of("POST", "/v1/batch_refunds", &headers, body.to_string().as_bytes());
+            let sent = Instant::now();
+            let answer = creating.invoke(event.to_string()).await.map_err(|error| anyhow!("{error}"))?;
+            times.push(sent.elapsed());
+            ensure!(answer["statusCode"] == 200, "{answer}");
+            held += creating.log_line().await["write_units"].as_f64().context("write units are logged")?;
+            let sent = Instant::now();
+            let swept = settling.invoke(settle_refunds::SWEEP.to_owned()).await;
+            swept.map_err(|error| anyhow!("{error}"))?;
+            settling_time += sent.elapsed();
+            let line = settling.log_line().await;
+            ensure!(line["batches"] == 1 && line["batches_left"] == 0, "{line}");
+            settled += line["write_units"].as_f64().context("write units are logged")?;
+        }
+        times.sort();
+        let all = f64::from(charges * batches);
+        println!(
+            "  {charges:>7} × {batches:<9} {:>14} {:>16} {:>22.2} {:>8.2}",
+            milliseconds(times[times.len() / 2]),
+            milliseconds(settling_time / u32::try_from(batches)?),
+            held / all,
+            settled / all,
+        );
+    }
+    world.check_batches("measured").await;
+    let (creates, settles) = (creating.peak_memory_kb(), settling.peak_memory_kb());
+    println!(
+        "  memory   {creates} KB and {settles} KB at most resident (at most {SINGLE_MEMORY_KB_MAX} each)"
+    );
+    let sizes = create_size.max(settle_size) <= BINARY_BYTES_MAX;
+    Ok(sizes && creates.max(settles) <= SINGLE_MEMORY_KB_MAX)
 }
 
 fn batch_of(channel: u64, seq_no: &str, bets: &[Bet], remark: &str) -> Value {
