@@ -5,19 +5,46 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use settle_refunds::EventBridge;
 use shared::clock::unix_milliseconds;
 use shared::ledger::BatchState;
-use shared::pingpp::{LedgerChannel, advance};
+use shared::pingpp::{Event, EventBus, LedgerChannel, advance};
 
 use crate::app::AppOptions;
 use crate::show::batch_state;
-use crate::target::{TableOptions, long_session};
+use crate::target::{TableOptions, long_session, session};
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Bring a batch on, as far as it goes now
     #[command(after_help = RESUME_EXAMPLES)]
     Resume(ResumeOptions),
+    /// Tell again what of a batch has succeeded
+    #[command(after_help = TELL_EXAMPLES)]
+    Tell(TellOptions),
+}
+
+const TELL_EXAMPLES: &str = "\
+For events that could not be put while the table's stream had their changes: an event has the same id however often it
+is told. Without --bus the events are printed, a line each, and put nowhere.
+
+Examples:
+  refundctl batch tell batchrefund20160801001
+  refundctl batch tell 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --table refunds-prod --bus refunds-prod
+
+Exit codes: 0 told, or nothing has succeeded; 1 some events did not arrive, or there is no such batch; 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub struct TellOptions {
+    /// The batch's id, or its merchant's number of it
+    batch: String,
+    /// Put the events on this EventBridge bus, by your AWS settings
+    #[arg(long, value_name = "NAME")]
+    bus: Option<String>,
+    #[command(flatten)]
+    app: AppOptions,
+    #[command(flatten)]
+    table: TableOptions,
 }
 
 const RESUME_EXAMPLES: &str = "\
@@ -43,9 +70,36 @@ pub struct ResumeOptions {
 }
 
 pub async fn command(action: &Action) -> Result<ExitCode> {
-    let Action::Resume(options) = action;
+    match action {
+        Action::Resume(options) => resume(options).await,
+        Action::Tell(options) => tell(options).await,
+    }
+}
+
+async fn tell(options: &TellOptions) -> Result<ExitCode> {
     let store = options.table.store().await?;
-    let session = long_session(&store);
+    let session = session(&store);
+    let key = options.app.batch(&session, &options.batch).await?.key;
+    let mut events: Vec<Event> = settle_refunds::events(&session, &key).await?.into_values().collect();
+    events.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+    let Some(bus) = &options.bus else {
+        for event in &events {
+            println!("{}", event.json);
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let put = EventBridge::new(bus).await.put(&events).await;
+    let failures: Vec<&String> = put.iter().filter_map(|put| put.as_ref().err()).collect();
+    println!("{} of {} events told on bus {bus}", events.len() - failures.len(), events.len());
+    if let Some(why) = failures.first() {
+        bail!("{} events did not arrive: {why}", failures.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
+    let store = options.table.store().await?;
+    let session = long_session(&store).await?;
     let key = options.app.batch(&session, &options.batch).await?.key;
     let now = unix_milliseconds(SystemTime::now());
     let batch = advance(&session, &LedgerChannel, &key, now).await.context("run it again")?;

@@ -40,7 +40,7 @@ enum Command {
     /// Withdraw an application for a refund, or record that its refund has failed
     #[command(subcommand)]
     Application(application::Action),
-    /// Bring a batch of refunds on
+    /// Bring a batch of refunds on, or tell again what of it has succeeded
     #[command(subcommand)]
     Batch(batch::Action),
     /// Load channels, wallets, debits, merchants, applications, apps, keys and charges from JSON lines
@@ -80,7 +80,12 @@ It is ready once it has printed `listening on URL` and `dynamodb on URL table NA
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command.unwrap_or(Command::Local(cli.local)) {
+    let command = cli.command.unwrap_or(Command::Local(cli.local));
+    if !matches!(command, Command::Local(_)) {
+        // Who reads what is printed, such as `head`, may have seen enough.
+        sigpipe::reset();
+    }
+    let done = match command {
         Command::Local(options) => local::run(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Application(action) => application::command(&action).await.map(|()| ExitCode::SUCCESS),
         Command::Batch(action) => batch::command(&action).await,

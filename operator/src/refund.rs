@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use shared::clock::unix_milliseconds;
 use shared::ledger::{ItemState, RefundId};
 use shared::pingpp::{Decided, decide_refund};
-use shared::store::Settled;
+use shared::store::{Found, Settled};
 
 use crate::show::{batch_state, refund_state};
 use crate::target::{TableOptions, long_session};
@@ -71,6 +71,7 @@ const TEXT_CHARS_MAX: usize = 255;
 
 fn text(text: &str) -> Result<String, String> {
     match text.chars().count() {
+        _ if text.chars().any(char::is_control) => Err("has a control character".to_owned()),
         0 => Err("is empty".to_owned()),
         count if count > TEXT_CHARS_MAX => Err(format!("is longer than {TEXT_CHARS_MAX} characters")),
         _ => Ok(text.to_owned()),
@@ -93,9 +94,14 @@ pub async fn command(action: &Action) -> Result<()> {
         }
     };
     let store = table.store().await?;
-    let session = long_session(&store);
-    let batch = session.batch_of_refund(refund).await?;
-    let batch = batch.with_context(|| format!("there is no refund {refund}"))?;
+    let session = long_session(&store).await?;
+    let batch = match session.batch_of_refund(refund).await? {
+        Found::Here(batch) => batch,
+        Found::Nowhere => bail!("there is no refund {refund}"),
+        Found::NotInSearched => bail!(
+            "refund {refund} is not on record, and not in the open batches that were searched: bring its batch on with `refundctl batch resume`, and run it again"
+        ),
+    };
     let decided = decide_refund(&session, &batch.key, refund, state, at).await;
     match decided.context("not known whether it was recorded; run it again")? {
         Some(Decided::Done { settled: Settled::AsSaid, batch }) => {

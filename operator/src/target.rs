@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use shared::ledger::TenantKey;
 use shared::store::{self, Deadline, Session, Store};
 
 use crate::template::Template;
@@ -66,9 +67,13 @@ pub fn session(store: &Store) -> Session {
 /// How long a command works on what is large, or waits for others: below the two minutes for which it takes a batch on.
 const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A session for a command that takes its time.
-pub fn long_session(store: &Store) -> Session {
-    store.session(Deadline::after(LONG_PATIENCE))
+/// A session for a command that takes its time, once the table has answered at all.
+///
+/// # Errors
+/// If it does not answer in the time of [`session`].
+pub async fn long_session(store: &Store) -> Result<Session> {
+    session(store).settings(&TenantKey::new("none", "")).await?;
+    Ok(store.session(Deadline::after(LONG_PATIENCE)))
 }
 
 /// Whether the SDK would find a region or credentials: in variables, or in the files of a home folder.

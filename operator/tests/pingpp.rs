@@ -229,7 +229,10 @@ fn apps_keys_and_charges_are_imported_once_and_of_a_key_the_hash_alone_is_stored
             changed(&key, "secret", json!("sk_live_aSecretOfThisMerchant")),
             "app app_1 in live mode is neither in",
         ),
-        (changed(&key, "apps", json!([])), "apps names no app"),
+        (
+            changed(&key, "apps", json!(["sk_live_misplaced1234567890"])),
+            "app sk_live_… in test mode is neither",
+        ),
         (changed(&charge, "currency", json!("usd")), "takes no charges in USD"),
         (changed(&charge, "amount", json!(0)), "amount 0"),
         (changed(&charge, "amount", json!("50")), "invalid type"),
@@ -246,8 +249,22 @@ fn apps_keys_and_charges_are_imported_once_and_of_a_key_the_hash_alone_is_stored
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{line}: {told}");
         assert!(told.contains(wrong) && told.contains("nothing was written"), "{line}: {told}");
-        assert!(!told.contains("a-secret-that-is-none") && !told.contains(secret), "{told}");
+        for shown in ["a-secret-that-is-none", "misplaced1234567890", secret] {
+            assert!(!told.contains(shown), "{told}");
+        }
     }
+    // An app whose funds are in conflict keeps its settings; a key that names no app opens nothing.
+    let conflicting = changed(&changed(&app, "unsettledFunds", json!(101)), "currency", json!("CNY"));
+    lines(&file, &[conflicting]);
+    assert_eq!(local.import(&file, &["--replace"]).status.code(), Some(1));
+    assert_eq!(counts(import(&[&app])).1, "app unchanged 1");
+    lines(&file, &[changed(&key, "apps", json!([]))]);
+    assert_eq!(counts(local.import(&file, &["--replace"])), (Some(0), "key replaced 1".to_owned()));
+    // A running function knows a key for half a minute.
+    drop(local);
+    let local = Local::start(&["--no-demo", "--data", data.to_str().unwrap()]);
+    let (_, told) = local.pingpp("list-batch-refunds", &["--app", "app_1", "--secret", secret]);
+    assert!(told.contains("HTTP 401"), "{told}");
 
     drop(local);
     for file in std::fs::read_dir(folder.path()).unwrap() {

@@ -245,8 +245,12 @@ impl World {
     /// The changes since the last time, as a stream's event; nothing where there are none.
     pub async fn changes(&self, stream: &mut Stream) -> Option<String> {
         let mut records = stream.next().await.unwrap();
-        // A stream may be read in several pages, the last of which is empty.
-        while let Some(more) = Some(stream.next().await.unwrap()).filter(|more| !more.is_empty()) {
+        // A stream is read in pages, the last of which is empty.
+        loop {
+            let more = stream.next().await.unwrap();
+            if more.is_empty() {
+                break;
+            }
             records.extend(more);
         }
         (!records.is_empty()).then(|| json!({ "Records": records }).to_string())

@@ -1,6 +1,6 @@
 //! Plays the conformance cases, each in a world of its own.
 
-use tests::case::{self, ebet, epay};
+use tests::case::{self, ebet, epay, pingpp};
 
 /// The cases that failed, of all that were played.
 #[derive(Default)]
@@ -63,4 +63,15 @@ async fn begin_single_refund_answers_as_its_cases_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn end_single_refund_answers_as_its_cases_say() {
     all_of_epay_answer_as_their_cases_say("end-single-refund").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batch_refunds_are_created_retrieved_and_listed_as_their_cases_say() {
+    let mut played = Played::default();
+    for (path, file) in case::files::<pingpp::File>("batch-refunds") {
+        for case in &file.cases {
+            played.take(&path, &case.name, file.play(case).await);
+        }
+    }
+    played.check();
 }

@@ -250,7 +250,7 @@ async fn what_someone_must_confirm_stays_pending_until_it_is_settled_and_holds_u
     assert!(matches!(settled, shared::store::Settled::Otherwise(_)));
     let refund = format!("REFUND#{}", item.refund);
     let contradiction = world.raw("pingpp#app_1#test#ch_1", &refund, "contradiction").await;
-    assert_eq!(contradiction.as_s().unwrap(), "failed at 2: late: no");
+    assert_eq!(contradiction.as_s().unwrap(), "failed: late: no (at 2 Unix milliseconds)");
     world.check_batches("contradicted").await;
 }
 

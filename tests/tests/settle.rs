@@ -10,7 +10,7 @@ use shared::clock::unix_milliseconds;
 use shared::edge::Invocation;
 use shared::ledger::{BatchEnd, BatchState, FundingSource, ItemState, RefundBatch};
 use shared::pingpp::{ChannelAnswer, Decided, LedgerChannel, decide_refund};
-use shared::store::{Deadline, Settled};
+use shared::store::{Deadline, Found, Settled};
 use tests::faults::dies_at;
 use tests::pingpp::{Kept, Told, app, new, refused, request};
 use tests::wire::Faults;
@@ -238,11 +238,13 @@ async fn a_refund_is_found_by_its_id_alone_and_decided_by_an_operator_once() {
     worker.work(SWEEP).await;
     let session = world.session();
     for item in &batch.items {
-        let found = session.batch_of_refund(&item.refund).await.unwrap().unwrap();
+        let Found::Here(found) = session.batch_of_refund(&item.refund).await.unwrap() else {
+            panic!("{item:?}")
+        };
         assert_eq!(found.key, batch.key, "one of which nothing is known, too");
     }
     let unknown = shared::ledger::RefundId::recorded("re_nobodys");
-    assert_eq!(session.batch_of_refund(&unknown).await.unwrap(), None);
+    assert_eq!(session.batch_of_refund(&unknown).await.unwrap(), Found::Nowhere);
 
     let failed = ItemState::Failed { at: 1, code: "c".to_owned(), message: "m".to_owned() };
     let decide = |item: usize, state: ItemState| {
@@ -303,8 +305,8 @@ async fn a_payment_channel_that_does_not_answer_in_time_holds_up_no_other_refund
     let batch = create(&world, "batch1", &["ch_0", "ch_1"]).await;
     let channel = Told::default();
     channel.keep_silent("ch_0");
-    // Three seconds of it are kept for putting answers on record.
-    let session = world.store().session(Deadline::after(Duration::from_millis(3_500)));
+    // Four seconds of it are kept for putting answers on record, and for coming to an end.
+    let session = world.store().session(Deadline::after(Duration::from_millis(4_500)));
     let open = shared::pingpp::advance(&session, &channel, &batch.key, now()).await.unwrap().unwrap();
     assert_eq!(open.state, BatchState::Settling);
     assert_eq!((world.charge("ch_0").await.refundable(), world.charge("ch_1").await.refunded), (0, 10));

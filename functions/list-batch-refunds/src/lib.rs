@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use shared::edge::Request;
 use shared::ledger::RefundBatch;
 use shared::limits;
-use shared::pingpp::{ApiError, App, Call, Caller, Endpoint, Report, shown};
+use shared::pingpp::{ApiError, App, Call, Checked, Endpoint, Report, shown, shown_without_refunds};
 use shared::store::Session;
 
 use query::{ListQuery, Place};
@@ -33,15 +33,15 @@ impl Call for List {
 
     async fn carry_out(
         request: &Request,
-        caller: &Caller,
+        caller: &Checked<'_>,
         session: &Session,
         report: &mut Report,
     ) -> Result<String, ApiError> {
         let query = ListQuery::read(&request.query)?;
-        let app = match (&query.app, &caller.apps[..]) {
-            (Some(id), _) => caller.app(id)?,
-            (None, [only]) => only,
-            (None, _) => return Err(ApiError::invalid("app", "app is missing.")),
+        let missing = || ApiError::invalid("app", "app is missing.");
+        let app = match &query.app {
+            Some(id) => caller.app(id)?,
+            None => caller.only_app().ok_or_else(missing)?,
         };
         report.tenant = app.tenant().to_string();
         let mut batches = page(session, app, &query).await?;
@@ -51,17 +51,27 @@ impl Call for List {
             batches.reverse();
         }
         let objects: Vec<_> = batches.iter().map(|batch| shown(session, app, batch)).collect();
-        let data: Vec<Box<RawValue>> = stream::iter(objects).buffered(SHOWN_AT_ONCE).try_collect().await?;
-        let list = ListObject { object: "list", url: "/v1/batch_refunds", has_more, data };
-        let list = serde_json::to_string(&list).map_err(|error| ApiError::unreadable(error.to_string()))?;
-        let quoted = list.len() + list.bytes().filter(|byte| b"\"\\".contains(byte)).count();
-        if quoted > limits::QUOTED_BODY_BYTES_MAX {
-            // Leaving some out would make the pages that are counted to lie.
-            let message = "These batches are too large for one page; ask for fewer.";
-            return Err(ApiError::invalid(query.limit_param, message));
+        if let Some(list) = list(has_more, objects).await? {
+            return Ok(list);
         }
-        Ok(list)
+        let objects: Vec<_> =
+            batches.iter().map(|batch| shown_without_refunds(session, app, batch)).collect();
+        // Leaving batches out would make the pages that are counted to lie.
+        let message = "These batches are too large for one page; ask for fewer.";
+        list(has_more, objects).await?.ok_or_else(|| ApiError::invalid(query.limit_param, message))
     }
+}
+
+/// A list of objects; nothing if it is too large for an answer.
+async fn list(
+    has_more: bool,
+    objects: Vec<impl Future<Output = Result<Box<RawValue>, ApiError>>>,
+) -> Result<Option<String>, ApiError> {
+    let data = stream::iter(objects).buffered(SHOWN_AT_ONCE).try_collect().await?;
+    let list = ListObject { object: "list", url: "/v1/batch_refunds", has_more, data };
+    let list = serde_json::to_string(&list).map_err(|error| ApiError::unreadable(error.to_string()))?;
+    let quoted = list.len() + list.bytes().filter(|byte| b"\"\\".contains(byte)).count();
+    Ok(Some(list).filter(|_| quoted <= limits::QUOTED_BODY_BYTES_MAX))
 }
 
 /// The batches of a page and one more, if there is one; the latest first, or where those before one are asked for,

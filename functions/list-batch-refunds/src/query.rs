@@ -43,32 +43,45 @@ impl ListQuery {
             place: Place::Page(1),
             created: Created { least: 0, most: u64::MAX },
         };
+        let mut page = 1;
+        let mut cursor = None;
+        let Created { least, most } = &mut read.created;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let name = name.as_ref();
-            let id = || value.parse().map_err(|error| ApiError::invalid(name, format!("{name} {error}.")));
+            let mut continued = |place: fn(RefundBatchId) -> Place| {
+                let id =
+                    value.parse().map_err(|error| ApiError::invalid(name, format!("{name} {error}.")))?;
+                match cursor.replace(place(id)) {
+                    None => Ok(()),
+                    Some(_) => Err(ApiError::invalid(name, "A page begins at one place.")),
+                }
+            };
             match name {
                 "app" | "app[id]" => read.app = Some(value.into_owned()),
-                "page" => read.place = Place::Page(number(name, &value, limits::PAGES_MAX)?),
+                "page" => page = number(name, &value, limits::PAGES_MAX)?,
                 "per_page" | "limit" => {
                     read.limit = number(name, &value, limits::PAGE_BATCHES_MAX)?;
                     read.limit_param = if name == "limit" { "limit" } else { "per_page" };
                 }
-                "starting_after" => read.place = Place::After(id()?),
-                "ending_before" => read.place = Place::Before(id()?),
+                "starting_after" => continued(Place::After)?,
+                "ending_before" => continued(Place::Before)?,
                 "created" => {
                     let at = seconds(name, &value)?;
-                    read.created = Created { least: at, most: at };
+                    (*least, *most) = ((*least).max(at), (*most).min(at));
                 }
-                "created[gt]" => read.created.least = seconds(name, &value)?.saturating_add(1),
-                "created[gte]" => read.created.least = seconds(name, &value)?,
+                "created[gt]" => *least = (*least).max(seconds(name, &value)?.saturating_add(1)),
+                "created[gte]" => *least = (*least).max(seconds(name, &value)?),
+                // Nothing was made before all time.
                 "created[lt]" => match seconds(name, &value)?.checked_sub(1) {
-                    Some(most) => read.created.most = most,
-                    None => read.created = Created { least: 1, most: 0 },
+                    Some(last) => *most = (*most).min(last),
+                    None => (*least, *most) = (1, 0),
                 },
-                "created[lte]" => read.created.most = seconds(name, &value)?,
+                "created[lte]" => *most = (*most).min(seconds(name, &value)?),
                 _ => {}
             }
         }
+        // Who goes on from a batch has counted no pages, whatever its client sends by itself.
+        read.place = cursor.unwrap_or(Place::Page(page));
         Ok(read)
     }
 
@@ -114,7 +127,19 @@ mod tests {
         let (range, latest_first, _) = read.range().unwrap();
         let bounds = (range.least.as_str(), range.most.as_str());
         assert_eq!((bounds, latest_first), (("151608162300000000", "151608162300009999"), false));
+        for query in [
+            "created[lt]=0&created[lte]=9",
+            "created[lte]=9&created[lt]=0",
+            "created[gt]=5&created[gte]=0&created[lte]=5",
+        ] {
+            assert_eq!(ListQuery::read(query).unwrap().range(), None, "{query}");
+        }
+        for query in ["page=2&starting_after=151608161453545122", "starting_after=151608161453545122&page=2"]
+        {
+            assert!(matches!(ListQuery::read(query).unwrap().place, Place::After(_)), "{query}");
+        }
         for (query, param) in [
+            ("starting_after=151608161453545122&ending_before=151608161453545122", "ending_before"),
             ("page=0", "page"),
             ("per_page=101", "per_page"),
             ("limit=x", "limit"),

@@ -2,7 +2,7 @@
 
 use shared::edge::Request;
 use shared::ledger::{BatchState, RefundBatchId, RefundBatchKey};
-use shared::pingpp::{ApiError, Call, Caller, Endpoint, Report, shown};
+use shared::pingpp::{ApiError, Call, Checked, Endpoint, Report, shown};
 use shared::store::Session;
 
 pub type RetrieveBatchRefund = Endpoint<Retrieve>;
@@ -14,14 +14,14 @@ impl Call for Retrieve {
 
     async fn carry_out(
         request: &Request,
-        caller: &Caller,
+        caller: &Checked<'_>,
         session: &Session,
         report: &mut Report,
     ) -> Result<String, ApiError> {
         let text = request.path.rsplit('/').next().unwrap_or_default();
         report.key = text.chars().take(64).collect();
         let id: RefundBatchId = text.parse().map_err(|_| ApiError::not_found(text))?;
-        for app in &caller.apps {
+        for app in caller.apps() {
             let key = RefundBatchKey { tenant: app.tenant(), id: id.clone() };
             match session.batch(&key).await? {
                 // One that is not created yet, or never will be, is nobody's business.

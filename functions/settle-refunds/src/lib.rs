@@ -14,7 +14,9 @@ use shared::clock::unix_milliseconds;
 use shared::edge::{Invocation, WorkLine, log_work};
 use shared::ledger::RefundBatchKey;
 use shared::limits;
-use shared::pingpp::{Event, EventBus, PaymentChannel, advance, batch_succeeded, refund_succeeded};
+use shared::pingpp::{
+    Event, EventBus, PaymentChannel, advance, advance_new, batch_succeeded, refund_succeeded,
+};
 use shared::store::{ChangeRecord, Deadline, Fact, Session, Store, StoreError};
 
 pub use bus::EventBridge;
@@ -24,6 +26,12 @@ pub const SWEEP: &str = r#"{"sweep":true}"#;
 
 /// A batch is not begun with less time than this: what its payment channels take, and their answers' recording.
 const TIME_FOR_A_BATCH: Duration = Duration::from_secs(15);
+
+/// How long new batches are worked on before the changes behind them come.
+const STREAM_SETTLES_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a batch is left alone that can't be worked on: people have to look at it.
+const PUT_OFF: Duration = Duration::from_secs(60 * 60);
 
 pub struct SettleRefunds {
     store: Store,
@@ -57,6 +65,21 @@ impl std::fmt::Display for UnknownEvent {
 
 impl std::error::Error for UnknownEvent {}
 
+/// Why batches are brought on.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// They are new.
+    Stream,
+    /// They are due.
+    Sweep,
+}
+
+struct SettledBatches {
+    count: Count,
+    /// Whether some were not begun.
+    is_out_of_time: bool,
+}
+
 /// How many of those tried came through.
 #[derive(Debug, Default)]
 struct Count {
@@ -88,7 +111,10 @@ impl SettleRefunds {
             Some(changes) => {
                 // What is true already is told first: settling takes its time, and may not come to its end.
                 let (events, worked) = self.tell(&session, &changes).await;
-                ("stream", self.settle(&session, created(&changes)).await, events, worked)
+                // Others' changes wait behind these: what takes longer is left to the sweep.
+                let within = session.within(STREAM_SETTLES_WITHIN);
+                let settled = self.settle(&within, created(&changes), By::Stream).await;
+                ("stream", settled.count, events, worked)
             }
             None if is_sweep(event) => {
                 ("sweep", self.sweep(&session).await, Count::default(), Worked::default())
@@ -109,36 +135,59 @@ impl SettleRefunds {
         Ok(worked)
     }
 
+    /// Brings on all batches that are due, as long as there is time.
     async fn sweep(&self, session: &Session) -> Count {
-        let now = unix_milliseconds(SystemTime::now());
-        match session.open_batches(now, limits::BATCHES_PER_SWEEP_MAX).await {
-            Ok(open) => self.settle(session, open).await,
-            Err(error) => {
-                tracing::error!(%error, "open batches can't be looked for; the next sweep does");
-                Count::default()
+        let mut all = Count::default();
+        let mut seen = HashSet::new();
+        loop {
+            let now = unix_milliseconds(SystemTime::now());
+            let mut due = match session.open_batches(now, limits::BATCHES_PER_SWEEP_MAX).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::error!(%error, "open batches can't be looked for; the next sweep does");
+                    return all;
+                }
+            };
+            // The index is a moment behind.
+            due.retain(|batch| seen.insert(batch.clone()));
+            if due.is_empty() {
+                return all;
+            }
+            let settled = self.settle(session, due, By::Sweep).await;
+            all = Count { done: all.done + settled.count.done, left: all.left + settled.count.left };
+            if settled.is_out_of_time {
+                return all;
             }
         }
     }
 
     /// Brings batches on. What is not brought on now is by a later sweep.
-    async fn settle(&self, session: &Session, batches: Vec<RefundBatchKey>) -> Count {
+    async fn settle(&self, session: &Session, batches: Vec<RefundBatchKey>, by: By) -> SettledBatches {
         let brought_on = batches.into_iter().map(|key| async move {
             if session.time_left() < TIME_FOR_A_BATCH {
-                return false;
+                return None;
             }
             let now = unix_milliseconds(SystemTime::now());
-            match advance(session, &*self.channel, &key, now).await {
-                Ok(_) => true,
-                Err(error) => {
-                    report(&key, &error);
-                    false
-                }
+            let brought_on = match by {
+                By::Stream => advance_new(session, &*self.channel, &key, now).await,
+                By::Sweep => advance(session, &*self.channel, &key, now).await,
+            };
+            let Err(error) = brought_on else { return Some(true) };
+            report(&key, &error);
+            if !passes(&error) {
+                // Others come before it.
+                let until = now + PUT_OFF.as_millis() as u64;
+                let _ = session.put_off(&key, now, until).await.inspect_err(|error| report(&key, error));
             }
+            Some(false)
         });
-        let done: Vec<bool> =
+        let done: Vec<Option<bool>> =
             stream::iter(brought_on).buffer_unordered(limits::BATCHES_AT_ONCE).collect().await;
-        let count = done.iter().filter(|done| **done).count();
-        Count { done: count, left: done.len() - count }
+        let count = done.iter().filter(|done| **done == Some(true)).count();
+        SettledBatches {
+            count: Count { done: count, left: done.len() - count },
+            is_out_of_time: done.contains(&None),
+        }
     }
 
     /// Tells what has succeeded. What can't be told now is brought again.
@@ -164,10 +213,13 @@ impl SettleRefunds {
                         told.push(event.clone());
                     }
                 }
-                _ => failures.push(number),
+                Some(Err(error)) if passes(error) => failures.push(number),
+                // Bringing it again would not mend it, and hold up all that comes behind it.
+                _ => {}
             }
         }
-        let put = self.bus.put(&told).await;
+        let put = tokio::time::timeout(session.time_left(), self.bus.put(&told)).await;
+        let put = put.unwrap_or_else(|_| vec![Err("no time was left".to_owned()); told.len()]);
         for (number, result) in due.iter().zip(&put) {
             if let Err(why) = result {
                 tracing::error!(why, "an event has not arrived; it is put again");
@@ -203,7 +255,10 @@ fn succeeded_batch(change: &ChangeRecord) -> Option<&RefundBatchKey> {
 }
 
 /// All that there is to tell of a batch, by the facts.
-async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<Fact, Event>, StoreError> {
+///
+/// # Errors
+/// If the batch or its refunds can't be read.
+pub async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<Fact, Event>, StoreError> {
     let Some(batch) = session.batch(key).await.inspect_err(|error| report(key, error))? else {
         return Ok(HashMap::new());
     };
@@ -216,15 +271,16 @@ async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<Fact,
     Ok(batch.items.iter().filter_map(of_item).chain(of_batch).collect())
 }
 
+/// Whether trying again may help.
+fn passes(error: &StoreError) -> bool {
+    matches!(error, StoreError::DeadlinePassed { .. })
+}
+
 /// Says why a batch could not be worked on: what passes is a warning, what doesn't needs people.
 fn report(key: &RefundBatchKey, error: &StoreError) {
     let (tenant, batch) = (key.tenant.as_str(), key.id.as_str());
-    match error {
-        StoreError::DeadlinePassed { .. } => {
-            tracing::warn!(tenant, batch, %error, "a batch was left for later")
-        }
-        StoreError::Refused(_) | StoreError::Damaged { .. } => {
-            tracing::error!(tenant, batch, %error, "a batch can't be worked on");
-        }
+    match passes(error) {
+        true => tracing::warn!(tenant, batch, %error, "a batch was left for later"),
+        false => tracing::error!(tenant, batch, %error, "a batch can't be worked on"),
     }
 }

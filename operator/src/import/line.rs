@@ -295,9 +295,6 @@ impl WrittenKey {
     fn line(self) -> Result<Line> {
         // A secret that is wrong may be another one's right one: it is not shown.
         let key = self.secret.parse::<SecretKey>().map_err(|error| anyhow!("secret {error}"))?;
-        if self.apps.is_empty() {
-            bail!("apps names no app");
-        }
         let mut apps: Vec<AppId> = self.apps.iter().map(|app| member("app", app)).collect::<Result<_>>()?;
         apps.sort();
         apps.dedup();
@@ -331,6 +328,10 @@ impl WrittenCharge {
     }
 }
 
+fn or_none(text: Option<&impl ToString>) -> String {
+    text.map_or("none".to_owned(), ToString::to_string)
+}
+
 /// How a charge on record differs from the one to import. What became of it since is no difference.
 pub fn charge_difference(line: &Charge, there: &Charge) -> Option<String> {
     let id = &line.key.id;
@@ -339,7 +340,7 @@ pub fn charge_difference(line: &Charge, there: &Charge) -> Option<String> {
         ("channel", line.channel.to_string(), there.channel.to_string()),
         ("currency", line.currency.to_string(), there.currency.to_string()),
         ("orderNo", line.order_no.to_string(), there.order_no.to_string()),
-        ("transactionNo", format!("{:?}", line.transaction_no), format!("{:?}", there.transaction_no)),
+        ("transactionNo", or_none(line.transaction_no.as_ref()), or_none(there.transaction_no.as_ref())),
         ("paid", line.paid.to_string(), there.paid.to_string()),
     ];
     let different = facts.into_iter().find(|(_, line, there)| line != there);
@@ -363,6 +364,25 @@ pub fn is_merchant(tenant: &TenantKey) -> bool {
 fn reason(error: serde_json::Error) -> anyhow::Error {
     let text = error.to_string();
     anyhow!("{}", text.split(" at line ").next().unwrap_or(&text))
+}
+
+/// A text that is shown, less the secret keys that may stand in it by mistake.
+pub fn masked(text: &str) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("sk_") {
+        let (before, key) = rest.split_at(start);
+        let end = key.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        let (key, after) = key.split_at(end.unwrap_or(key.len()));
+        masked.push_str(before);
+        match key.get(..8).filter(|_| key.len() > 8) {
+            Some(prefix) => masked.extend([prefix, "…"]),
+            // No more than what all keys begin with.
+            None => masked.push_str(key),
+        }
+        rest = after;
+    }
+    masked + rest
 }
 
 fn member<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T> {
@@ -394,5 +414,22 @@ pub fn difference(line: &Debit, there: &Debit) -> Option<String> {
         (DebitState::Settled, DebitState::Open) => Some(format!("debit {id} is open")),
         (DebitState::Settled, DebitState::Refunded(_)) => Some(format!("debit {id} was refunded")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn secret_keys_are_not_shown_wherever_they_stand() {
+        for (text, shown) in [
+            ("app sk_live_0123456789abcdef in test mode", "app sk_live_… in test mode"),
+            ("unknown field `sk_test_x`, sk_test_0123456789abcdef", "unknown field `sk_test_…`, sk_test_…"),
+            ("must be sk_test_ or sk_live_", "must be sk_test_ or sk_live_"),
+            ("no key", "no key"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
     }
 }

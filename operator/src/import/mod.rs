@@ -28,7 +28,8 @@ use crate::target::{TableOptions, session};
 use line::Line;
 
 pub const EXAMPLES: &str = "\
-One JSON object a line (those of app and charge are folded here); amounts are strings, so that no digit is lost:
+One JSON object a line (those of app and charge are folded here). Amounts are strings, so that no digit is lost; those
+of apps and charges whole numbers of the currency's smallest unit:
   {\"kind\":\"channel\",\"channelId\":1,\"currency\":\"CNY\",\"publicKeys\":[\"-----BEGIN PUBLIC KEY-----\\n…\"]}
        optional: \"allowedIps\":[\"203.0.113.0/24\"], \"refundLimit\":\"100000.00\", \"partialRefunds\":false,
                  \"enabled\":true, \"maxAge\":86400,
@@ -41,10 +42,10 @@ One JSON object a line (those of app and charge are folded here); amounts are st
   {\"kind\":\"application\",\"merchant\":\"demo\",\"autoid\":1,\"amount\":\"2.00\",\"orderNo\":\"YC20160801001\"}
        optional: \"status\":0
   {\"kind\":\"app\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"currency\":\"cny\",
-                \"unsettledFunds\":100000,\"rechargeFunds\":50000}      in the currency's smallest unit
+                \"unsettledFunds\":100000,\"rechargeFunds\":50000}
        optional: the funds; \"publicKey\":\"-----BEGIN PUBLIC KEY-----\\n…\", \"requireSignature\":false
   {\"kind\":\"key\",\"secret\":\"sk_test_ibbTe5jLGCi5rzfH4OqPW9KC\",\"apps\":[\"app_1Gqj58ynP0mHeX1q\"]}
-       its prefix names the mode; of the secret the hash alone is stored
+       its prefix names the mode; of the secret the hash alone is stored; \"apps\":[] with --replace revokes it
   {\"kind\":\"charge\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"id\":\"ch_L8qn10mLmr1GS8e5OODmHaL4\",
                 \"amount\":1000,\"currency\":\"cny\",\"channel\":\"wx_pub\",\"orderNo\":\"123456789\",\"created\":1409634160}
        optional: \"amountRefunded\":0, \"transactionNo\":\"2004…\", \"paid\":true, \"timePaid\":1409634192
@@ -209,7 +210,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         let line = match line.and_then(|line| Line::read(&line)) {
             Ok(line) => line,
             Err(error) => {
-                wrong.push((number, format!("{error:#}")));
+                wrong.push((number, line::masked(&format!("{error:#}"))));
                 continue;
             }
         };
@@ -263,7 +264,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             }
             (None, None) => {
                 let why = format!("{} is neither in the file nor in the table", line::name_of(&tenant));
-                wrong.push((number, why));
+                wrong.push((number, line::masked(&why)));
             }
             (_, Some(_)) => {}
         }
@@ -342,25 +343,28 @@ async fn write(
     currencies: &HashMap<TenantKey, Currency>,
     settings: &Settings,
 ) -> Result<Outcome> {
+    if let Line::Key { key, apps } = &line {
+        let ids: Vec<String> = apps.iter().map(ToString::to_string).collect();
+        let change = session.put_shared_credential(&key.credential, &ids, settings.replace).await?;
+        return Ok(Outcome::of_settings(change, || "this key names other apps".to_owned()));
+    }
     let tenant = line.tenants().into_iter().next().context("the line is nobody's")?;
     match line {
+        Line::Key { .. } => bail!("a key is written before"),
         Line::App { app, json, funds } => {
-            let outcome = write_settings(session, &tenant, &json, settings).await?;
-            if let Outcome::Conflict(_) = outcome {
-                return Ok(outcome);
-            }
+            // The accounts first: what is in conflict changes nothing of the settings.
+            let mut has_opened = false;
             for (source, balance) in funds {
                 let account = Account::open(app.id.funds(app.mode, source), app.currency.clone(), balance);
-                if let Outcome::Conflict(why) = open_account(session, &account, "account").await? {
-                    return Ok(Outcome::Conflict(why));
+                match open_account(session, &account, "account").await? {
+                    Outcome::Conflict(why) => return Ok(Outcome::Conflict(why)),
+                    outcome => has_opened |= matches!(outcome, Outcome::Created),
                 }
             }
-            Ok(outcome)
-        }
-        Line::Key { key, apps } => {
-            let ids: Vec<String> = apps.iter().map(ToString::to_string).collect();
-            let change = session.put_shared_credential(&key.credential, &ids, settings.replace).await?;
-            Ok(Outcome::of_settings(change, || "this key names other apps".to_owned()))
+            Ok(match write_settings(session, &tenant, &json, settings).await? {
+                Outcome::Unchanged if has_opened => Outcome::Created,
+                outcome => outcome,
+            })
         }
         Line::Charge { charge } => Ok(match session.create_charge(&charge).await? {
             Creation::Created => Outcome::Created,

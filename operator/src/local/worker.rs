@@ -100,8 +100,19 @@ async fn follow(
 pub struct Stream {
     client: Client,
     arn: String,
-    /// Where each shard is to be read on; nothing where it has come to its end.
-    shards: HashMap<String, Option<String>>,
+    shards: HashMap<String, Shard>,
+    /// The last change that was read of each shard.
+    last: HashMap<String, String>,
+    /// Whether shards have ended whose successors were not looked for yet.
+    has_ended: bool,
+}
+
+/// Where a shard is to be read on.
+enum Shard {
+    At(String),
+    /// Its iterator has expired; the last change that was read, if there was one.
+    Lost(Option<String>),
+    Ended,
 }
 
 impl Stream {
@@ -113,44 +124,87 @@ impl Stream {
         let described = dynamodb.describe_table().table_name(table).send().await?;
         let arn = described.table.and_then(|table| table.latest_stream_arn);
         let arn = arn.with_context(|| format!("table {table} has no stream"))?;
-        let mut stream = Self { client, arn, shards: HashMap::new() };
-        stream.find_shards(ShardIteratorType::Latest).await?;
+        let mut stream = Self { client, arn, shards: HashMap::new(), last: HashMap::new(), has_ended: false };
+        stream.find_shards(&ShardIteratorType::Latest).await?;
         Ok(stream)
     }
 
     /// Looks for shards that are not known yet, and reads them from there on.
-    async fn find_shards(&mut self, from: ShardIteratorType) -> Result<()> {
-        let described = self.client.describe_stream().stream_arn(&self.arn).send().await?;
-        let shards = described.stream_description.and_then(|stream| stream.shards).unwrap_or_default();
-        for shard in shards.into_iter().filter_map(|shard| shard.shard_id) {
-            if self.shards.contains_key(&shard) {
-                continue;
+    async fn find_shards(&mut self, from: &ShardIteratorType) -> Result<()> {
+        let mut last = None;
+        loop {
+            let call = self.client.describe_stream().stream_arn(&self.arn).set_exclusive_start_shard_id(last);
+            let described = call.send().await?.stream_description.context("the stream is not described")?;
+            for shard in described.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
+                if !self.shards.contains_key(&shard) {
+                    let iterator = self.iterator(&shard, from.clone(), None).await?;
+                    self.shards.insert(shard, iterator);
+                }
             }
-            let iterator = self.client.get_shard_iterator().stream_arn(&self.arn).shard_id(&shard);
-            let iterator = iterator.shard_iterator_type(from.clone()).send().await?.shard_iterator;
-            self.shards.insert(shard, iterator);
+            last = described.last_evaluated_shard_id;
+            if last.is_none() {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    async fn iterator(&self, shard: &str, from: ShardIteratorType, after: Option<String>) -> Result<Shard> {
+        let call = self.client.get_shard_iterator().stream_arn(&self.arn).shard_id(shard);
+        let answer = call.shard_iterator_type(from).set_sequence_number(after).send().await?;
+        Ok(answer.shard_iterator.map_or(Shard::Ended, Shard::At))
     }
 
     /// The next changes, as events have them; none where there is nothing new.
     ///
     /// # Errors
-    /// If the stream can't be read; then it is where it was.
+    /// If the stream can't be read; nothing that was read is lost then.
     pub async fn next(&mut self) -> Result<Vec<Value>> {
-        let mut records = Vec::new();
-        let mut has_ended = false;
-        for place in self.shards.values_mut() {
-            let Some(iterator) = place.clone() else { continue };
-            let page = self.client.get_records().shard_iterator(iterator).send().await?;
-            records.extend(page.records.unwrap_or_default().iter().filter_map(record_json));
-            *place = page.next_shard_iterator;
-            has_ended |= place.is_none();
+        if self.has_ended {
+            self.find_shards(&ShardIteratorType::TrimHorizon).await?;
+            self.has_ended = false;
         }
-        if has_ended {
-            self.find_shards(ShardIteratorType::TrimHorizon).await?;
+        for id in self.shards.keys().cloned().collect::<Vec<_>>() {
+            let records = self.read(&id).await?;
+            // One shard after another, so that a failure of the next can't lose these.
+            if !records.is_empty() {
+                return Ok(records);
+            }
         }
-        Ok(records)
+        Ok(Vec::new())
+    }
+
+    async fn read(&mut self, id: &str) -> Result<Vec<Value>> {
+        let iterator = match self.shards.get(id) {
+            None | Some(Shard::Ended) => return Ok(Vec::new()),
+            Some(Shard::At(iterator)) => iterator.clone(),
+            Some(Shard::Lost(last)) => {
+                let from = match last {
+                    Some(_) => ShardIteratorType::AfterSequenceNumber,
+                    None => ShardIteratorType::Latest,
+                };
+                let found = self.iterator(id, from, last.clone()).await?;
+                self.shards.insert(id.to_owned(), found);
+                return Ok(Vec::new());
+            }
+        };
+        let page = match self.client.get_records().shard_iterator(iterator).send().await {
+            Ok(page) => page,
+            Err(error) => {
+                if error.as_service_error().is_some_and(|error| error.is_expired_iterator_exception()) {
+                    let last = self.last.get(id).cloned();
+                    self.shards.insert(id.to_owned(), Shard::Lost(last));
+                }
+                return Err(error.into());
+            }
+        };
+        let records = page.records.unwrap_or_default();
+        if let Some(last) = records.last().and_then(|record| record.dynamodb()?.sequence_number()) {
+            self.last.insert(id.to_owned(), last.to_owned());
+        }
+        let next = page.next_shard_iterator.map_or(Shard::Ended, Shard::At);
+        self.has_ended |= matches!(next, Shard::Ended);
+        self.shards.insert(id.to_owned(), next);
+        Ok(records.iter().filter_map(record_json).collect())
     }
 }
 

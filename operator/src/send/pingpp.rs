@@ -83,8 +83,8 @@ pub struct CreateOptions {
     batch_no: Option<String>,
     /// A charge, and how much of it in the currency's smallest unit; all of it where that is not said; may be given
     /// several times [default: the example's two]
-    #[arg(long, value_name = "ID[=AMOUNT]")]
-    charge: Vec<String>,
+    #[arg(long, value_name = "ID[=AMOUNT]", value_parser = charge)]
+    charge: Vec<(String, Option<u64>)>,
     /// The batch's description [default: the example's]
     #[arg(long)]
     description: Option<String>,
@@ -140,17 +140,8 @@ impl CreateOptions {
     pub fn request(&self) -> Result<Request> {
         let funding_source = self.funding_source.map(FundingSource::as_str);
         let mut charges = Vec::new();
-        for charge in &self.charge {
-            let (charge, amount) = match charge.split_once('=') {
-                Some((charge, amount)) => {
-                    let units = amount.parse().with_context(|| {
-                        format!("the amount {amount:?} is no whole number of the currency's smallest unit")
-                    })?;
-                    (charge, Some(units))
-                }
-                None => (charge.as_str(), None),
-            };
-            charges.push(ChargeBody { charge, amount, description: None, funding_source });
+        for (charge, amount) in &self.charge {
+            charges.push(ChargeBody { charge, amount: *amount, description: None, funding_source });
         }
         if charges.is_empty() {
             let description = Some(DEMO_DESCRIPTION);
@@ -186,6 +177,14 @@ impl ListOptions {
         }
         self.common.request("GET", path, Vec::new())
     }
+}
+
+/// A charge, and how much of it.
+fn charge(text: &str) -> Result<(String, Option<u64>), String> {
+    let Some((charge, amount)) = text.split_once('=') else { return Ok((text.to_owned(), None)) };
+    let amount =
+        amount.parse().map_err(|_| "the amount is no whole number of the smallest unit".to_owned())?;
+    Ok((charge.to_owned(), Some(amount)))
 }
 
 fn escaped(text: &str) -> String {

@@ -8,7 +8,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use shared::ledger::{BatchEnd, BatchState, ItemRefund, ItemState, RefundBatch, RefundId};
 
-use super::time;
+use super::{plain, time};
 use crate::app::AppOptions;
 use crate::target::{TableOptions, session};
 
@@ -61,7 +61,9 @@ pub fn refund_state(state: &ItemState) -> String {
     match state {
         ItemState::Pending { url } => format!("waits for its confirmation at {url}"),
         ItemState::Succeeded { at } => format!("succeeded at {}", time(*at)),
-        ItemState::Failed { at, code, message } => format!("failed at {}: {code}: {message}", time(*at)),
+        ItemState::Failed { at, code, message } => {
+            format!("failed at {}: {}: {}", time(*at), plain(code), plain(message))
+        }
     }
 }
 
@@ -73,8 +75,9 @@ fn describe(app: &AppOptions, batch: &RefundBatch, refunds: &HashMap<RefundId, I
         app.name(),
         batch_state(batch.state),
         time(batch.at),
-        batch.description,
+        plain(&batch.description),
     );
+    text.push_str("amounts are in the smallest unit of the app's currency\n");
     for (what, postings) in [("taken from", &batch.holds), ("given back to", &batch.releases)] {
         for funds in postings {
             let (source, posting) = (funds.source.as_str(), &funds.posting);
@@ -100,7 +103,8 @@ fn describe(app: &AppOptions, batch: &RefundBatch, refunds: &HashMap<RefundId, I
             None => "no answer of its payment channel is known".to_owned(),
         };
         let contradiction = refund.and_then(|refund| refund.contradiction.as_ref());
-        let contradiction = contradiction.map(|said| format!("\nCONTRADICTED: {said}")).unwrap_or_default();
+        let contradiction =
+            contradiction.map(|said| format!("\nCONTRADICTED: {}", plain(said))).unwrap_or_default();
         let row = [
             item.charge.to_string(),
             item.amount.to_string(),

@@ -43,7 +43,8 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         (true, Some(at)) => format!("paid at {}", time(at.saturating_mul(1_000))),
     };
     println!("charge {} of {}: order {}", key.id, options.app.name(), charge.order_no);
-    println!("{} {} by {}, {paid}", charge.amount, charge.currency, charge.channel);
+    println!("amounts are in the smallest unit of {}", charge.currency);
+    println!("{} by {}, {paid}", charge.amount, charge.channel);
     println!("{} refunded, {held} held, {} left to be refunded", charge.refunded, charge.refundable());
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);

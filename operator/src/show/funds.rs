@@ -53,7 +53,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
 async fn read(store: &Store, app: &AppOptions) -> Result<Funds> {
     let mut last_heads = Vec::new();
     for _ in 0..READS_MAX {
-        let session = long_session(store);
+        let session = long_session(store).await?;
         let mut accounts = Vec::new();
         for source in FundingSource::ALL {
             accounts.extend(session.funds(&app.tenant(), source).await?.map(|account| (source, account)));
@@ -79,11 +79,11 @@ fn print(app: &AppOptions, source: FundingSource, account: &Account, batches: &[
     let checked = check_funds(account, source, batches);
     let state = if checked.is_ok() { "chain intact" } else { "CHAIN BROKEN" };
     println!(
-        "{} of {}\nbalance {} {} = opening {} and {} postings, {state}\nhead {}",
+        "{} of {}, in the smallest unit of {}\nbalance {} = opening {} and {} postings, {state}\nhead {}",
         source.as_str(),
         app.name(),
-        account.balance,
         account.currency,
+        account.balance,
         account.opening,
         account.sequence,
         account.head,

@@ -48,6 +48,15 @@ pub async fn command(thing: &Thing) -> Result<ExitCode> {
     }
 }
 
+/// A text that others wrote, fit for a terminal.
+pub fn plain(text: &str) -> String {
+    let plain = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(plain).collect()
+}
+
 /// Unix milliseconds, in UTC.
 pub fn time(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok());

@@ -21,8 +21,14 @@ const TAKEN_FOR: Duration = Duration::from_secs(120);
 /// How long a payment channel has for its answer; then it is not known.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Time kept free before the deadline for putting answers on record.
-const TO_RECORD: Duration = Duration::from_secs(3);
+/// Time kept free for putting an answer on record, before that for [`TO_FINISH`].
+const TO_RECORD: Duration = Duration::from_secs(2);
+
+/// Time kept free before the deadline for giving money back and letting go of the batch.
+const TO_FINISH: Duration = Duration::from_secs(2);
+
+/// How long a batch is left alone that waits for people only: whoever decides one of its refunds brings it on.
+const WAITING_FOR_PEOPLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Brings a batch on, as far as it goes `now` (Unix milliseconds); as it is then, if there is such a batch. One that
 /// another has taken on is left to it.
@@ -35,16 +41,59 @@ pub async fn advance(
     key: &RefundBatchKey,
     now: u64,
 ) -> Result<Option<RefundBatch>, StoreError> {
-    let Some(mut batch) = session.bring_on(key).await? else { return Ok(None) };
-    if let BatchState::Void | BatchState::Ended { .. } = batch.state {
-        return Ok(Some(batch));
+    let Some(batch) = session.bring_on(key).await? else { return Ok(None) };
+    match batch.state {
+        BatchState::Created | BatchState::Settling => settle(session, channel, batch, now).await,
+        BatchState::Creating | BatchState::Void | BatchState::Ended { .. } => Ok(Some(batch)),
     }
-    let Some(taken) = session.take_on(&mut batch, now, now + TAKEN_FOR.as_millis() as u64).await? else {
-        return session.batch(key).await;
+}
+
+/// Brings a new batch on; one that was settled on before is left to those who come back to it in their time.
+///
+/// # Errors
+/// As [`advance`].
+pub async fn advance_new(
+    session: &Session,
+    channel: &dyn PaymentChannel,
+    key: &RefundBatchKey,
+    now: u64,
+) -> Result<Option<RefundBatch>, StoreError> {
+    match session.bring_on(key).await? {
+        Some(batch) if batch.state == BatchState::Created => settle(session, channel, batch, now).await,
+        other => Ok(other),
+    }
+}
+
+/// Takes a batch on, settles what can be, and lets go of it.
+async fn settle(
+    session: &Session,
+    channel: &dyn PaymentChannel,
+    mut batch: RefundBatch,
+    now: u64,
+) -> Result<Option<RefundBatch>, StoreError> {
+    let Some(taken) = session.take_on(&mut batch, now, now + milliseconds(TAKEN_FOR)).await? else {
+        return session.batch(&batch.key).await;
     };
-    let settled = settle(session, channel, &batch).await;
-    let_go(session, &batch, &taken, &settled, now).await?;
-    settled.map(Some)
+    // Whatever becomes of single refunds, there is time to give money back, and to let go.
+    let asking = session.within(session.time_left().saturating_sub(TO_FINISH));
+    let asked = ask_all(&asking, channel, &batch).await;
+    let finished = finish(session, &batch).await;
+    let [least, most] = LEFT_ALONE.map(milliseconds);
+    let left_alone = (now.saturating_sub(batch.at) / 2).clamp(least, most);
+    let_go(session, &batch, &taken, &finished, now, left_alone).await?;
+    asked?;
+    Ok(Some(finished?.batch))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// A batch, as far as it has come.
+struct Finished {
+    batch: RefundBatch,
+    /// Whether there are refunds of which no answer is known.
+    is_unknown: bool,
 }
 
 /// Leaves a batch alone for a while, unless it has ended.
@@ -52,14 +101,15 @@ async fn let_go(
     session: &Session,
     batch: &RefundBatch,
     taken: &Taken,
-    settled: &Result<RefundBatch, StoreError>,
+    finished: &Result<Finished, StoreError>,
     now: u64,
+    left_alone: u64,
 ) -> Result<(), StoreError> {
-    if matches!(settled, Ok(batch) if matches!(batch.state, BatchState::Ended { .. })) {
-        return Ok(());
-    }
-    let [least, most] = LEFT_ALONE.map(|duration| duration.as_millis() as u64);
-    let left_alone = (now.saturating_sub(batch.at) / 2).clamp(least, most);
+    let left_alone = match finished {
+        Ok(Finished { batch, .. }) if matches!(batch.state, BatchState::Ended { .. }) => return Ok(()),
+        Ok(Finished { is_unknown: false, .. }) => milliseconds(WAITING_FOR_PEOPLE),
+        Ok(Finished { is_unknown: true, .. }) | Err(_) => left_alone,
+    };
     session.postpone(batch, taken, now + left_alone).await
 }
 
@@ -73,7 +123,7 @@ pub enum Decided {
 }
 
 /// Decides a refund by what its payment channel says to people, and brings its batch on without asking for the others.
-/// `now` is in Unix milliseconds. Nothing if the batch has no such refund.
+/// `now` is in Unix milliseconds. Nothing if the batch has no such refund, or was taken back.
 ///
 /// # Errors
 /// If the table can't be used, or the deadline comes first: then the same again goes on.
@@ -86,48 +136,52 @@ pub async fn decide_refund(
 ) -> Result<Option<Decided>, StoreError> {
     let Some(mut batch) = session.bring_on(key).await? else { return Ok(None) };
     let Some(item) = batch.items.iter().find(|item| item.refund == *refund).cloned() else { return Ok(None) };
-    if let BatchState::Ended { .. } = batch.state {
-        let settled = decide(session, &batch, &item, state).await?;
-        return Ok(Some(Decided::Done { settled, batch: Box::new(batch) }));
-    }
-    let Some(taken) = session.take_on(&mut batch, now, now + TAKEN_FOR.as_millis() as u64).await? else {
-        return Ok(Some(Decided::Busy));
+    let taken = match batch.state {
+        BatchState::Created | BatchState::Settling => {
+            session.take_on(&mut batch, now, now + milliseconds(TAKEN_FOR)).await?
+        }
+        BatchState::Creating | BatchState::Void | BatchState::Ended { .. } => None,
     };
-    let decided = async {
-        let settled = decide(session, &batch, &item, state).await?;
-        Ok::<_, StoreError>((settled, finish(session, &batch).await?))
+    let Some(taken) = taken else {
+        // It may have come to its end since it was read.
+        let Some(batch) = session.batch(key).await? else { return Ok(None) };
+        return match batch.state {
+            BatchState::Void => Ok(None),
+            BatchState::Ended { .. } => {
+                let settled = decide(session, &batch, &item, state).await?;
+                Ok(Some(Decided::Done { settled, batch: Box::new(batch) }))
+            }
+            BatchState::Creating | BatchState::Created | BatchState::Settling => Ok(Some(Decided::Busy)),
+        };
     };
-    let (settled, ended) = match decided.await {
-        Ok((settled, batch)) => (Some(settled), Ok(batch)),
-        Err(error) => (None, Err(error)),
-    };
-    let_go(session, &batch, &taken, &ended, now).await?;
-    let batch = Box::new(ended?);
-    Ok(settled.map(|settled| Decided::Done { settled, batch }))
+    let settled = decide(session, &batch, &item, state).await;
+    let finished = finish(session, &batch).await;
+    // Nobody was asked: what has no answer yet is asked for soon.
+    let_go(session, &batch, &taken, &finished, now, milliseconds(LEFT_ALONE[0])).await?;
+    let batch = Box::new(finished?.batch);
+    Ok(Some(Decided::Done { settled: settled?, batch }))
 }
 
-/// Asks for all refunds that are not decided, gives back the money of those that failed, and ends the batch if all
-/// are decided. One that can't be settled does not keep the others from it.
-async fn settle(
+/// Asks for all refunds that are not decided. One that can't be settled does not keep the others from it.
+async fn ask_all(
     session: &Session,
     channel: &dyn PaymentChannel,
     batch: &RefundBatch,
-) -> Result<RefundBatch, StoreError> {
+) -> Result<(), StoreError> {
     let known = session.refunds_of(batch).await?;
     let undecided = batch.items.iter().filter(|item| !known.contains_key(&item.refund));
     let asked: Vec<_> = undecided.map(|item| ask(session, channel, batch, item)).collect();
     let asked: Vec<Result<(), StoreError>> =
         stream::iter(asked).buffer_unordered(limits::PARTS_AT_ONCE).collect().await;
-    let settled = finish(session, batch).await?;
-    asked.into_iter().collect::<Result<Vec<()>, StoreError>>()?;
-    Ok(settled)
+    asked.into_iter().collect()
 }
 
 /// Gives back the money of refunds that failed, and ends the batch if all are decided.
-async fn finish(session: &Session, batch: &RefundBatch) -> Result<RefundBatch, StoreError> {
+async fn finish(session: &Session, batch: &RefundBatch) -> Result<Finished, StoreError> {
     let refunds = session.refunds_of(batch).await?;
+    let is_unknown = batch.items.iter().any(|item| !refunds.contains_key(&item.refund));
     let (end, failed) = batch.end(&refunds);
-    session.give_back(batch, end, &failed).await
+    Ok(Finished { batch: session.give_back(batch, end, &failed).await?, is_unknown })
 }
 
 /// Asks the payment channel for one refund, and records what it says.
@@ -173,8 +227,10 @@ pub async fn decide(
 ) -> Result<Settled, StoreError> {
     let said = match &state {
         ItemState::Pending { .. } => None,
-        ItemState::Succeeded { at } => Some(format!("succeeded at {at}")),
-        ItemState::Failed { at, code, message } => Some(format!("failed at {at}: {code}: {message}")),
+        ItemState::Succeeded { at } => Some(format!("succeeded (at {at} Unix milliseconds)")),
+        ItemState::Failed { at, code, message } => {
+            Some(format!("failed: {code}: {message} (at {at} Unix milliseconds)"))
+        }
     };
     let settled = session.settle(batch, item, state).await?;
     if let (Settled::Otherwise(recorded), Some(said)) = (&settled, said) {

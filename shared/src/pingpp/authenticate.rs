@@ -17,6 +17,9 @@ use crate::store::{Session, SettingsCache, StoreError};
 const SIGNATURE: &str = "pingplusplus-signature";
 const TIMESTAMP: &str = "pingplusplus-request-timestamp";
 
+/// How all routes begin.
+const ROUTES: &str = "/v1/";
+
 /// What a process has seen lately of keys.
 pub type Keys = SettingsCache<CredentialKey, Caller>;
 
@@ -27,65 +30,98 @@ pub struct Caller {
     pub apps: Vec<App>,
 }
 
-impl Caller {
+/// Who calls, by a request whose signature was checked by the rules of each of the key's apps.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    apps: Vec<(&'a App, Result<(), ApiError>)>,
+}
+
+impl<'a> Checked<'a> {
     /// The caller's app of this id.
     ///
     /// # Errors
-    /// HTTP 400 if the key names no such app.
-    pub fn app(&self, id: &str) -> Result<&App, ApiError> {
-        let named = self.apps.iter().find(|app| app.id.as_str() == id);
-        named.ok_or_else(|| ApiError::invalid("app", "The API key is not this app's."))
+    /// HTTP 400 if the key names no such app, 401 if it does not believe the request's signature.
+    pub fn app(&self, id: &str) -> Result<&'a App, ApiError> {
+        let named = self.apps.iter().find(|(app, _)| app.id.as_str() == id);
+        let (app, checked) =
+            named.ok_or_else(|| ApiError::invalid("app", "The API key is not this app's."))?;
+        checked.clone().map(|()| *app)
     }
 
-    /// Checks the signature of a request that is about `app`, or about any of the caller's apps where that is not
-    /// known yet.
-    ///
-    /// # Errors
-    /// HTTP 401 where one is needed or there, and is not good.
-    pub fn check_signature(
-        &self,
-        app: Option<&App>,
-        request: &Request,
-        now: SystemTime,
-    ) -> Result<(), ApiError> {
-        let apps = || self.apps.iter().filter(|own| app.is_none_or(|app| app.id == own.id));
-        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
-        let Some(signature) = header(SIGNATURE) else {
-            return match apps().any(|app| app.requires_signature) {
-                true => Err(ApiError::unsigned("The request must be signed.")),
-                false => Ok(()),
-            };
-        };
-        // Who has registered no public key can't be checked, and has not asked to be.
-        if !apps().any(App::has_key) {
-            return Ok(());
-        }
-        let timestamp = header(TIMESTAMP).unwrap_or_default();
-        let signed_at = timestamp.parse().ok().and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
-        let age = signed_at.map(|at| now.duration_since(at).unwrap_or_else(|ahead| ahead.duration()));
-        if age.is_none_or(|age| age > limits::REQUEST_SIGNATURE_AGE) {
-            return Err(ApiError::unsigned(
-                "The request's timestamp is missing, or more than 5 minutes off.",
-            ));
-        }
-        let signature = BASE64.decode(signature).unwrap_or_default();
-        let is_good = |uri: &str| {
-            let signed = [&request.body[..], uri.as_bytes(), timestamp.as_bytes()].concat();
-            apps().any(|app| app.verifies(&signed, &signature))
-        };
-        if uris(request).iter().any(|uri| is_good(uri)) {
-            Ok(())
-        } else {
-            Err(ApiError::unsigned("The request's signature is not good."))
+    /// All of the caller's apps that believe the request's signature.
+    pub fn apps(&self) -> impl Iterator<Item = &'a App> {
+        self.apps.iter().filter(|(_, checked)| checked.is_ok()).map(|(app, _)| *app)
+    }
+
+    /// The key's only app.
+    pub fn only_app(&self) -> Option<&'a App> {
+        match &self.apps[..] {
+            [(app, Ok(()))] => Some(app),
+            _ => None,
         }
     }
 }
 
-/// What may have been signed as the request's URI: gateways drop a question mark with nothing behind it.
+impl Caller {
+    /// Checks a request's signature.
+    ///
+    /// # Errors
+    /// HTTP 401 if none of the key's apps believes it.
+    pub fn check_signature(&self, request: &Request, now: SystemTime) -> Result<Checked<'_>, ApiError> {
+        let checked = |app| (app, check_signature(app, request, now));
+        let apps: Vec<(&App, Result<(), ApiError>)> = self.apps.iter().map(checked).collect();
+        let refused = apps.iter().find_map(|(_, checked)| checked.as_ref().err());
+        match refused {
+            Some(error) if apps.iter().all(|(_, checked)| checked.is_err()) => Err(error.clone()),
+            _ => Ok(Checked { apps }),
+        }
+    }
+}
+
+/// Checks the signature of a request that is about `app`.
+///
+/// # Errors
+/// HTTP 401 where one is needed or there, and is not good.
+fn check_signature(app: &App, request: &Request, now: SystemTime) -> Result<(), ApiError> {
+    // What can't be read is there, and is not good.
+    let header = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(signature) = header(SIGNATURE) else {
+        return match app.requires_signature {
+            true => Err(ApiError::unsigned("The request must be signed.")),
+            false => Ok(()),
+        };
+    };
+    // Who has registered no public key can't be checked, and has not asked to be.
+    if !app.has_key() {
+        return Ok(());
+    }
+    let timestamp = header(TIMESTAMP).unwrap_or_default();
+    let signed_at = timestamp.parse().ok().and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
+    let age = signed_at.map(|at| now.duration_since(at).unwrap_or_else(|ahead| ahead.duration()));
+    if age.is_none_or(|age| age > limits::REQUEST_SIGNATURE_AGE) {
+        return Err(ApiError::unsigned("The request's timestamp is missing, or more than 5 minutes off."));
+    }
+    let signature = BASE64.decode(signature).unwrap_or_default();
+    let is_good = |uri: &str| {
+        let signed = [&request.body[..], uri.as_bytes(), timestamp.as_bytes()].concat();
+        app.verifies(&signed, &signature)
+    };
+    if uris(request).iter().any(|uri| is_good(uri)) {
+        Ok(())
+    } else {
+        Err(ApiError::unsigned("The request's signature is not good."))
+    }
+}
+
+/// What may have been signed as the request's URI: gateways drop a question mark with nothing behind it, and some SDKs
+/// leave out what their base URL has before the route.
 fn uris(request: &Request) -> Vec<String> {
+    let path = request.path.as_str();
+    let route = path.find(ROUTES).and_then(|start| path.get(start..)).filter(|route| *route != path);
+    let paths = || [Some(path), route].into_iter().flatten();
     match request.query.as_str() {
-        "" => vec![request.path.clone(), format!("{}?", request.path)],
-        query => vec![format!("{}?{query}", request.path)],
+        "" => paths().flat_map(|path| [path.to_owned(), format!("{path}?")]).collect(),
+        query => paths().map(|path| format!("{path}?{query}")).collect(),
     }
 }
 
@@ -129,7 +165,8 @@ async fn caller(session: &Session, key: &SecretKey) -> Result<Option<Caller>, St
         let Ok(id) = id.parse::<AppId>() else { continue };
         apps.extend(session.settings_as(&id.tenant(key.mode), App::from_json).await?);
     }
-    Ok(Some(Caller { mode: key.mode, apps }))
+    // A key whose apps are gone is nobody's.
+    Ok(Some(apps).filter(|apps| !apps.is_empty()).map(|apps| Caller { mode: key.mode, apps }))
 }
 
 #[cfg(test)]
@@ -167,6 +204,71 @@ mod tests {
             (vec!["Digest x"], None),
         ] {
             assert_eq!(secret_key(&headers("authorization", &values)).as_deref(), found, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_for_the_app_whose_it_is() {
+        let keys: Vec<RsaPrivateKey> =
+            (0..2).map(|_| RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 1024).unwrap()).collect();
+        let app = |id: &str, key: Option<&RsaPrivateKey>, require_signature| {
+            let pem = key.map(|key| key.to_public_key().to_public_key_pem(LineEnding::LF).unwrap());
+            let settings = AppSettings {
+                app: id.to_owned(),
+                livemode: false,
+                currency: "cny".to_owned(),
+                public_key: pem,
+                require_signature,
+            };
+            App::new(&settings).unwrap()
+        };
+        let apps = vec![
+            app("app_strict", Some(&keys[0]), true),
+            app("app_signs", Some(&keys[1]), false),
+            app("app_open", None, false),
+        ];
+        let caller = Caller { mode: Mode::Test, apps };
+        let request = |path: &str, signature: Option<HeaderValue>| {
+            let mut headers = headers(TIMESTAMP, &["1000000"]);
+            signature.map(|signature| headers.insert(SIGNATURE, signature));
+            Request {
+                path: path.to_owned(),
+                query: String::new(),
+                headers,
+                body: Vec::new(),
+                source_ip: None,
+                arrived: UNIX_EPOCH,
+            }
+        };
+        let by = |key: usize, uri: &str| {
+            let key = SigningKey::<Sha256>::new(keys[key].clone());
+            let signature = BASE64.encode(key.sign(format!("{uri}1000000").as_bytes()).to_bytes());
+            Some(HeaderValue::from_str(&signature).unwrap())
+        };
+        let unreadable = || Some(HeaderValue::from_bytes(&[0xe9]).unwrap());
+        for (path, signature, believing) in [
+            ("/v1/x", by(0, "/v1/x"), &["app_strict", "app_open"][..]),
+            ("/v1/x", by(1, "/v1/x"), &["app_signs", "app_open"]),
+            ("/v1/x", None, &["app_signs", "app_open"]),
+            ("/v1/x", unreadable(), &["app_open"]),
+            ("/prod/v1/x", by(0, "/v1/x"), &["app_strict", "app_open"]),
+            ("/prod/v1/x", by(0, "/prod/v1/x?"), &["app_strict", "app_open"]),
+            ("/prod/v1/x", by(0, "/x"), &["app_open"]),
+        ] {
+            let request = request(path, signature);
+            let checked =
+                caller.check_signature(&request, UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+            let apps: Vec<&str> = checked.apps().map(|app| app.id.as_str()).collect();
+            assert_eq!(apps, believing, "{path} {:?}", request.headers);
+            for app in &caller.apps {
+                let is_believing = believing.contains(&app.id.as_str());
+                let named = checked.app(app.id.as_str());
+                assert_eq!(
+                    named.as_ref().map(|_| 200).unwrap_or_else(|error| error.status),
+                    if is_believing { 200 } else { 401 }
+                );
+            }
+            assert_eq!(checked.app("app_other").unwrap_err().status, 400);
         }
     }
 
@@ -221,7 +323,7 @@ mod tests {
             (&without, "", good(), "1000000", true),
         ] {
             let request = request(query, signature, timestamp);
-            let checked = caller.check_signature(None, &request, now);
+            let checked = caller.check_signature(&request, now);
             assert_eq!(checked.is_ok(), is_good, "{query} {timestamp} {:?}", request.headers);
             assert!(checked.err().is_none_or(|error| error.status == 401));
         }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use futures::future::BoxFuture;
 use serde_json::value::RawValue;
 
-use super::authenticate::{Caller, Keys, authenticate};
+use super::authenticate::{Checked, Keys, authenticate};
 use super::{ApiError, App, BatchObject};
 use crate::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
 use crate::ledger::{BatchState, ItemRefund, RefundBatch, RefundId};
@@ -18,10 +18,10 @@ pub trait Call: Send + Sync + 'static {
     /// Its name in logs.
     const NAME: &'static str;
 
-    /// Carries out a request whose key is good: the answer's JSON.
+    /// Carries out a request whose key is good, and whose signature any of its apps believes: the answer's JSON.
     fn carry_out(
         request: &Request,
-        caller: &Caller,
+        caller: &Checked<'_>,
         session: &Session,
         report: &mut Report,
     ) -> impl Future<Output = Result<String, ApiError>> + Send;
@@ -56,9 +56,9 @@ impl<C: Call> Endpoint<C> {
         report: &mut Report,
     ) -> Result<String, ApiError> {
         let caller = authenticate(&self.keys, session, &request.headers).await?;
-        caller.check_signature(None, request, SystemTime::now())?;
+        let checked = caller.check_signature(request, SystemTime::now())?;
         *is_authenticated = true;
-        C::carry_out(request, &caller, session, report).await
+        C::carry_out(request, &checked, session, report).await
     }
 
     async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
@@ -109,6 +109,27 @@ impl<C: Call> Function for Endpoint<C> {
 /// # Errors
 /// If its refunds can't be read.
 pub async fn shown(session: &Session, app: &App, batch: &RefundBatch) -> Result<Box<RawValue>, ApiError> {
+    shown_with(session, app, batch, true).await
+}
+
+/// A batch as its merchant sees it in a list that would be too large: where its refunds are to be had instead of them.
+///
+/// # Errors
+/// As [`shown`].
+pub async fn shown_without_refunds(
+    session: &Session,
+    app: &App,
+    batch: &RefundBatch,
+) -> Result<Box<RawValue>, ApiError> {
+    shown_with(session, app, batch, false).await
+}
+
+async fn shown_with(
+    session: &Session,
+    app: &App,
+    batch: &RefundBatch,
+    with_refunds: bool,
+) -> Result<Box<RawValue>, ApiError> {
     // Nothing is on record of its refunds before channels were asked.
     let refunds: HashMap<RefundId, ItemRefund> = match batch.state {
         BatchState::Creating | BatchState::Created | BatchState::Void => HashMap::new(),
@@ -120,5 +141,6 @@ pub async fn shown(session: &Session, app: &App, batch: &RefundBatch) -> Result<
     };
     let metadata = RawValue::from_string(batch.metadata.clone()).map_err(damaged)?;
     let object = BatchObject::new(app.id.as_str(), app.mode.is_live(), batch, &refunds, &metadata);
+    let object = if with_refunds { object } else { object.without_refunds() };
     Ok(serde_json::value::to_raw_value(&object).map_err(damaged)?)
 }

@@ -7,7 +7,7 @@ use crate::ledger::{BatchRefusal, ChargeProblem, DescriptionLimit, FundingSource
 use crate::store::StoreError;
 
 /// Why a call is refused.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ApiError {
     pub status: u16,
     kind: &'static str,

@@ -15,11 +15,11 @@ const ZONE_SECONDS: u64 = 8 * 60 * 60;
 const SECONDS_MIN: u64 = 946_684_800 - ZONE_SECONDS;
 const SECONDS_MAX: u64 = 4_102_444_799 - ZONE_SECONDS;
 
-/// A new batch's id and time: `15`, yyMMddHHmmss (UTC+8), and four digits of chance. Another batch may have the same;
-/// then it is not put, and another is made.
+/// A new batch's id and time: `15`, yyMMddHHmmss (UTC+8), three digits of milliseconds, so that ids sort by time, and
+/// one of chance. Another batch may have the same; then it is not put, and another is made.
 pub fn new_batch(now: SystemTime) -> Option<Created> {
     let at = unix_milliseconds(now);
-    Some(Created { id: id(at / 1_000, fastrand::u32(0..10_000))?, at })
+    Some(Created { id: id(at / 1_000, at % 1_000 * 10 + fastrand::u64(0..10))?, at })
 }
 
 /// The ids of all batches that were made from one second (Unix) to another, both included.
@@ -31,11 +31,11 @@ pub fn batches_made(from: u64, to: u64) -> Option<BatchRange> {
     }
 }
 
-fn id(second: u64, chance: u32) -> Option<RefundBatchId> {
+fn id(second: u64, last_digits: u64) -> Option<RefundBatchId> {
     let local = i64::try_from(second + ZONE_SECONDS).ok()?;
     let time = OffsetDateTime::from_unix_timestamp(local).ok()?;
     let id = format!(
-        "15{:02}{:02}{:02}{:02}{:02}{:02}{chance:04}",
+        "15{:02}{:02}{:02}{:02}{:02}{:02}{last_digits:04}",
         time.year().rem_euclid(100),
         u8::from(time.month()),
         time.day(),
@@ -59,6 +59,9 @@ mod tests {
         assert!(created.id.as_str().starts_with("15160101023005"), "{}", created.id);
         assert_eq!((created.id.as_str().len(), created.id.month()), (18, "1601"));
         assert_eq!(created.at, 1_451_586_605_000);
+        let earlier = new_batch(UNIX_EPOCH + Duration::from_millis(1_451_586_605_041)).unwrap();
+        let later = new_batch(UNIX_EPOCH + Duration::from_millis(1_451_586_605_042)).unwrap();
+        assert!(earlier.id < later.id);
     }
     #[test]
     fn the_batches_of_a_time_are_those_whose_ids_tell_it() {

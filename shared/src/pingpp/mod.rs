@@ -12,10 +12,10 @@ mod id;
 mod object;
 mod request;
 
-pub use advance::{Decided, advance, decide, decide_refund};
+pub use advance::{Decided, advance, advance_new, decide, decide_refund};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
-pub use authenticate::{Caller, Keys, authenticate};
-pub use call::{Call, Endpoint, Report, shown};
+pub use authenticate::{Caller, Checked, Keys, authenticate};
+pub use call::{Call, Endpoint, Report, shown, shown_without_refunds};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel};
 pub use error::ApiError;
 pub use event::{Event, EventBus, LogBus, batch_succeeded, refund_succeeded};

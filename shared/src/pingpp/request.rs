@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::ApiError;
@@ -81,7 +82,8 @@ impl CreateRequest {
         Ok(Self {
             app,
             batch_no: batch_no.parse().map_err(invalid)?,
-            description: required_text("description", members.description, limits::DESCRIPTION_CHARS_MAX)?,
+            description: described("description", members.description)?
+                .ok_or_else(|| ApiError::invalid("description", "description is missing."))?,
             items: items(members.charges)?,
             metadata: metadata(members.metadata)?,
         })
@@ -122,6 +124,16 @@ fn required_text(param: &str, value: Option<&RawValue>, chars_max: usize) -> Res
     text(param, value, chars_max)?.ok_or_else(missing)
 }
 
+/// A description: of several lines, if need be; other control characters are nothing that a payment channel takes.
+fn described(param: &str, value: Option<&RawValue>) -> Result<Option<String>, ApiError> {
+    let text = text(param, value, limits::DESCRIPTION_CHARS_MAX)?;
+    let is_taken = |character: char| !character.is_control() || "\t\n\r".contains(character);
+    if text.as_ref().is_some_and(|text| !text.chars().all(is_taken)) {
+        return Err(ApiError::invalid(param, format!("{param} has a control character.")));
+    }
+    Ok(text)
+}
+
 fn items(value: Option<&RawValue>) -> Result<Vec<AskedCharge>, ApiError> {
     let value = value.ok_or_else(|| ApiError::invalid("charges", "charges is missing."))?;
     let charges: Vec<&RawValue> = serde_json::from_str(value.get())
@@ -159,13 +171,14 @@ fn item(position: usize, value: &RawValue) -> Result<AskedCharge, ApiError> {
     if !value.get().starts_with('{') {
         return Err(not_one());
     }
-    let members: ChargeMembers<'_> = serde_json::from_str(value.get()).map_err(|_| not_one())?;
+    let members: ChargeMembers<'_> = serde_json::from_str(value.get())
+        .map_err(|_| ApiError::invalid(param(""), format!("{} names a member twice.", param(""))))?;
     let funding_source = text(&param(".funding_source"), members.funding_source, limits::TEXT_CHARS_MAX)?;
     let funding_source = funding_source.map(|source| source.parse::<FundingSource>()).transpose();
     Ok(AskedCharge {
         charge: id(&param(".charge"), members.charge)?,
         amount: members.amount.map(|amount| self::amount(&param(".amount"), amount)).transpose()?,
-        description: text(&param(".description"), members.description, limits::DESCRIPTION_CHARS_MAX)?,
+        description: described(&param(".description"), members.description)?,
         funding_source: funding_source.map_err(|error| {
             ApiError::invalid(param(".funding_source"), format!("funding_source {error}."))
         })?,
@@ -183,23 +196,63 @@ fn amount(param: &str, value: &RawValue) -> Result<MinorUnits, ApiError> {
     MinorUnits::new(amount).map_err(|error| ApiError::invalid(param, format!("{param} {error}.")))
 }
 
-/// Flat pairs; the text is the same whatever their order.
+/// Flat pairs. Their text is the same whatever their order, and however the JSON is written: SDKs differ in escapes
+/// and white space.
 fn metadata(value: Option<&RawValue>) -> Result<String, ApiError> {
     let Some(value) = value else { return Ok("{}".to_owned()) };
     let invalid = |what: &str| ApiError::invalid("metadata", format!("metadata {what}."));
-    if value.get().chars().count() > limits::METADATA_CHARS_MAX {
-        return Err(invalid("is too long"));
+    if !value.get().starts_with('{') {
+        return Err(invalid("must be an object"));
     }
-    let pairs: BTreeMap<String, &RawValue> =
-        serde_json::from_str(value.get()).map_err(|_| invalid("must be an object"))?;
-    if pairs.len() > limits::METADATA_PAIRS_MAX {
+    let Pairs(written) = serde_json::from_str(value.get()).map_err(|_| invalid("names a pair twice"))?;
+    if written.len() > limits::METADATA_PAIRS_MAX {
         return Err(invalid("has too many pairs"));
     }
-    if pairs.values().any(|value| value.get().starts_with(['{', '['])) {
-        return Err(invalid("must have no objects or lists within"));
+    let mut pairs: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
+    for (name, value) in &written {
+        pairs.insert(name, plain(value).ok_or_else(|| invalid("must have no objects or lists within"))?);
     }
-    // Values stay as they are written: a number must not lose digits.
-    serde_json::to_string(&pairs).map_err(|_| invalid("can't be kept"))
+    let text = serde_json::to_string(&pairs).map_err(|_| invalid("can't be kept"))?;
+    if text.chars().count() > limits::METADATA_CHARS_MAX {
+        return Err(invalid("is too long"));
+    }
+    Ok(text)
+}
+
+/// A value that has no others within: texts written one way, numbers as they are, so that none loses digits.
+fn plain(value: &RawValue) -> Option<Box<RawValue>> {
+    match value.get().chars().next()? {
+        '{' | '[' => None,
+        '"' => serde_json::value::to_raw_value(&serde_json::from_str::<String>(value.get()).ok()?).ok(),
+        _ => Some(value.to_owned()),
+    }
+}
+
+/// The members of an object, each of which is named once.
+struct Pairs<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Deserialize<'a> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'a> Visitor<'a> for Members {
+            type Value = Pairs<'a>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Pairs<'a>, A::Error> {
+                let mut pairs = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if pairs.insert(name, value).is_some() {
+                        return Err(serde::de::Error::custom("named twice"));
+                    }
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
 }
 
 #[cfg(test)]
@@ -260,6 +313,7 @@ mod tests {
             ("/batch_no", json!("a b"), "batch_no"),
             ("/description", json!(""), "description"),
             ("/description", json!(long), "description"),
+            ("/description", json!("a\u{1b}[2J"), "description"),
             ("/charges", json!([]), "charges"),
             ("/charges", json!(many), "charges"),
             ("/charges", json!("ch_a"), "charges"),
@@ -301,6 +355,16 @@ mod tests {
         };
         assert!(same(&|body| body["unknown"] = json!(1)));
         assert!(same(&|body| body["metadata"] = json!({})));
+        let metadata = |text: &str| {
+            let raw: Box<RawValue> = RawValue::from_string(text.to_owned()).unwrap();
+            metadata(Some(&raw)).map_err(|error| error.message)
+        };
+        let plain = metadata(r#"{"a":"退/款","b":1.10}"#).unwrap();
+        assert_eq!(plain, r#"{"a":"退/款","b":1.10}"#);
+        assert_eq!(metadata("{ \"b\" : 1.10,\n \"a\":\"\\u9000\\/\\u6b3e\" }").unwrap(), plain);
+        let escaped = format!("{{\"a\":\"{}\"}}", "\\u9000".repeat(900));
+        assert_eq!(metadata(&escaped).unwrap().chars().count(), 908, "characters count, not escapes");
+        assert_eq!(metadata(r#"{"a":1,"a":2}"#), Err("metadata names a pair twice.".to_owned()));
         for change in [
             &(|body: &mut Value| body["description"] = json!("another")) as &dyn Fn(&mut Value),
             &|body| body["metadata"] = json!({"a": 1}),

@@ -34,7 +34,7 @@ pub use records::{Creation, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
 pub use refund_batches::BatchAccepted;
 pub use settings::SettingsCache;
-pub use settling::{Settled, Taken};
+pub use settling::{Found, Settled, Taken};
 pub use stream::{ChangeRecord, Fact};
 
 /// The attributes the table's keys are made of, as the template defines them.
@@ -80,8 +80,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// This session, for a call that is given up sooner.
-    fn within(&self, duration: Duration) -> Self {
+    /// This session, for work that is given up sooner.
+    pub fn within(&self, duration: Duration) -> Self {
         let deadline = self.deadline.min(Deadline::after(duration));
         Self { store: self.store.clone(), deadline, patience: self.patience, meter: self.meter.clone() }
     }

@@ -15,7 +15,7 @@ use crate::ledger::{
 };
 
 const CHARGE: &str = "PAYMENT";
-const GUARD: &str = "GUARD";
+pub(super) const GUARD: &str = "GUARD";
 pub(super) const MONTHS: &str = "MONTHS";
 pub(super) const REFUND_PREFIX: &str = "REFUND#";
 
@@ -83,8 +83,9 @@ pub(super) fn refund_partition(refund: &RefundId) -> String {
 }
 
 fn shard_of(batch: &RefundBatchKey) -> u64 {
-    // An id ends in random digits.
-    batch.id.as_str().bytes().last().map_or(0, u64::from) % OPEN_SHARDS
+    // An id ends in digits that differ from one to the next; three of them spread evenly.
+    let id = batch.id.as_str();
+    id.get(id.len() - 3..).and_then(|digits| digits.parse().ok()).unwrap_or(0) % OPEN_SHARDS
 }
 
 /// Sorts by when the batch is to be brought on (Unix milliseconds), and names it.

@@ -13,7 +13,7 @@ use super::change::Change;
 use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::refund_batch_items as batch_items;
-use super::transact::{Action, Transacted};
+use super::transact::{Action, Condition, Transacted};
 use super::{Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
@@ -205,11 +205,12 @@ impl Session {
         let mut snapshot = BatchSnapshot::default();
         for item in self.read_items(keys.collect()).await? {
             let reader = Reader::new(&item);
-            if items::partition(&item) == guard_partition {
+            let sort = reader.text(SORT_KEY)?;
+            if items::partition(&item) == guard_partition && sort == batch_items::GUARD {
                 snapshot.guard = Some(reader.batch_guard()?);
-            } else if items::partition(&item) == months_partition {
+            } else if items::partition(&item) == months_partition && sort == batch_items::MONTHS {
                 snapshot.months.extend(months(&item));
-            } else if item.contains_key("balance") {
+            } else if sort == items::ACCOUNT {
                 let account = reader.account()?;
                 let of =
                     |source: &FundingSource| batch_items::funds_key(&request.tenant, *source) == account.key;
@@ -316,6 +317,7 @@ impl Session {
     /// Brings a batch that is being created to its end: created, or taken back. Others are left as they are.
     pub async fn bring_on(&self, key: &RefundBatchKey) -> Result<Option<RefundBatch>, StoreError> {
         let mut backoff = Backoff::default();
+        let mut stuck = Stuck::default();
         loop {
             let Some(batch) = self.batch(key).await? else { return Ok(None) };
             if batch.state != BatchState::Creating {
@@ -323,7 +325,12 @@ impl Session {
             }
             let step = match self.hold_further(&batch).await? {
                 Some(actions) => self.transact(actions).await?,
-                None => self.take_back(&batch).await?,
+                None => {
+                    let step = self.take_back(&batch).await?;
+                    // The batch, its guard and its accounts come first: those change. Holds are this batch's own.
+                    stuck.check(&step, 2 + batch.holds.len()).map_err(|what| missing_hold(&batch, what))?;
+                    step
+                }
             };
             let cause = match step {
                 Transacted::Done => continue,
@@ -434,6 +441,33 @@ impl Session {
         };
         Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
     }
+}
+
+/// Whether a transaction fails again and again at something that nobody else changes.
+#[derive(Debug, Default)]
+pub(super) struct Stuck {
+    failed: usize,
+}
+
+impl Stuck {
+    /// Looks at a transaction whose actions from this position on are nobody else's.
+    ///
+    /// # Errors
+    /// The position of the action that failed once more, after what stood in its way was read again.
+    pub(super) fn check(&mut self, step: &Transacted, from: usize) -> Result<(), usize> {
+        let Transacted::Cancelled(conditions) = step else { return Ok(()) };
+        let own = conditions.iter().enumerate().skip(from);
+        let failed = own.into_iter().find(|(_, condition)| matches!(condition, Condition::Failed(_)));
+        let Some((position, _)) = failed else { return Ok(()) };
+        self.failed += 1;
+        if self.failed > 2 { Err(position) } else { Ok(()) }
+    }
+}
+
+/// The ledger's own facts disagree: a batch that holds a charge, and a charge without the hold.
+pub(super) fn missing_hold(batch: &RefundBatch, position: usize) -> StoreError {
+    let what = format!("batch {}: a hold is missing of its charges (action {position})", batch.key.id);
+    StoreError::Damaged { key: batch.key.path(), what }
 }
 
 /// Months that have batches, yyMM, as the item that names them has them.

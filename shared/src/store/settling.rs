@@ -12,6 +12,7 @@ use super::change::{Change, Changed};
 use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::refund_batch_items as batch_items;
+use super::refund_batches::{Stuck, missing_hold};
 use super::transact::{Action, Transacted};
 use super::{Session, StoreError};
 use crate::clock::unix_milliseconds;
@@ -23,6 +24,15 @@ use crate::limits;
 
 /// The last moment that the index of open batches can tell, in Unix milliseconds.
 const LAST_MILLISECOND: u64 = 999_999_999_999_999;
+
+/// What a search came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<T> {
+    Here(T),
+    Nowhere,
+    /// Not in what was searched, and there is more.
+    NotInSearched,
+}
 
 /// That a batch is ours to settle, for a while.
 #[derive(Debug)]
@@ -108,6 +118,7 @@ impl Session {
         };
         let put = batch_items::refund_item(&refund);
         let mut backoff = Backoff::default();
+        let mut stuck = Stuck::default();
         loop {
             let mut actions: Vec<Action> = vec![(self.put_undecided(&put)?, put.clone())];
             match refund.state {
@@ -115,11 +126,10 @@ impl Session {
                 ItemState::Succeeded { .. } => actions.push(self.release(batch, item, true)?),
                 ItemState::Failed { .. } => actions.push(self.release(batch, item, false)?),
             }
-            let cause = match self.transact(actions).await? {
-                Transacted::Done => return Ok(Settled::AsSaid),
-                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
-                Transacted::Unknown(cause) => cause,
-            };
+            let step = self.transact(actions).await?;
+            if let Transacted::Done = step {
+                return Ok(Settled::AsSaid);
+            }
             let recorded = self.read_item(batch_items::refund_key(&refund.charge, &refund.id)).await?;
             if let Some(recorded) = recorded {
                 let recorded = Reader::new(&recorded).item_refund()?;
@@ -131,6 +141,13 @@ impl Session {
                     _ => return Ok(Settled::Otherwise(recorded)),
                 }
             }
+            stuck.check(&step, 1).map_err(|position| missing_hold(batch, position))?;
+            let cause = match step {
+                Transacted::Unknown(cause) => cause,
+                Transacted::Done | Transacted::Cancelled(_) => {
+                    "others were writing to the same items".to_owned()
+                }
+            };
             if !backoff.pause_after_race(self).await {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) });
             }
@@ -243,6 +260,22 @@ impl Session {
         }
     }
 
+    /// Leaves alone until then (Unix milliseconds) a batch that can't be worked on, unless another has it now: others
+    /// come before it.
+    pub async fn put_off(&self, key: &RefundBatchKey, now: u64, until: u64) -> Result<(), StoreError> {
+        let change = Change {
+            key: batch_items::batch_key(key),
+            expression: "SET gsi1sk = :until",
+            condition: "attribute_exists(gsi1pk) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            name: None,
+            values: Item::from([
+                items::number(":now", now),
+                items::text(":until", &batch_items::open_sort(key, until)),
+            ]),
+        };
+        self.change(&change).await.map(|_| ())
+    }
+
     /// Open batches that are to be brought on by now (Unix milliseconds), the longest waiting first; about so many at
     /// most. From the index, which is a moment behind.
     pub async fn open_batches(&self, now: u64, count_max: usize) -> Result<Vec<RefundBatchKey>, StoreError> {
@@ -259,22 +292,28 @@ impl Session {
         Ok(due.into_iter().map(|(_, key)| key).collect())
     }
 
-    /// The batch that has a refund, found by the refund's id alone; nothing if no batch has it. One of which no
-    /// payment channel has said anything is looked for in open batches.
-    pub async fn batch_of_refund(&self, refund: &RefundId) -> Result<Option<RefundBatch>, StoreError> {
+    /// The batch that has a refund, found by the refund's id alone. One of which no payment channel has said anything
+    /// is looked for in open batches, up to [`limits::OPEN_BATCHES_SEARCHED_MAX`].
+    pub async fn batch_of_refund(&self, refund: &RefundId) -> Result<Found<RefundBatch>, StoreError> {
         let has = |batch: &RefundBatch| batch.items.iter().any(|item| item.refund == *refund);
         for key in self.query_index(&batch_items::refund_partition(refund), "~", 1).await? {
             let key = items::key(items::partition(&key), &batch_items::refund_sort(refund));
             let Some(item) = self.read_item(key).await? else { continue };
             let refund = Reader::new(&item).item_refund()?;
             let key = RefundBatchKey { tenant: refund.charge.tenant, id: refund.batch };
-            return Ok(self.batch(&key).await?.filter(has));
+            return Ok(self.batch(&key).await?.filter(has).map_or(Found::Nowhere, Found::Here));
         }
-        for key in self.open_batches(LAST_MILLISECOND, limits::OPEN_BATCHES_SEARCHED_MAX).await? {
-            if let Some(batch) = self.batch(&key).await?.filter(has) {
-                return Ok(Some(batch));
+        let open = self.open_batches(LAST_MILLISECOND, limits::OPEN_BATCHES_SEARCHED_MAX).await?;
+        for keys in open.chunks(limits::KEYS_PER_READ_MAX) {
+            for item in self.read_items(keys.iter().map(batch_items::batch_key).collect()).await? {
+                let batch = Reader::new(&item).batch()?;
+                if has(&batch) {
+                    return Ok(Found::Here(batch));
+                }
             }
         }
-        Ok(None)
+        // A shard may have had more than its share.
+        let is_whole = open.len() < limits::OPEN_BATCHES_SEARCHED_MAX / batch_items::OPEN_SHARDS as usize;
+        Ok(if is_whole { Found::Nowhere } else { Found::NotInSearched })
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod ebet;
 pub mod epay;
+pub mod pingpp;
 
 use std::path::{Path, PathBuf};
 
