@@ -1,7 +1,8 @@
 //! A fresh table for one test, and functions on it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
@@ -30,6 +31,8 @@ use crate::wire::{Fault, Faults, Wire};
 /// A table of its own: embedded, or in the DynamoDB that `DYNAMODB_ENDPOINT` names.
 pub struct World {
     client: Client,
+    /// What of charges was refunded by others than batches here.
+    pub elsewhere: Mutex<HashMap<String, u64>>,
     pub endpoint: String,
     pub table: String,
 }
@@ -66,7 +69,7 @@ impl World {
         };
         let client = store::client(Some(&endpoint)).await;
         Template::built_in().unwrap().table.create_if_absent(&client, &table).await.unwrap();
-        Self { client, endpoint, table }
+        Self { client, elsewhere: Mutex::default(), endpoint, table }
     }
 
     /// A world with one channel (number 1).
@@ -179,15 +182,14 @@ impl World {
         call.send().await.unwrap().item.unwrap()[attribute].clone()
     }
 
-    /// Sets one attribute of one item to a number that it should not be.
-    pub async fn put_raw(&self, pk: &str, sk: &str, attribute: &str, number: Value) {
+    /// Sets one attribute of one item to what it should not be.
+    pub async fn set_raw(&self, pk: &str, sk: &str, attribute: &str, value: AttributeValue) {
         let call = self.client.update_item().table_name(&self.table);
         let call =
             call.key("pk", AttributeValue::S(pk.to_owned())).key("sk", AttributeValue::S(sk.to_owned()));
-        let call = call.update_expression("SET #attribute = :number");
+        let call = call.update_expression("SET #attribute = :value");
         let call = call.expression_attribute_names("#attribute", attribute);
-        let number = AttributeValue::N(number.to_string());
-        call.expression_attribute_values(":number", number).send().await.unwrap();
+        call.expression_attribute_values(":value", value).send().await.unwrap();
     }
 
     /// Deletes an item, as expiry does.

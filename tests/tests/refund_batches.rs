@@ -12,7 +12,7 @@ use shared::pingpp::ChannelAnswer;
 use shared::store::{Executed, Session, StoreError};
 use tests::faults::dies_at;
 use tests::pingpp::{Told, new, refused, request};
-use tests::wire::{Call, Fault};
+use tests::wire::{Attempt, Call, Fault};
 use tests::world::{World, is_embedded};
 
 fn names(count: usize) -> Vec<String> {
@@ -75,21 +75,22 @@ fn written(calls: &[Call]) -> f64 {
 
 #[tokio::test]
 async fn a_batch_is_one_round_of_reads_and_one_transaction_and_two_above_96_charges() {
-    for (count, reads, transactions, further_reads) in
-        [(1, 1, 1, 0), (96, 1, 1, 0), (97, 2, 2, 0), (100, 2, 2, 0)]
-    {
+    for (count, transactions) in [(1, 1), (96, 1), (97, 2), (100, 2)] {
         let (world, names) = world(count).await;
+        // The month is on record already.
+        world.charges(&[("ch_before", 1)]).await;
+        let mut before = request("before", &[("ch_before", None)]);
+        before.items[0].funding_source = Some(FundingSource::Recharge);
+        world.session().create_batch(&before, new).await.result.unwrap().unwrap();
         let (session, wire) = world.session_with(Arc::new(|_| Fault::None));
         let accepted = session.create_batch(&request("batch1", &all(&names)), new).await;
         let batch = accepted.result.unwrap().unwrap();
         assert_eq!((accepted.executed, batch.state), (Executed::Yes, BatchState::Created));
         let calls = wire.take_calls();
-        let operations = operations(&calls);
-        assert_eq!(operations["TransactWriteItems"], transactions, "{count}: {operations:?}");
-        // Above 96, the charges that the second transaction holds are read just before it, as the batch is.
-        let second_round = if transactions == 2 { 1 } else { 0 };
-        assert_eq!(operations["BatchGetItem"], reads + second_round, "{count}: {operations:?}");
-        assert_eq!(operations.get("GetItem").copied().unwrap_or_default(), 2 * second_round + further_reads);
+        // 101 keys and more are two calls, at the same time.
+        let reads = (count + 4).div_ceil(100);
+        let expected = [("BatchGetItem", reads), ("TransactWriteItems", transactions)];
+        assert_eq!(operations(&calls), BTreeMap::from(expected), "{count}");
         world.check_batches(&format!("{count} charges")).await;
         let replay = session.create_batch(&request("batch1", &all(&names)), new).await;
         assert_eq!((replay.executed, replay.result.unwrap().unwrap()), (Executed::No, batch));
@@ -112,6 +113,7 @@ async fn a_charge_costs_two_write_units_to_hold_and_five_to_settle() {
         let calls = wire.take_calls();
         let transactions = calls.iter().filter(|call| call.operation == "TransactWriteItems").count();
         assert_eq!(transactions, count + 1, "one a charge, and one that ends the batch");
+        assert_eq!(calls.len(), count + 5, "{calls:?}");
         costs.push((held, written(&calls)));
         world.check_batches("settled").await;
     }
@@ -426,4 +428,104 @@ async fn a_batch_whose_further_charges_are_taken_meanwhile_is_taken_back_and_its
     assert_eq!(create(&world, "batch1", &asked).await, Err(BatchRefusal::Charge { position, problem }));
     create(&world, "batch1", &[("ch_6", None)]).await.expect("its number is free again");
     world.check_batches("free again").await;
+}
+
+/// A batch of 100 charges, every third of them paid from the recharge funds, of which only the first 96 are held.
+async fn half_created(world: &World, names: &[String]) -> shared::ledger::BatchRequest {
+    let asked: Vec<(&str, Option<u64>)> = names.iter().map(|name| (name.as_str(), Some(10))).collect();
+    let mut asked = request("batch1", &asked);
+    for item in asked.items.iter_mut().step_by(3) {
+        item.funding_source = Some(FundingSource::Recharge);
+    }
+    let (faults, _) = dies_at(3, true);
+    let (session, _wire) = world.session_with(faults);
+    assert!(session.create_batch(&asked, new).await.result.is_err());
+    assert_eq!(world.batches().await[0].state, BatchState::Creating);
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_at_any_call_of_taking_back_gives_back_to_both_accounts_once() {
+    for is_carried_out in [false, true] {
+        for number in 0.. {
+            let context = format!("call {number}, carried out: {is_carried_out}");
+            let (world, names) = world(100).await;
+            half_created(&world, &names).await;
+            // What is needed of the last charge is taken: the batch can't be completed.
+            world.refund_elsewhere("ch_99", 1).await;
+            let key = world.batches().await[0].key.clone();
+            let (faults, made) = dies_at(number, is_carried_out);
+            let (session, _wire) = world.session_with(faults);
+            let died = session.bring_on(&key).await;
+            world.check_batches(&context).await;
+            let brought_on = world.session().bring_on(&key).await.unwrap().unwrap();
+            assert_eq!((brought_on.state, brought_on.releases.len()), (BatchState::Void, 2), "{context}");
+            world.check_batches(&context).await;
+            let funds = [FundingSource::Unsettled, FundingSource::Recharge];
+            for (source, opening) in funds.into_iter().zip(["1000", "500"]) {
+                assert_eq!(world.funds(source).await.balance.to_string(), opening, "{context}");
+            }
+            if made.load(Ordering::SeqCst) <= number {
+                assert!(died.is_ok(), "{context}: nothing went wrong");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_lands_after_it_was_given_up_makes_no_second_batch() {
+    for count in contended([3, 100]) {
+        // Of the transactions of one call, the SDK's own tries among them.
+        for late in 0..2 {
+            let (world, names) = world(count).await;
+            let faults = Arc::new(move |attempt: Attempt<'_>| match attempt.operation {
+                "TransactWriteItems" if attempt.number == 3 * late => Fault::Late,
+                "TransactWriteItems" if attempt.number / 3 == late && attempt.number < 3 * late + 3 => {
+                    Fault::LostRequest
+                }
+                _ => Fault::None,
+            });
+            let (session, _wire) = world.session_with(faults);
+            let asked = request("batch1", &all(&names));
+            let accepted = session.create_batch(&asked, new).await;
+            let context = format!("{count} charges, transaction {late}: {:?}", accepted.executed);
+            if let Ok(batch) = accepted.result {
+                let batch = batch.unwrap_or_else(|refusal| panic!("{context}: {refusal:?}"));
+                assert_eq!(batch.state, BatchState::Created, "{context}");
+            }
+            let again = world.session().create_batch(&asked, new).await.result.unwrap().unwrap();
+            let kept = world.batches().await;
+            let kept: Vec<_> = kept.iter().filter(|batch| batch.state != BatchState::Void).collect();
+            assert_eq!((kept.len(), &kept[0].key), (1, &again.key), "{context}");
+            world.check_batches(&context).await;
+        }
+    }
+}
+
+/// Reads of many keys are not of one moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_comes_in_pieces_accepts_and_refuses_the_same() {
+    let (world, names) = world(5).await;
+    for (batch_no, is_accepted) in [("batch1", true), ("batch1", true), ("batch2", false)] {
+        let (session, _wire) = world.session_with(Arc::new(|attempt: Attempt<'_>| match attempt.number {
+            0..3 if attempt.operation == "BatchGetItem" => Fault::UnprocessedKeys,
+            _ => Fault::None,
+        }));
+        let accepted = session.create_batch(&request(batch_no, &all(&names)), new).await.result.unwrap();
+        assert_eq!(accepted.is_ok(), is_accepted, "{accepted:?}");
+    }
+    world.check_batches("in pieces").await;
+}
+
+/// A ledger whose facts disagree is said to be damaged, at once, and the other refunds are settled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_without_the_hold_that_its_batch_says_it_has_is_reported_and_holds_up_no_other() {
+    let (world, names) = world(3).await;
+    let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+    world.forget_holds("ch_1").await;
+    let settled = advance(&world.session(), &Told::refuses(&["ch_2"]), &batch.key).await;
+    assert!(matches!(&settled, Err(StoreError::Damaged { .. })), "{settled:?}");
+    assert_eq!(world.charge("ch_0").await.refunded, 10);
+    assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "980", "ch_2's is back");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use settle_refunds::{SWEEP, SettleRefunds};
 use shared::clock::unix_milliseconds;
@@ -128,6 +129,23 @@ async fn events_that_do_not_arrive_are_brought_again_by_their_changes() {
     assert_eq!(worker.bus.facts().len(), 3);
 }
 
+/// Bringing it again would not mend it, and all that comes behind it would wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_read_is_not_brought_again_and_keeps_nothing_from_being_told() {
+    let world = world().await;
+    let mut stream = world.stream().await;
+    let bad = create(&world, "bad", &["ch_0"]).await;
+    create(&world, "good", &["ch_1"]).await;
+    let worker = Worker::new(&world);
+    worker.work(&world.changes(&mut stream).await.unwrap()).await;
+    let settled = world.changes(&mut stream).await.unwrap();
+    let number = AttributeValue::N("7".to_owned());
+    world.set_raw(&bad.key.path(), bad.key.id.as_str(), "metadata", number).await;
+    assert_eq!(worker.work(&settled).await, [""; 0]);
+    let kinds: Vec<&str> = worker.bus.facts().iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, ["batch_refund.succeeded", "refund.succeeded"], "the good one's");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_brings_on_what_was_left_and_leaves_alone_what_waits() {
     let world = world().await;
@@ -150,7 +168,8 @@ async fn a_batch_that_can_not_be_worked_on_keeps_no_other_from_it() {
     let world = world().await;
     let bad = create(&world, "bad", &["ch_0"]).await;
     let good = create(&world, "good", &["ch_1"]).await;
-    world.put_raw(&bad.key.path(), bad.key.id.as_str(), "metadata", json!(7)).await;
+    let number = AttributeValue::N("7".to_owned());
+    world.set_raw(&bad.key.path(), bad.key.id.as_str(), "metadata", number).await;
     let worker = Worker::new(&world);
     assert_eq!(worker.work(SWEEP).await, [""; 0]);
     assert!(matches!(state(&world, &good).await, BatchState::Ended { .. }));

@@ -130,10 +130,13 @@ impl Session {
                     tried.insert(plan.batch.key.id.clone());
                     match (self.put_batch(&plan).await?, plan.batch.state) {
                         (Transacted::Done, BatchState::Created) => return Ok(Ok(plan.batch)),
-                        (Transacted::Done, _) => (
-                            self.bring_on(&plan.batch.key).await?,
-                            "others took some of the charges".to_owned(),
-                        ),
+                        (Transacted::Done, _) => match self.hold_rest(&plan).await? {
+                            Some(batch) => return Ok(Ok(batch)),
+                            None => (
+                                self.bring_on(&plan.batch.key).await?,
+                                "others took some of the charges".to_owned(),
+                            ),
+                        },
                         (Transacted::Cancelled(_), _) => {
                             (None, "others were writing to the same items".to_owned())
                         }
@@ -253,6 +256,18 @@ impl Session {
             actions.push(self.hold(batch, item, *version)?);
         }
         self.transact(actions).await
+    }
+
+    /// The second transaction, by what was read for the first one; nothing if it did not come through.
+    async fn hold_rest(&self, plan: &Plan) -> Result<Option<RefundBatch>, StoreError> {
+        let batch = &plan.batch;
+        let versions = plan.versions.iter().skip(batch.first_items().len());
+        let mut actions = vec![self.become_created(batch)?];
+        for (item, version) in batch.further_items().iter().zip(versions) {
+            actions.push(self.hold(batch, item, *version)?);
+        }
+        let is_done = matches!(self.transact(actions).await?, Transacted::Done);
+        Ok(is_done.then(|| RefundBatch { state: BatchState::Created, ..batch.clone() }))
     }
 
     /// Sets aside of a charge what is to be refunded, if the charge is still as it was read.
