@@ -12,6 +12,9 @@ use super::{
 };
 use crate::limits;
 
+/// What the keys begin with of the provider that has charges, and batches of their refunds.
+pub const CHARGES_PREFIX: &str = "pingpp";
+
 /// Money in the smallest unit of its currency, cents or fen: more than zero, at most [`limits::AMOUNT_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MinorUnits(u64);

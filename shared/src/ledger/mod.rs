@@ -19,7 +19,7 @@ pub use application::{
     judge_completion, judge_confirmation,
 };
 pub use chain::{ChainBreach, check_chain, check_funds};
-pub use charge::{Charge, FundingSource, Hold, MinorUnits};
+pub use charge::{CHARGES_PREFIX, Charge, FundingSource, Hold, MinorUnits};
 pub use debit::{Debit, DebitState, Refund, RefundedBy};
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use names::{

@@ -24,4 +24,4 @@ pub use object::{BatchObject, RefundObject};
 pub use request::CreateRequest;
 
 /// The prefix of all keys of this provider.
-pub const PROVIDER: &str = "pingpp";
+pub const PROVIDER: &str = crate::ledger::CHARGES_PREFIX;

@@ -9,9 +9,9 @@ use super::StoreError;
 use super::attribute::{INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use super::items::{self, Item, Reader, bytes, map, number, text};
 use crate::ledger::{
-    AccountKey, BatchEnd, BatchItem, BatchState, Charge, ChargeKey, Fingerprint, FundingSource, FundsPosting,
-    Hold, ItemRefund, ItemState, MerchantBatchNo, MinorUnits, RefundBatch, RefundBatchId, RefundBatchKey,
-    RefundId, TenantKey,
+    AccountKey, BatchEnd, BatchItem, BatchState, CHARGES_PREFIX, Charge, ChargeKey, Fingerprint,
+    FundingSource, FundsPosting, Hold, ItemRefund, ItemState, MerchantBatchNo, MinorUnits, RefundBatch,
+    RefundBatchId, RefundBatchKey, RefundId, TenantKey,
 };
 
 const CHARGE: &str = "PAYMENT";
@@ -65,7 +65,7 @@ pub(super) fn funds_key(tenant: &TenantKey, source: FundingSource) -> AccountKey
 
 /// The partition of the index that an open batch lies in.
 pub(super) fn open_partition(shard: u64) -> String {
-    format!("{}#open#{shard}", crate::pingpp::PROVIDER)
+    format!("{CHARGES_PREFIX}#open#{shard}")
 }
 
 /// An open batch, as the index names it, with when it is to be brought on.
@@ -79,7 +79,7 @@ pub(super) fn open_batch(item: &Item) -> Option<(String, RefundBatchKey)> {
 
 /// The partition of the index that a refund is found in, by its id alone.
 pub(super) fn refund_partition(refund: &RefundId) -> String {
-    format!("{}#refund#{refund}", crate::pingpp::PROVIDER)
+    format!("{CHARGES_PREFIX}#refund#{refund}")
 }
 
 fn shard_of(batch: &RefundBatchKey) -> u64 {

@@ -5,8 +5,7 @@ use serde_json::{Map, Value};
 
 use super::attribute::{PARTITION_KEY, SORT_KEY};
 use super::refund_batch_items::{CREATED, REFUND_PREFIX, SUCCEEDED};
-use crate::ledger::{RefundBatchKey, RefundId, TenantKey};
-use crate::pingpp::PROVIDER;
+use crate::ledger::{CHARGES_PREFIX, RefundBatchKey, RefundId, TenantKey};
 
 /// A change of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +66,7 @@ fn fact(new: &Map<String, Value>, old: Option<&Map<String, Value>>) -> Option<Fa
     let state = text(new, "state")?;
     // Other changes of an item leave its state as it was: the fact is older than they are.
     let is_new = old.and_then(|old| text(old, "state")) != Some(state);
-    if !is_new || !partition.strip_prefix(PROVIDER)?.starts_with('#') {
+    if !is_new || !partition.strip_prefix(CHARGES_PREFIX)?.starts_with('#') {
         return None;
     }
     if let Some(refund) = sort.strip_prefix(REFUND_PREFIX) {
