@@ -13,29 +13,12 @@ use shared::ledger::DebitState;
 
 use crate::world::{CALLER, World, public_key};
 
-/// A file: cases with a common start.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    pub about: String,
-    before: Vec<Value>,
-    pub cases: Vec<Case>,
-}
+pub type File = super::File<Step, After>;
+type Case = super::Case<Step, After>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
-    pub name: String,
-    /// Import lines beside the file's, and the channel's own refunds (`self-refund`).
-    #[serde(default)]
-    before: Vec<Value>,
-    steps: Vec<Step>,
-    after: After,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Step {
+pub struct Step {
     /// The function, where it isn't the folder's.
     #[serde(default)]
     function: Option<String>,
@@ -46,9 +29,9 @@ struct Step {
     answer: Box<RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
+pub struct After {
     /// Nothing in the table is other than before.
     #[serde(default)]
     unchanged: bool,
@@ -70,7 +53,7 @@ impl File {
         let world = World::new().await;
         let mut lines = Vec::new();
         let mut self_refunds = Vec::new();
-        for line in self.before.iter().chain(&case.before).cloned() {
+        for line in self.before(case) {
             match line["kind"].as_str() {
                 Some("self-refund") => self_refunds.push(line),
                 _ => lines.push(with_public_key(line)),

@@ -6,38 +6,20 @@ use anyhow::{Context, Result, ensure};
 use refundctl::application::{fail, withdraw};
 use refundctl::send::epay::DEMO_API_KEY;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::epay::MerchantId;
 use shared::ledger::{ApplicationState, Standing};
 use shared::store::KeptConfirmation;
 
+use super::said;
 use crate::world::{World, epay_event};
 
-/// A file: cases with a common start.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    pub about: String,
-    before: Vec<Value>,
-    pub cases: Vec<Case>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    pub name: String,
-    /// Import lines beside the file's.
-    #[serde(default)]
-    before: Vec<Value>,
-    steps: Vec<Step>,
-    #[serde(default)]
-    after: After,
-}
+pub type File = super::File<Step, After>;
+type Case = super::Case<Step, After>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct Step {
+pub struct Step {
     // A call, with its body in one of two ways.
     to: Option<String>,
     #[serde(rename = "type", deserialize_with = "said")]
@@ -60,14 +42,9 @@ struct Step {
     refused: Option<String>,
 }
 
-/// A member that may be null on purpose.
-fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct After {
+pub struct After {
     /// Nothing in the table is other than before.
     unchanged: bool,
     /// `requested`, `processing BATCHNO AMOUNT to ACCOUNT`, `done BATCHNO AMOUNT by TRADENO`, or `withdrawn`, by
@@ -84,8 +61,7 @@ impl File {
     /// Says what is other than the case says.
     pub async fn play(&self, function: &str, case: &Case) -> Result<()> {
         let world = World::new().await;
-        let lines: Vec<Value> = self.before.iter().chain(&case.before).cloned().collect();
-        world.import(&lines).await;
+        world.import(&self.before(case)).await;
         let before = world.dump().await;
         for (number, step) in (1..).zip(&case.steps) {
             step.play(&world, function).await.with_context(|| format!("step {number}"))?;

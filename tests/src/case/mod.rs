@@ -9,6 +9,42 @@ pub mod pingpp;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A file: cases with a common start. Steps (`S`) and what is in the table after them (`A`) are each provider's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File<S, A: Default> {
+    pub about: String,
+    before: Vec<Value>,
+    #[serde(bound(deserialize = "S: Deserialize<'de>, A: Deserialize<'de>"))]
+    pub cases: Vec<Case<S, A>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case<S, A: Default> {
+    pub name: String,
+    /// Import lines beside the file's.
+    #[serde(default)]
+    before: Vec<Value>,
+    steps: Vec<S>,
+    #[serde(default)]
+    after: A,
+}
+
+impl<S, A: Default> File<S, A> {
+    /// What is in the table before a case.
+    fn before(&self, case: &Case<S, A>) -> Vec<Value> {
+        self.before.iter().chain(&case.before).cloned().collect()
+    }
+}
+
+/// A member that may be null on purpose.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
 
 /// All files of a function's folder in `tests/conformance`.
 pub fn files<F: DeserializeOwned>(function: &str) -> Vec<(PathBuf, F)> {

@@ -13,33 +13,16 @@ use shared::edge::Invocation;
 use shared::ledger::FundingSource;
 use shared::pingpp::{AppId, LogBus, Mode};
 
+use super::said;
 use crate::pingpp::{KEY, Told, refused};
 use crate::world::{World, event_of};
 
-/// A file: cases with a common start.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    pub about: String,
-    before: Vec<Value>,
-    pub cases: Vec<Case>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    pub name: String,
-    /// Import lines beside the file's.
-    #[serde(default)]
-    before: Vec<Value>,
-    steps: Vec<Step>,
-    #[serde(default)]
-    after: After,
-}
+pub type File = super::File<Step, After>;
+type Case = super::Case<Step, After>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Step {
+pub struct Step {
     /// The path and query of a GET; without it, the body is posted.
     get: Option<String>,
     /// The whole Authorization header; null is none.
@@ -61,14 +44,9 @@ enum Said {
     No,
 }
 
-/// A member that may be null on purpose.
-fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct After {
+pub struct After {
     /// Nothing in the table is other than before.
     unchanged: bool,
     /// `REFUNDED refunded, HELD held`, by charge of app `app_1` in test mode.
@@ -84,8 +62,7 @@ impl File {
     /// Says what is other than the case says.
     pub async fn play(&self, case: &Case) -> Result<()> {
         let world = World::new().await;
-        let lines: Vec<Value> = self.before.iter().chain(&case.before).cloned().collect();
-        world.import(&lines).await;
+        world.import(&self.before(case)).await;
         let before = world.dump().await;
         let mut names = HashMap::new();
         for (number, step) in (1..).zip(&case.steps) {
