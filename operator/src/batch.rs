@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use settle_refunds::EventBridge;
 use shared::clock::unix_milliseconds;
 use shared::ledger::BatchState;
-use shared::pingpp::{Event, EventBus, LedgerChannel, advance};
+use shared::pingpp::{Event, EventBus, advance, payment_channel};
 
 use crate::app::AppOptions;
 use crate::show::batch_state;
@@ -102,7 +102,7 @@ async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
     let session = long_session(&store).await?;
     let key = options.app.batch(&session, &options.batch).await?.key;
     let now = unix_milliseconds(SystemTime::now());
-    let batch = advance(&session, &LedgerChannel, &key, now).await.context("run it again")?;
+    let batch = advance(&session, &*payment_channel(), &key, now).await.context("run it again")?;
     let Some(batch) = batch else { bail!("batch {} is no longer there", key.id) };
     println!("batch {}: {}", batch.key.id, batch_state(batch.state));
     if let BatchState::Ended { .. } | BatchState::Void = batch.state {

@@ -12,7 +12,7 @@ use refund_single_wallet::RefundSingleWallet;
 use retrieve_batch_refund::RetrieveBatchRefund;
 use settle_refunds::SettleRefunds;
 use shared::edge::Function;
-use shared::pingpp::{LedgerChannel, LogBus};
+use shared::pingpp::{LogBus, payment_channel};
 use shared::store::Store;
 
 /// The function that `binary` runs.
@@ -32,14 +32,14 @@ pub fn function(binary: &str, store: &Store) -> Result<Arc<dyn Function>> {
     })
 }
 
-/// The function that `binary` runs without being called. Its payment channel is the ledger; its events go to the log.
+/// The function that `binary` runs without being called. Its events go to the log.
 ///
 /// # Errors
 /// If there is no such function: then template.yaml names one that this program does not carry.
 pub fn worker(binary: &str, store: &Store) -> Result<Arc<SettleRefunds>> {
     match binary {
         "settle-refunds" => {
-            Ok(Arc::new(SettleRefunds::new(store.clone(), Arc::new(LedgerChannel), Arc::new(LogBus))))
+            Ok(Arc::new(SettleRefunds::new(store.clone(), payment_channel(), Arc::new(LogBus))))
         }
         other => bail!("template.yaml names the binary {other}, which this program does not carry"),
     }

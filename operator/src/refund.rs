@@ -67,13 +67,13 @@ pub struct FailOptions {
 }
 
 /// Longest text that is put on record, in characters.
-const TEXT_CHARS_MAX: usize = 255;
+const FAILURE_CHARS_MAX: usize = 255;
 
 fn text(text: &str) -> Result<String, String> {
     match text.chars().count() {
         _ if text.chars().any(char::is_control) => Err("has a control character".to_owned()),
         0 => Err("is empty".to_owned()),
-        count if count > TEXT_CHARS_MAX => Err(format!("is longer than {TEXT_CHARS_MAX} characters")),
+        count if count > FAILURE_CHARS_MAX => Err(format!("is longer than {FAILURE_CHARS_MAX} characters")),
         _ => Ok(text.to_owned()),
     }
 }
@@ -112,7 +112,7 @@ pub async fn command(action: &Action) -> Result<()> {
             Ok(())
         }
         Some(Decided::Done { settled: Settled::Otherwise(recorded), .. }) => bail!(
-            "nothing was changed: refund {refund} {}; that it was said to be otherwise now is on record",
+            "nothing was changed: refund {refund} {}; the first time that it was said to be otherwise is on record",
             refund_state(&recorded.state)
         ),
         Some(Decided::Busy) => bail!(

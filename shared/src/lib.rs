@@ -4,6 +4,7 @@
 //! Arrows point one way: functions → provider ([`ebet`], [`epay`], [`pingpp`]) → [`ledger`] ← [`store`]. The ledger knows
 //! neither HTTP nor DynamoDB; [`edge`] knows Lambda and HTTP, and nothing of refunds.
 
+pub mod aws;
 pub mod clock;
 pub mod ebet;
 pub mod edge;

@@ -148,8 +148,8 @@ pub const EVENT_BYTES_AROUND: usize = 256;
 /// Largest event, in bytes: EventBridge takes 256 KB in one call, with what stands around.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024 - EVENT_BYTES_AROUND;
 
-/// Batches that one sweep brings on: what one process can do before its end. The others are next.
-pub const BATCHES_PER_SWEEP_MAX: usize = 400;
+/// Open batches that a sweep looks for at a time; it goes on with the next ones while it has time.
+pub const BATCHES_PER_LOOK_MAX: usize = 400;
 
 /// Batches that are brought on at the same time by one process; each asks for [`PARTS_AT_ONCE`] refunds at once.
 pub const BATCHES_AT_ONCE: usize = 4;

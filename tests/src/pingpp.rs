@@ -179,22 +179,27 @@ impl World {
     /// Records paid charges; each one's transaction number is its id.
     pub async fn charges(&self, charges: &[(&str, u64)]) {
         for (id, amount) in charges {
-            let charge = Charge {
-                key: charge_key(id),
-                channel: "wx_pub".parse().unwrap(),
-                currency: "CNY".parse().unwrap(),
-                order_no: format!("order-{id}").parse().unwrap(),
-                transaction_no: Some(id.parse().unwrap()),
-                amount: MinorUnits::new(*amount).unwrap(),
-                refunded: 0,
-                holds: Default::default(),
-                paid: true,
-                created: 1,
-                time_paid: Some(2),
-                version: 0,
-            };
-            self.session().create_charge(&charge).await.unwrap();
+            self.charge_in(id, *amount, "CNY").await;
         }
+    }
+
+    /// Records a paid charge in any currency.
+    pub async fn charge_in(&self, id: &str, amount: u64, currency: &str) {
+        let charge = Charge {
+            key: charge_key(id),
+            channel: "wx_pub".parse().unwrap(),
+            currency: currency.parse().unwrap(),
+            order_no: format!("order-{id}").parse().unwrap(),
+            transaction_no: Some(id.parse().unwrap()),
+            amount: MinorUnits::new(amount).unwrap(),
+            refunded: 0,
+            holds: Default::default(),
+            paid: true,
+            created: 1,
+            time_paid: Some(2),
+            version: 0,
+        };
+        self.session().create_charge(&charge).await.unwrap();
     }
 
     pub async fn charge(&self, id: &str) -> Charge {

@@ -18,6 +18,7 @@ use refundctl::self_refund;
 use refundctl::send::ebet::{DEMO_KEY, sign};
 use refundctl::template::Template;
 use serde_json::{Value, json};
+use shared::aws;
 use shared::ebet::ChannelId;
 use shared::edge::{Function, Invocation, Response, invoke};
 use shared::ledger::{
@@ -239,7 +240,7 @@ impl World {
 
     /// The changes of the table from now on.
     pub async fn stream(&self) -> Stream {
-        let settings = store::aws_settings(Some(&self.endpoint)).await;
+        let settings = aws::settings(Some(&self.endpoint)).await;
         let streams = aws_sdk_dynamodbstreams::Client::new(&settings);
         Stream::open(streams, &self.client, &self.table).await.unwrap()
     }

@@ -164,6 +164,20 @@ async fn a_batch_is_accepted_whole_or_not_at_all_and_the_first_offender_is_named
 }
 
 #[tokio::test]
+async fn charges_and_funds_of_another_currency_are_not_refunded() {
+    let (world, _) = world(1).await;
+    world.charge_in("ch_usd", 10, "USD").await;
+    let problem = ChargeProblem::WrongCurrency;
+    let refused = create(&world, "batch1", &[("ch_0", None), ("ch_usd", None)]).await;
+    assert_eq!(refused, Err(BatchRefusal::Charge { position: 1, problem }));
+    let mut in_usd = request("batch1", &[("ch_usd", None)]);
+    in_usd.currency = "USD".parse().unwrap();
+    let refused = world.session().create_batch(&in_usd, new).await.result.unwrap();
+    assert_eq!(refused, Err(BatchRefusal::FundsCurrency { source: FundingSource::Unsettled }));
+    world.check_batches("currencies").await;
+}
+
+#[tokio::test]
 async fn a_batch_that_the_funds_do_not_hold_is_refused_and_nothing_is_held() {
     let world = World::with_funds("19", "500").await;
     world.charges(&[("ch_0", 10), ("ch_1", 10)]).await;
@@ -234,9 +248,12 @@ async fn what_someone_must_confirm_stays_pending_until_it_is_settled_and_holds_u
     assert_eq!(open.state, BatchState::Settling);
     assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "980", "ch_2's is back");
     world.check_batches("pending").await;
-    // Nobody is asked again for what is pending.
+    // The channel is asked again for what is pending: someone may have confirmed it.
+    let before = world.dump().await.len();
     advance(&world.session(), &channel, &batch.key).await.unwrap();
-    assert_eq!(channel.asked.lock().unwrap().len(), 3);
+    let asked = channel.asked.lock().unwrap().clone();
+    assert_eq!((asked.len(), asked.last().unwrap().as_str()), (4, "ch_1"));
+    assert_eq!(world.dump().await.len(), before);
     let batch = open;
 
     let item = &batch.items[1];
@@ -254,6 +271,21 @@ async fn what_someone_must_confirm_stays_pending_until_it_is_settled_and_holds_u
     let contradiction = world.raw("pingpp#app_1#test#ch_1", &refund, "contradiction").await;
     assert_eq!(contradiction.as_s().unwrap(), "failed: late: no (at 2 Unix milliseconds)");
     world.check_batches("contradicted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_channel_says_itself_that_someone_has_confirmed() {
+    for (said, end) in [(ChannelAnswer::Succeeded, BatchEnd::Succeeded), (refused(), BatchEnd::Failed)] {
+        let (world, names) = world(1).await;
+        let batch = create(&world, "batch1", &all(&names)).await.unwrap();
+        let channel = Told::default();
+        channel.tell("ch_0", ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() });
+        advance(&world.session(), &channel, &batch.key).await.unwrap();
+        channel.tell("ch_0", said);
+        let ended = advance(&world.session(), &channel, &batch.key).await.unwrap().unwrap();
+        assert!(matches!(ended.state, BatchState::Ended { end: found, .. } if found == end), "{ended:?}");
+        world.check_batches("confirmed").await;
+    }
 }
 
 // ---- many at once ----

@@ -9,7 +9,7 @@ use shared::edge::Request;
 use shared::ledger::RefundBatch;
 use shared::limits;
 use shared::pingpp::{ApiError, App, Call, Checked, Endpoint, Report, shown, shown_without_refunds};
-use shared::store::Session;
+use shared::store::{Session, StoreError};
 
 use query::{ListQuery, Place};
 
@@ -69,7 +69,8 @@ async fn list(
 ) -> Result<Option<String>, ApiError> {
     let data = stream::iter(objects).buffered(SHOWN_AT_ONCE).try_collect().await?;
     let list = ListObject { object: "list", url: "/v1/batch_refunds", has_more, data };
-    let list = serde_json::to_string(&list).map_err(|error| ApiError::unreadable(error.to_string()))?;
+    let list = serde_json::to_string(&list)
+        .map_err(|error| StoreError::Damaged { key: "a list".to_owned(), what: error.to_string() })?;
     let quoted = list.len() + list.bytes().filter(|byte| b"\"\\".contains(byte)).count();
     Ok(Some(list).filter(|_| quoted <= limits::QUOTED_BODY_BYTES_MAX))
 }
@@ -78,7 +79,5 @@ async fn list(
 /// the earliest.
 async fn page(session: &Session, app: &App, query: &ListQuery) -> Result<Vec<RefundBatch>, ApiError> {
     let Some((range, latest_first, skipped)) = query.range() else { return Ok(Vec::new()) };
-    let wanted = skipped + query.limit + 1;
-    let batches = session.batches(&app.tenant(), &range, latest_first, wanted).await?;
-    Ok(batches.into_iter().skip(skipped).collect())
+    Ok(session.batches(&app.tenant(), &range, latest_first, skipped, query.limit + 1).await?)
 }

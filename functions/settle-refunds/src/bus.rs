@@ -7,9 +7,9 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
+use shared::aws;
 use shared::limits;
 use shared::pingpp::{Event, EventBus};
-use shared::store;
 
 /// What events say they are from.
 const SOURCE: &str = "refunds.pingpp";
@@ -28,7 +28,7 @@ pub struct EventBridge {
 impl EventBridge {
     /// The bus of this name, by the environment's AWS settings.
     pub async fn new(bus: &str) -> Self {
-        Self { client: Client::new(&store::aws_settings(None).await), bus: bus.to_owned() }
+        Self { client: Client::new(&aws::settings(None).await), bus: bus.to_owned() }
     }
 
     fn entry(&self, event: &Event) -> PutEventsRequestEntry {
@@ -48,7 +48,7 @@ impl EventBridge {
         let told = match tokio::time::timeout(CALL_WITHIN, call).await {
             Ok(Ok(answer)) => answer.entries.unwrap_or_default(),
             Ok(Err(error)) => {
-                let why = store::with_causes(&error);
+                let why = aws::with_causes(&error);
                 return vec![Err(why); events.len()];
             }
             Err(_) => return vec![Err("no answer in time".to_owned()); events.len()],

@@ -15,7 +15,7 @@ use shared::edge::{Invocation, WorkLine, log_work};
 use shared::ledger::RefundBatchKey;
 use shared::limits;
 use shared::pingpp::{
-    Event, EventBus, PaymentChannel, advance, advance_new, batch_succeeded, refund_succeeded,
+    Event, EventBus, NoEvent, PaymentChannel, advance, advance_new, batch_succeeded, refund_succeeded,
 };
 use shared::store::{ChangeRecord, Deadline, Fact, Session, Store, StoreError};
 
@@ -141,7 +141,7 @@ impl SettleRefunds {
         let mut seen = HashSet::new();
         loop {
             let now = unix_milliseconds(SystemTime::now());
-            let mut due = match session.open_batches(now, limits::BATCHES_PER_SWEEP_MAX).await {
+            let mut due = match session.open_batches(now, limits::BATCHES_PER_LOOK_MAX).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::error!(%error, "open batches can't be looked for; the next sweep does");
@@ -263,12 +263,22 @@ pub async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<F
         return Ok(HashMap::new());
     };
     let refunds = session.refunds_of(&batch).await.inspect_err(|error| report(key, error))?;
-    let of_item = |item| {
-        let event = refund_succeeded(&batch, item, refunds.get(&item.refund)?)?;
-        Some((Fact::RefundSucceeded { batch: key.clone(), refund: item.refund.clone() }, event))
+    let damaged = |what: NoEvent| {
+        let error = StoreError::Damaged { key: key.path(), what: what.to_string() };
+        report(key, &error);
+        error
     };
-    let of_batch = batch_succeeded(&batch, &refunds).map(|event| (Fact::BatchSucceeded(key.clone()), event));
-    Ok(batch.items.iter().filter_map(of_item).chain(of_batch).collect())
+    let mut events = HashMap::new();
+    for item in &batch.items {
+        let Some(refund) = refunds.get(&item.refund) else { continue };
+        if let Some(event) = refund_succeeded(&batch, item, refund).map_err(damaged)? {
+            events.insert(Fact::RefundSucceeded { batch: key.clone(), refund: item.refund.clone() }, event);
+        }
+    }
+    if let Some(event) = batch_succeeded(&batch, &refunds).map_err(damaged)? {
+        events.insert(Fact::BatchSucceeded(key.clone()), event);
+    }
+    Ok(events)
 }
 
 /// Whether trying again may help.

@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use settle_refunds::{EventBridge, SettleRefunds};
 use shared::edge::{serve, start};
-use shared::pingpp::{LedgerChannel, PROVIDER};
+use shared::pingpp::{PROVIDER, payment_channel};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     let store = start(PROVIDER).await?;
     let bus = std::env::var("EVENT_BUS").map_err(|_| "set EVENT_BUS to the name of the events' bus")?;
     let bus = Arc::new(EventBridge::new(&bus).await);
-    let function = Arc::new(SettleRefunds::new(store, Arc::new(LedgerChannel), bus));
+    let function = Arc::new(SettleRefunds::new(store, payment_channel(), bus));
     serve(move |event, invocation| {
         let function = function.clone();
         async move { Ok(function.work(event.get(), &invocation).await?) }

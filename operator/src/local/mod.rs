@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use shared::aws;
 use shared::store::{self, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -103,7 +104,7 @@ impl LocalStack {
             let function = functions::worker(&worker.binary, &store)?;
             let stream = match worker.trigger {
                 Trigger::Stream { .. } => {
-                    let settings = store::aws_settings(Some(&dynamodb_url)).await;
+                    let settings = aws::settings(Some(&dynamodb_url)).await;
                     let streams = aws_sdk_dynamodbstreams::Client::new(&settings);
                     Some(worker::Stream::open(streams, &client, &table).await.context("the table's stream")?)
                 }

@@ -101,8 +101,8 @@ pub struct Stream {
     client: Client,
     arn: String,
     shards: HashMap<String, Shard>,
-    /// The last change that was read of each shard.
-    last: HashMap<String, String>,
+    /// Where each shard was begun, or the last change that was read of it.
+    begun: HashMap<String, (ShardIteratorType, Option<String>)>,
     /// Whether shards have ended whose successors were not looked for yet.
     has_ended: bool,
 }
@@ -110,8 +110,8 @@ pub struct Stream {
 /// Where a shard is to be read on.
 enum Shard {
     At(String),
-    /// Its iterator has expired; the last change that was read, if there was one.
-    Lost(Option<String>),
+    /// Its iterator has expired: it is to be found anew.
+    Lost,
     Ended,
 }
 
@@ -124,7 +124,8 @@ impl Stream {
         let described = dynamodb.describe_table().table_name(table).send().await?;
         let arn = described.table.and_then(|table| table.latest_stream_arn);
         let arn = arn.with_context(|| format!("table {table} has no stream"))?;
-        let mut stream = Self { client, arn, shards: HashMap::new(), last: HashMap::new(), has_ended: false };
+        let mut stream =
+            Self { client, arn, shards: HashMap::new(), begun: HashMap::new(), has_ended: false };
         stream.find_shards(&ShardIteratorType::Latest).await?;
         Ok(stream)
     }
@@ -138,6 +139,7 @@ impl Stream {
             for shard in described.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
                 if !self.shards.contains_key(&shard) {
                     let iterator = self.iterator(&shard, from.clone(), None).await?;
+                    self.begun.insert(shard.clone(), (from.clone(), None));
                     self.shards.insert(shard, iterator);
                 }
             }
@@ -177,12 +179,9 @@ impl Stream {
         let iterator = match self.shards.get(id) {
             None | Some(Shard::Ended) => return Ok(Vec::new()),
             Some(Shard::At(iterator)) => iterator.clone(),
-            Some(Shard::Lost(last)) => {
-                let from = match last {
-                    Some(_) => ShardIteratorType::AfterSequenceNumber,
-                    None => ShardIteratorType::Latest,
-                };
-                let found = self.iterator(id, from, last.clone()).await?;
+            Some(Shard::Lost) => {
+                let (from, after) = self.begun.get(id).cloned().context("a shard that was never begun")?;
+                let found = self.iterator(id, from, after).await?;
                 self.shards.insert(id.to_owned(), found);
                 return Ok(Vec::new());
             }
@@ -191,15 +190,15 @@ impl Stream {
             Ok(page) => page,
             Err(error) => {
                 if error.as_service_error().is_some_and(|error| error.is_expired_iterator_exception()) {
-                    let last = self.last.get(id).cloned();
-                    self.shards.insert(id.to_owned(), Shard::Lost(last));
+                    self.shards.insert(id.to_owned(), Shard::Lost);
                 }
                 return Err(error.into());
             }
         };
         let records = page.records.unwrap_or_default();
         if let Some(last) = records.last().and_then(|record| record.dynamodb()?.sequence_number()) {
-            self.last.insert(id.to_owned(), last.to_owned());
+            let after = (ShardIteratorType::AfterSequenceNumber, Some(last.to_owned()));
+            self.begun.insert(id.to_owned(), after);
         }
         let next = page.next_shard_iterator.map_or(Shard::Ended, Shard::At);
         self.has_ended |= matches!(next, Shard::Ended);

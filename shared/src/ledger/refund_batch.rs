@@ -369,7 +369,8 @@ fn accept(
     Ok((item, charge.version))
 }
 
-type Taken = (Vec<FundsPosting>, Vec<(u64, Account)>);
+/// Postings, and the accounts as they will be with the posting number that was read.
+type Moved = (Vec<FundsPosting>, Vec<(u64, Account)>);
 
 /// Takes what `items` refund from the app's accounts.
 fn take(
@@ -378,8 +379,8 @@ fn take(
     items: &[BatchItem],
     snapshot: &BatchSnapshot,
     at: u64,
-) -> Result<Taken, BatchRefusal> {
-    let mut taken: Taken = Default::default();
+) -> Result<Moved, BatchRefusal> {
+    let mut taken: Moved = Default::default();
     for (source, total) in totals(items.iter()) {
         let insufficient = BatchRefusal::InsufficientFunds { source };
         let Some(account) = snapshot.accounts.get(&source) else { return Err(insufficient) };
@@ -444,8 +445,8 @@ impl RefundBatch {
         items: impl Iterator<Item = &'a BatchItem>,
         accounts: &HashMap<FundingSource, Account>,
         at: u64,
-    ) -> Result<Taken, InvalidMoney> {
-        let mut given: Taken = Default::default();
+    ) -> Result<Moved, InvalidMoney> {
+        let mut given: Moved = Default::default();
         let items: Vec<&BatchItem> = items.collect();
         for (source, total) in totals(items.iter().copied()) {
             let mut account = accounts.get(&source).ok_or(InvalidMoney::Insufficient)?.clone();

@@ -27,7 +27,7 @@ const TO_RECORD: Duration = Duration::from_secs(2);
 /// Time kept free before the deadline for giving money back and letting go of the batch.
 const TO_FINISH: Duration = Duration::from_secs(2);
 
-/// How long a batch is left alone that waits for people only: whoever decides one of its refunds brings it on.
+/// How long at most a batch is left alone that waits for people only.
 const WAITING_FOR_PEOPLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Brings a batch on, as far as it goes `now` (Unix milliseconds); as it is then, if there is such a batch. One that
@@ -78,9 +78,8 @@ async fn settle(
     let asking = session.within(session.time_left().saturating_sub(TO_FINISH));
     let asked = ask_all(&asking, channel, &batch).await;
     let finished = finish(session, &batch).await;
-    let [least, most] = LEFT_ALONE.map(milliseconds);
-    let left_alone = (now.saturating_sub(batch.at) / 2).clamp(least, most);
-    let_go(session, &batch, &taken, &finished, now, left_alone).await?;
+    let half_its_age = now.saturating_sub(batch.at) / 2;
+    let_go(session, &batch, &taken, &finished, now, half_its_age).await?;
     asked?;
     Ok(Some(finished?.batch))
 }
@@ -96,7 +95,7 @@ struct Finished {
     is_unknown: bool,
 }
 
-/// Leaves a batch alone for a while, unless it has ended.
+/// Leaves a batch alone for about so many milliseconds, unless it has ended.
 async fn let_go(
     session: &Session,
     batch: &RefundBatch,
@@ -105,11 +104,13 @@ async fn let_go(
     now: u64,
     left_alone: u64,
 ) -> Result<(), StoreError> {
-    let left_alone = match finished {
+    let [least, most] = LEFT_ALONE;
+    let most = match finished {
         Ok(Finished { batch, .. }) if matches!(batch.state, BatchState::Ended { .. }) => return Ok(()),
-        Ok(Finished { is_unknown: false, .. }) => milliseconds(WAITING_FOR_PEOPLE),
-        Ok(Finished { is_unknown: true, .. }) | Err(_) => left_alone,
+        Ok(Finished { is_unknown: false, .. }) => WAITING_FOR_PEOPLE,
+        Ok(Finished { is_unknown: true, .. }) | Err(_) => most,
     };
+    let left_alone = left_alone.clamp(milliseconds(least), milliseconds(most));
     session.postpone(batch, taken, now + left_alone).await
 }
 
@@ -157,20 +158,23 @@ pub async fn decide_refund(
     let settled = decide(session, &batch, &item, state).await;
     let finished = finish(session, &batch).await;
     // Nobody was asked: what has no answer yet is asked for soon.
-    let_go(session, &batch, &taken, &finished, now, milliseconds(LEFT_ALONE[0])).await?;
+    let_go(session, &batch, &taken, &finished, now, 0).await?;
     let batch = Box::new(finished?.batch);
     Ok(Some(Decided::Done { settled: settled?, batch }))
 }
 
-/// Asks for all refunds that are not decided. One that can't be settled does not keep the others from it.
+/// Asks for all refunds that are not decided; also for those that someone had to confirm, since they may have. One that can't be settled does not keep the others from it.
 async fn ask_all(
     session: &Session,
     channel: &dyn PaymentChannel,
     batch: &RefundBatch,
 ) -> Result<(), StoreError> {
     let known = session.refunds_of(batch).await?;
-    let undecided = batch.items.iter().filter(|item| !known.contains_key(&item.refund));
-    let asked: Vec<_> = undecided.map(|item| ask(session, channel, batch, item)).collect();
+    let is_undecided =
+        |item: &&BatchItem| known.get(&item.refund).is_none_or(|refund| refund.state.is_pending());
+    let undecided = batch.items.iter().filter(is_undecided);
+    let asked: Vec<_> =
+        undecided.map(|item| ask(session, channel, batch, item, known.contains_key(&item.refund))).collect();
     let asked: Vec<Result<(), StoreError>> =
         stream::iter(asked).buffer_unordered(limits::PARTS_AT_ONCE).collect().await;
     asked.into_iter().collect()
@@ -184,12 +188,13 @@ async fn finish(session: &Session, batch: &RefundBatch) -> Result<Finished, Stor
     Ok(Finished { batch: session.give_back(batch, end, &failed).await?, is_unknown })
 }
 
-/// Asks the payment channel for one refund, and records what it says.
+/// Asks the payment channel for one refund, which may be pending, and records what it says.
 async fn ask(
     session: &Session,
     channel: &dyn PaymentChannel,
     batch: &RefundBatch,
     item: &BatchItem,
+    is_pending: bool,
 ) -> Result<(), StoreError> {
     let asked = ChannelRefund {
         order_no: item.refund.order_no().to_owned(),
@@ -209,6 +214,7 @@ async fn ask(
     let state = match answer {
         ChannelAnswer::Succeeded => ItemState::Succeeded { at },
         ChannelAnswer::Refused { code, message } => ItemState::Failed { at, code, message },
+        ChannelAnswer::Confirm { .. } if is_pending => return Ok(()),
         ChannelAnswer::Confirm { url } => ItemState::Pending { url },
         ChannelAnswer::Unknown(why) => {
             tracing::warn!(refund = item.refund.as_str(), why, "the payment channel's answer is not known");

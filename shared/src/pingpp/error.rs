@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::edge::Response;
-use crate::ledger::{BatchRefusal, ChargeProblem, DescriptionLimit, FundingSource};
+use crate::ledger::{BatchRefusal, ChargeId, ChargeProblem, DescriptionLimit};
 use crate::store::StoreError;
 
 /// Why a call is refused.
@@ -51,6 +51,11 @@ impl ApiError {
     /// HTTP 400: the body can't be read.
     pub fn unreadable(message: impl Into<String>) -> Self {
         Self { param: None, ..Self::invalid("", message) }
+    }
+
+    /// This error, with the charge that it is about.
+    pub fn about(self, charge: &ChargeId) -> Self {
+        Self { message: format!("Charge {charge}: {}", self.message), ..self }
     }
 
     /// HTTP 401. `key` is shown by its ends alone.
@@ -116,8 +121,8 @@ impl ApiError {
                 format!("Charge {charge} has {refundable} left to be refunded."),
             ),
             ChargeProblem::FundingSourceNotAllowed => {
-                let sources = FundingSource::ALL.map(FundingSource::as_str).join(" or ");
-                let message = format!("Charge {charge} is of a channel that takes no {sources}.");
+                let message =
+                    format!("Charge {charge} is of a channel whose funding source can't be chosen.");
                 Self::invalid(param(".funding_source"), message)
             }
             ChargeProblem::DescriptionTooLong { of_batch, limit } => {
@@ -172,6 +177,7 @@ fn masked(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::FundingSource;
 
     #[test]
     fn an_error_has_no_null_members_and_shows_a_key_by_its_ends_alone() {

@@ -64,25 +64,49 @@ struct Data<T> {
     object: T,
 }
 
+/// Why an event can't be written: the ledger has something that it never wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEvent {
+    #[error("its tenant is no app")]
+    Tenant,
+    #[error("its event can't be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
 /// The event of a batch's refund, if it has succeeded.
-pub fn refund_succeeded(batch: &RefundBatch, item: &BatchItem, refund: &ItemRefund) -> Option<Event> {
-    let ItemState::Succeeded { at } = refund.state else { return None };
+///
+/// # Errors
+/// If it has, and can't be told.
+pub fn refund_succeeded(
+    batch: &RefundBatch,
+    item: &BatchItem,
+    refund: &ItemRefund,
+) -> Result<Option<Event>, NoEvent> {
+    let ItemState::Succeeded { at } = refund.state else { return Ok(None) };
     let object = RefundObject::new(batch, item, refund);
-    event(batch, "refund.succeeded", refund.id.as_str(), at, &object)
+    event(batch, "refund.succeeded", refund.id.as_str(), at, &object).map(Some)
 }
 
 /// The event of a batch, if all its refunds have succeeded. One that a bus would not take has no refunds in it: each
 /// had an event of its own.
-pub fn batch_succeeded(batch: &RefundBatch, refunds: &HashMap<RefundId, ItemRefund>) -> Option<Event> {
-    let BatchState::Ended { end: BatchEnd::Succeeded, at } = batch.state else { return None };
-    let (app, mode) = AppId::of_tenant(&batch.key.tenant)?;
-    let metadata = RawValue::from_string(batch.metadata.clone()).ok()?;
+///
+/// # Errors
+/// If they have, and it can't be told.
+pub fn batch_succeeded(
+    batch: &RefundBatch,
+    refunds: &HashMap<RefundId, ItemRefund>,
+) -> Result<Option<Event>, NoEvent> {
+    let BatchState::Ended { end: BatchEnd::Succeeded, at } = batch.state else { return Ok(None) };
+    let (app, mode) = AppId::of_tenant(&batch.key.tenant).ok_or(NoEvent::Tenant)?;
+    let metadata = RawValue::from_string(batch.metadata.clone())?;
     let object = BatchObject::new(app.as_str(), mode.is_live(), batch, refunds, &metadata);
-    let whole = event(batch, "batch_refund.succeeded", batch.key.id.as_str(), at, &object)?;
+    let event =
+        |object: &BatchObject<'_>| event(batch, "batch_refund.succeeded", batch.key.id.as_str(), at, object);
+    let whole = event(&object)?;
     if whole.json.len() <= limits::EVENT_BYTES_MAX {
-        return Some(whole);
+        return Ok(Some(whole));
     }
-    event(batch, "batch_refund.succeeded", batch.key.id.as_str(), at, &object.without_refunds())
+    event(&object.without_refunds()).map(Some)
 }
 
 fn event<T: Serialize>(
@@ -91,8 +115,8 @@ fn event<T: Serialize>(
     of: &str,
     at: u64,
     object: &T,
-) -> Option<Event> {
-    let (_, mode) = AppId::of_tenant(&batch.key.tenant)?;
+) -> Result<Event, NoEvent> {
+    let (_, mode) = AppId::of_tenant(&batch.key.tenant).ok_or(NoEvent::Tenant)?;
     let mut digest = FieldDigest::new("event/1");
     digest.field(kind);
     digest.field(batch.key.tenant.as_str());
@@ -108,8 +132,8 @@ fn event<T: Serialize>(
         pending_webhooks: 0,
         request: None,
     };
-    let json = serde_json::to_string(&envelope).ok()?;
-    Some(Event { id, kind, at, json })
+    let json = serde_json::to_string(&envelope)?;
+    Ok(Event { id, kind, at, json })
 }
 
 #[cfg(test)]
@@ -125,8 +149,8 @@ mod tests {
         let states = [ItemState::Succeeded { at: 1_409_634_195_001 }, ItemState::Succeeded { at: 2 }];
         let refunds = refunds(&batch, &states);
         let item = &batch.items[0];
-        let event = refund_succeeded(&batch, item, &refunds[&item.refund]).unwrap();
-        assert_eq!(refund_succeeded(&batch, item, &refunds[&item.refund]).as_ref(), Some(&event));
+        let event = refund_succeeded(&batch, item, &refunds[&item.refund]).unwrap().unwrap();
+        assert_eq!(refund_succeeded(&batch, item, &refunds[&item.refund]).unwrap().as_ref(), Some(&event));
         assert!(event.id.len() == 28 && event.id.starts_with("evt_"), "{}", event.id);
         let mut envelope: Value = serde_json::from_str(&event.json).unwrap();
         let object = envelope["data"]["object"].take();
@@ -137,7 +161,7 @@ mod tests {
         );
         assert_eq!((&object["object"], &object["id"]), (&json!("refund"), &json!("re_of_ch_a")));
 
-        let of_batch = batch_succeeded(&batch, &refunds).unwrap();
+        let of_batch = batch_succeeded(&batch, &refunds).unwrap().unwrap();
         assert_ne!(of_batch.id, event.id);
         let envelope: Value = serde_json::from_str(&of_batch.json).unwrap();
         assert_eq!(
@@ -152,9 +176,9 @@ mod tests {
         let batch = batch(BatchState::Ended { end: BatchEnd::PartiallySucceeded, at: 1 });
         let failed = ItemState::Failed { at: 1, code: "c".to_owned(), message: "m".to_owned() };
         let refunds = refunds(&batch, &[failed, ItemState::Pending { url: "u".to_owned() }]);
-        assert_eq!(batch_succeeded(&batch, &refunds), None);
+        assert_eq!(batch_succeeded(&batch, &refunds).unwrap(), None);
         for item in &batch.items {
-            assert_eq!(refund_succeeded(&batch, item, &refunds[&item.refund]), None);
+            assert_eq!(refund_succeeded(&batch, item, &refunds[&item.refund]).unwrap(), None);
         }
     }
 
@@ -171,7 +195,7 @@ mod tests {
             })
             .collect();
         let states = vec![ItemState::Succeeded { at: 1 }; 100];
-        let event = batch_succeeded(&batch, &refunds(&batch, &states)).unwrap();
+        let event = batch_succeeded(&batch, &refunds(&batch, &states)).unwrap().unwrap();
         assert!(event.json.len() <= limits::EVENT_BYTES_MAX, "{}", event.json.len());
         let envelope: Value = serde_json::from_str(&event.json).unwrap();
         let refunds = &envelope["data"]["object"]["refunds"];

@@ -173,16 +173,17 @@ fn item(position: usize, value: &RawValue) -> Result<AskedCharge, ApiError> {
     }
     let members: ChargeMembers<'_> = serde_json::from_str(value.get())
         .map_err(|_| ApiError::invalid(param(""), format!("{} names a member twice.", param(""))))?;
-    let funding_source = text(&param(".funding_source"), members.funding_source, limits::TEXT_CHARS_MAX)?;
-    let funding_source = funding_source.map(|source| source.parse::<FundingSource>()).transpose();
-    Ok(AskedCharge {
-        charge: id(&param(".charge"), members.charge)?,
-        amount: members.amount.map(|amount| self::amount(&param(".amount"), amount)).transpose()?,
-        description: described(&param(".description"), members.description)?,
-        funding_source: funding_source.map_err(|error| {
-            ApiError::invalid(param(".funding_source"), format!("funding_source {error}."))
-        })?,
-    })
+    let charge = id(&param(".charge"), members.charge)?;
+    let about = |error: ApiError| error.about(&charge);
+    let amount = members.amount.map(|amount| self::amount(&param(".amount"), amount)).transpose();
+    let amount = amount.map_err(about)?;
+    let description = described(&param(".description"), members.description).map_err(about)?;
+    let source = text(&param(".funding_source"), members.funding_source, limits::TEXT_CHARS_MAX);
+    let source = source.map_err(about)?.map(|source| source.parse::<FundingSource>()).transpose();
+    let funding_source = source.map_err(|error| {
+        about(ApiError::invalid(param(".funding_source"), format!("funding_source {error}.")))
+    })?;
+    Ok(AskedCharge { charge, amount, description, funding_source })
 }
 
 fn amount(param: &str, value: &RawValue) -> Result<MinorUnits, ApiError> {

@@ -13,27 +13,51 @@ pub struct BatchRange {
     pub most: RefundBatchId,
 }
 
+/// A part of a list, as it is being read.
+struct Page {
+    /// Batches that are still to be passed over.
+    skipped: usize,
+    count_max: usize,
+    batches: Vec<RefundBatch>,
+}
+
+impl Page {
+    /// How many more batches are to be read.
+    fn wanted(&self) -> usize {
+        self.skipped + self.count_max - self.batches.len()
+    }
+
+    fn take(&mut self, batch: RefundBatch) {
+        match self.skipped.checked_sub(1) {
+            Some(left) => self.skipped = left,
+            None => self.batches.push(batch),
+        }
+    }
+}
+
 impl Session {
-    /// An app's batches within a range that have been created, the latest first or the earliest; so many at most.
+    /// An app's batches within a range that have been created, the latest first or the earliest: so many at most, after
+    /// as many as are skipped.
     pub async fn batches(
         &self,
         tenant: &TenantKey,
         range: &BatchRange,
         latest_first: bool,
+        skipped: usize,
         count_max: usize,
     ) -> Result<Vec<RefundBatch>, StoreError> {
-        let mut batches = Vec::new();
+        let mut page = Page { skipped, count_max, batches: Vec::new() };
         // Nothing is between the bounds, and DynamoDB would refuse to look.
         if range.least > range.most {
-            return Ok(batches);
+            return Ok(page.batches);
         }
         for month in self.months_within(tenant, range, latest_first).await? {
-            self.batches_of_month(tenant, &month, range, latest_first, count_max, &mut batches).await?;
-            if batches.len() >= count_max {
+            self.batches_of_month(tenant, &month, range, latest_first, &mut page).await?;
+            if page.wanted() == 0 {
                 break;
             }
         }
-        Ok(batches)
+        Ok(page.batches)
     }
 
     /// All batches of an app, those too that were not created; not of one moment.
@@ -70,28 +94,27 @@ impl Session {
         month: &str,
         range: &BatchRange,
         latest_first: bool,
-        count_max: usize,
-        batches: &mut Vec<RefundBatch>,
+        page: &mut Page,
     ) -> Result<(), StoreError> {
         let partition = tenant.batches(month);
         let between = Some((range.least.as_str(), range.most.as_str()));
         let mut start = None;
         loop {
             // Those that are not created are passed over, so that a page may bring fewer.
-            let count = count_max - batches.len();
-            let (page, next) = self
+            let count = page.wanted();
+            let (items, next) = self
                 .until_answered(|| {
                     self.read_page(&partition, latest_first, between, Some(count), start.clone())
                 })
                 .await?;
-            for item in page {
+            for item in items {
                 let batch = Reader::new(&item).batch()?;
                 if !matches!(batch.state, BatchState::Creating | BatchState::Void) {
-                    batches.push(batch);
+                    page.take(batch);
                 }
             }
             start = next;
-            if start.is_none() || batches.len() >= count_max {
+            if start.is_none() || page.wanted() == 0 {
                 return Ok(());
             }
         }

@@ -1,10 +1,9 @@
 //! What can go wrong with the table, and which of it is worth another try.
 
-use std::fmt::Write as _;
-
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use crate::aws::with_causes;
 use crate::ledger::KeyReused;
 
 /// The table could not be used. For logs and operators; callers are told only whether to try again.
@@ -63,17 +62,6 @@ where
             _ => Self::Final(StoreError::Refused(text)),
         }
     }
-}
-
-/// The SDK's errors say little by themselves; what happened stands in their causes.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Why work stopped before everything was decided.

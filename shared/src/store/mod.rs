@@ -10,6 +10,7 @@ mod deadline;
 mod error;
 mod items;
 mod meter;
+mod open_batches;
 mod parts;
 mod read;
 mod records;
@@ -26,15 +27,16 @@ use std::time::Duration;
 
 pub use applications::{ApplicationHistory, Attempt, BatchHistory, Failing, KeptConfirmation, Withdrawing};
 pub use batch_lists::BatchRange;
-pub use connect::{LOCAL_REGION, aws_settings, client};
+pub use connect::client;
 pub use deadline::Deadline;
-pub use error::{StoreError, with_causes};
+pub use error::StoreError;
 pub use meter::Usage;
+pub use open_batches::Found;
 pub use records::{Creation, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
 pub use refund_batches::BatchAccepted;
 pub use settings::SettingsCache;
-pub use settling::{Found, Settled, Taken};
+pub use settling::{Settled, Taken};
 pub use stream::{ChangeRecord, Fact};
 
 /// The attributes the table's keys are made of, as the template defines them.

@@ -33,7 +33,7 @@ pub struct Step {
     status: Option<u16>,
     answer: Option<Value>,
 
-    /// Or the open batches are settled: what payment channels say of charges, by their ids.
+    /// Or the open batches are settled: what payment channels say of charges, by their transaction numbers.
     settle: Option<BTreeMap<String, Said>>,
 }
 
