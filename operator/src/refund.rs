@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use shared::clock::unix_milliseconds;
 use shared::ledger::{ItemState, RefundId};
+use shared::limits;
 use shared::pingpp::{Decided, decide_refund};
 use shared::store::{Found, Settled};
 
@@ -57,23 +58,28 @@ pub struct FailOptions {
     #[arg(value_parser = refund_id)]
     refund: RefundId,
     /// Why, in a word; its merchant sees it as failure_code
-    #[arg(long, default_value = "refund_failed", value_parser = text)]
+    #[arg(long, default_value = "refund_failed", value_parser = code)]
     code: String,
     /// Why, in words; its merchant sees it as failure_msg
-    #[arg(long, default_value = "The payment channel has refused the refund.", value_parser = text)]
+    #[arg(long, default_value = "The payment channel has refused the refund.", value_parser = message)]
     message: String,
     #[command(flatten)]
     table: TableOptions,
 }
 
-/// Longest text that is put on record, in characters.
-const FAILURE_CHARS_MAX: usize = 255;
+fn code(code: &str) -> Result<String, String> {
+    text(code, limits::FAILURE_CODE_CHARS_MAX)
+}
 
-fn text(text: &str) -> Result<String, String> {
+fn message(message: &str) -> Result<String, String> {
+    text(message, limits::FAILURE_MESSAGE_CHARS_MAX)
+}
+
+fn text(text: &str, chars_max: usize) -> Result<String, String> {
     match text.chars().count() {
         _ if text.chars().any(char::is_control) => Err("has a control character".to_owned()),
         0 => Err("is empty".to_owned()),
-        count if count > FAILURE_CHARS_MAX => Err(format!("is longer than {FAILURE_CHARS_MAX} characters")),
+        count if count > chars_max => Err(format!("is longer than {chars_max} characters")),
         _ => Ok(text.to_owned()),
     }
 }

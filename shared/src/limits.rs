@@ -139,6 +139,11 @@ pub const PAGES_MAX: usize = 100;
 /// Longest name of a payment channel, in characters: Ping++'s have at most 20.
 pub const CHANNEL_NAME_CHARS_MAX: usize = 64;
 
+/// Longest code, message and URL that are kept of what a payment channel says, in characters: what is longer is cut.
+pub const FAILURE_CODE_CHARS_MAX: usize = 64;
+pub const FAILURE_MESSAGE_CHARS_MAX: usize = 255;
+pub const CONFIRMATION_URL_CHARS_MAX: usize = 2_000;
+
 /// Events of one call (EventBridge).
 pub const EVENTS_PER_CALL_MAX: usize = 10;
 

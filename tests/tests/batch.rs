@@ -189,10 +189,11 @@ async fn when_the_deadline_comes_first_the_answer_is_busy_and_resends_complete_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn players_that_are_throttled_or_hang_or_are_contended_do_not_hold_up_the_others() {
-    for fault in [Fault::Throttled, Fault::Slow(Duration::from_secs(60)), Fault::TransactionConflict] {
+    // The trouble is made on the wire, so one kind of it is enough for another DynamoDB.
+    let faults = [Fault::Throttled, Fault::Slow(Duration::from_secs(60)), Fault::TransactionConflict];
+    for fault in faults.into_iter().take(if is_embedded() { 3 } else { 0 }) {
         let troubled = [0..1, 1..2, 40..41];
-        let some = if is_embedded() { 3 } else { 1 };
-        join_all(troubled.into_iter().take(some).map(|players| trouble_with(fault, players))).await;
+        join_all(troubled.into_iter().map(|players| trouble_with(fault, players))).await;
     }
     // More of them than are worked on at once, and ahead of all others.
     trouble_with(Fault::Throttled, 0..40).await;

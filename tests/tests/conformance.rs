@@ -1,6 +1,13 @@
 //! Plays the conformance cases, each in a world of its own.
 
+use std::path::Path;
+
+use anyhow::Result;
+use futures::{StreamExt, stream};
 use tests::case::{self, ebet, epay, pingpp};
+
+/// Cases that are played at the same time.
+const AT_ONCE: usize = 4;
 
 /// The cases that failed, of all that were played.
 #[derive(Default)]
@@ -10,10 +17,14 @@ struct Played {
 }
 
 impl Played {
-    fn take(&mut self, path: &std::path::Path, name: &str, result: anyhow::Result<()>) {
-        self.count += 1;
-        if let Err(error) = result {
-            self.failures.push(format!("{}: {name}: {error:#}", path.display()));
+    async fn play(&mut self, path: &Path, cases: Vec<(&str, impl Future<Output = Result<()>>)>) {
+        self.count += cases.len();
+        let cases = cases.into_iter().map(|(name, case)| async move { (name, case.await) });
+        let results: Vec<(&str, Result<()>)> = stream::iter(cases).buffered(AT_ONCE).collect().await;
+        for (name, result) in results {
+            if let Err(error) = result {
+                self.failures.push(format!("{}: {name}: {error:#}", path.display()));
+            }
         }
     }
 
@@ -28,9 +39,8 @@ impl Played {
 async fn all_of_ebet_answer_as_their_cases_say(function: &str) {
     let mut played = Played::default();
     for (path, file) in case::files::<ebet::File>(function) {
-        for case in &file.cases {
-            played.take(&path, &case.name, file.play(function, case).await);
-        }
+        let cases = file.cases.iter().map(|case| (case.name.as_str(), file.play(function, case)));
+        played.play(&path, cases.collect()).await;
     }
     played.check();
 }
@@ -38,9 +48,8 @@ async fn all_of_ebet_answer_as_their_cases_say(function: &str) {
 async fn all_of_epay_answer_as_their_cases_say(function: &str) {
     let mut played = Played::default();
     for (path, file) in case::files::<epay::File>(function) {
-        for case in &file.cases {
-            played.take(&path, &case.name, file.play(function, case).await);
-        }
+        let cases = file.cases.iter().map(|case| (case.name.as_str(), file.play(function, case)));
+        played.play(&path, cases.collect()).await;
     }
     played.check();
 }
@@ -69,9 +78,8 @@ async fn end_single_refund_answers_as_its_cases_say() {
 async fn batch_refunds_are_created_retrieved_and_listed_as_their_cases_say() {
     let mut played = Played::default();
     for (path, file) in case::files::<pingpp::File>("batch-refunds") {
-        for case in &file.cases {
-            played.take(&path, &case.name, file.play(case).await);
-        }
+        let cases = file.cases.iter().map(|case| (case.name.as_str(), file.play(case)));
+        played.play(&path, cases.collect()).await;
     }
     played.check();
 }

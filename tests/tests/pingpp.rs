@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use shared::pingpp::advance;
+use shared::pingpp::{ChannelAnswer, advance};
 use tests::pingpp::{KEY, Told};
-use tests::world::{World, event_of};
+use tests::world::{World, event_of, is_embedded};
 
 /// Status and JSON of a call.
 async fn call(world: &World, method: &str, uri: &str, key: Option<&str>, body: &Value) -> (u16, Value) {
@@ -168,4 +168,40 @@ async fn a_list_is_paged_both_ways_the_latest_first() {
     }
     assert_eq!(get(&world, "/v1/batch_refunds?app=app_2").await.0, 400);
     assert_eq!(get(&world, "/v1/batch_refunds?app=app_1&per_page=0").await.1["error"]["param"], "per_page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_too_large_for_an_answer_leaves_out_refunds_and_no_batch() {
+    // Thousands of transactions, which only the embedded store makes in no time.
+    if !is_embedded() {
+        return;
+    }
+    let world = World::with_funds("1000000", "0").await;
+    world.with_keys().await;
+    let channel = Told::default();
+    let said = ChannelAnswer::Refused { code: "x".repeat(100), message: "\u{1}".repeat(1_000) };
+    for number in 0..10 {
+        let names: Vec<String> = (0..100).map(|charge| format!("ch_{number}_{charge}")).collect();
+        let charges: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        world.charges(&charges).await;
+        names.iter().for_each(|name| channel.tell(name, said.clone()));
+        let mut asked = body(&format!("batch{number}"), json!(names));
+        asked["description"] = json!("\"".repeat(255));
+        assert_eq!(post(&world, &asked).await.0, 200);
+    }
+    for batch in world.batches().await {
+        advance(&world.session(), &channel, &batch.key, batch.at + 1).await.unwrap();
+    }
+    let (_, one) = get(&world, "/v1/batch_refunds?app=app_1&per_page=1").await;
+    assert_eq!(one["data"][0]["refunds"]["data"].as_array().unwrap().len(), 100);
+    let failed = &one["data"][0]["refunds"]["data"][0];
+    assert_eq!(failed["failure_code"], "x".repeat(64), "what a channel says is cut");
+    assert_eq!(failed["failure_msg"], "\u{1}".repeat(255));
+    let (status, all) = get(&world, "/v1/batch_refunds?app=app_1&per_page=100").await;
+    assert_eq!((status, all["data"].as_array().unwrap().len()), (200, 10));
+    for batch in all["data"].as_array().unwrap() {
+        let url = format!("/v1/batch_refunds/{}", batch["id"].as_str().unwrap());
+        assert_eq!(batch["refunds"], json!({"object": "list", "url": url, "has_more": true, "data": []}));
+        assert_eq!(batch["charges"].as_array().unwrap().len(), 100);
+    }
 }

@@ -478,7 +478,8 @@ async fn half_created(world: &World, names: &[String]) -> shared::ledger::BatchR
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_at_any_call_of_taking_back_gives_back_to_both_accounts_once() {
-    for is_carried_out in [false, true] {
+    // Transactions of 100 actions take DynamoDB Local its time.
+    for is_carried_out in [true, false].into_iter().take(if is_embedded() { 2 } else { 1 }) {
         for number in 0.. {
             let context = format!("call {number}, carried out: {is_carried_out}");
             let (world, names) = world(100).await;

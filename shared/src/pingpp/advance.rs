@@ -213,15 +213,26 @@ async fn ask(
     let at = unix_milliseconds(SystemTime::now());
     let state = match answer {
         ChannelAnswer::Succeeded => ItemState::Succeeded { at },
-        ChannelAnswer::Refused { code, message } => ItemState::Failed { at, code, message },
+        ChannelAnswer::Refused { code, message } => ItemState::Failed {
+            at,
+            code: cut(&code, limits::FAILURE_CODE_CHARS_MAX),
+            message: cut(&message, limits::FAILURE_MESSAGE_CHARS_MAX),
+        },
         ChannelAnswer::Confirm { .. } if is_pending => return Ok(()),
-        ChannelAnswer::Confirm { url } => ItemState::Pending { url },
+        ChannelAnswer::Confirm { url } => {
+            ItemState::Pending { url: cut(&url, limits::CONFIRMATION_URL_CHARS_MAX) }
+        }
         ChannelAnswer::Unknown(why) => {
             tracing::warn!(refund = item.refund.as_str(), why, "the payment channel's answer is not known");
             return Ok(());
         }
     };
     decide(session, batch, item, state).await.map(|_| ())
+}
+
+/// The beginning of a text that others wrote: no more of it is kept.
+fn cut(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).collect()
 }
 
 /// Records a refund's outcome; what was decided otherwise before stays so, and the contradiction is put on record.

@@ -2,8 +2,7 @@
 //!
 //! ```sh
 //! cargo build --release --package refund-single-wallet --package auto-batch-refund \
-//!     --package begin-single-refund --package end-single-refund --package create-batch-refund \
-//!     --package settle-refunds
+//!     --package begin-single-refund --package create-batch-refund --package settle-refunds
 //! cargo run --package tests --bin measure
 //! ```
 //!
@@ -46,10 +45,8 @@ fn main() -> Result<ExitCode> {
         let single = measure_single().await?;
         let batch = measure_batch().await?;
         let begin = measure_begin().await?;
-        let (_, end_size) = binary("end-single-refund")?;
-        let end = end_size <= BINARY_BYTES_MAX;
         let refunds = measure_batch_refunds().await?;
-        Ok(if single && batch && begin && end && refunds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if single && batch && begin && refunds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
