@@ -163,7 +163,8 @@ pub async fn decide_refund(
     Ok(Some(Decided::Done { settled: settled?, batch }))
 }
 
-/// Asks for all refunds that are not decided; also for those that someone had to confirm, since they may have. One that can't be settled does not keep the others from it.
+/// Asks for all refunds that are not decided; also for those that someone had to confirm, since they may have. One that
+/// can't be settled does not keep the others from it.
 async fn ask_all(
     session: &Session,
     channel: &dyn PaymentChannel,
