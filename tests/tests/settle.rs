@@ -325,7 +325,7 @@ async fn a_payment_channel_that_does_not_answer_in_time_holds_up_no_other_refund
     let channel = Told::default();
     channel.keep_silent("ch_0");
     // Four seconds of it are kept for putting answers on record, and for coming to an end.
-    let session = world.store().session(Deadline::after(Duration::from_millis(4_500)));
+    let session = world.store().session(Deadline::after(Duration::from_secs(7)));
     let open = shared::pingpp::advance(&session, &channel, &batch.key, now()).await.unwrap().unwrap();
     assert_eq!(open.state, BatchState::Settling);
     assert_eq!((world.charge("ch_0").await.refundable(), world.charge("ch_1").await.refunded), (0, 10));
