@@ -336,6 +336,24 @@ async fn of_batches_over_the_same_charges_one_wins_each_and_no_funds_are_lost() 
     }
 }
 
+/// No account is common to them that would make one wait for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_batches_from_different_funds_over_one_charge_one_wins_it() {
+    for round in 0..if is_embedded() { 20 } else { 5 } {
+        let (world, _) = world(1).await;
+        let attempts = FundingSource::ALL.map(|source| {
+            let mut asked = request(&format!("from{}", source.as_str().len()), &[("ch_0", Some(6))]);
+            asked.items[0].funding_source = Some(source);
+            let session = world.session();
+            async move { session.create_batch(&asked, new).await.result.unwrap() }
+        });
+        let made = join_all(attempts).await;
+        let accepted = made.iter().filter(|batch| batch.is_ok()).count();
+        assert_eq!(accepted, 1, "round {round}: {made:?}");
+        world.check_batches(&format!("round {round}")).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_who_bring_on_one_batch_at_once_one_asks_the_payment_channel() {
     let (world, names) = world(20).await;

@@ -338,7 +338,8 @@ async fn a_payment_channel_that_does_not_answer_in_time_holds_up_no_other_refund
 /// One that settles is held up so long that another takes the batch on; then both come to their ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_comes_back_late_changes_nothing_that_another_has_decided() {
-    for (late, is_contradiction) in [(ChannelAnswer::Succeeded, true), (refused(), false)] {
+    let confirm = ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() };
+    for (late, is_contradiction) in [(ChannelAnswer::Succeeded, true), (refused(), false), (confirm, false)] {
         let world = world().await;
         let batch = create(&world, "batch1", &["ch_0", "ch_1"]).await;
         let (slow, quick) = (Told::default(), Told::refuses(&["ch_0"]));
