@@ -25,7 +25,11 @@ fn all(names: &[String]) -> Vec<(&str, Option<u64>)> {
 
 /// A world with so many charges of 10 each, and funds for all of them.
 async fn world(charges: usize) -> (World, Vec<String>) {
-    let world = World::with_funds("1000", "500").await;
+    world_with_funds("1000", charges).await
+}
+
+async fn world_with_funds(unsettled: &str, charges: usize) -> (World, Vec<String>) {
+    let world = World::with_funds(unsettled, "500").await;
     let names = names(charges);
     let charges: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
     world.charges(&charges).await;
@@ -310,7 +314,8 @@ async fn copies_of_one_request_at_once_make_one_batch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_batches_over_the_same_charges_one_wins_each_and_no_funds_are_lost() {
     for count in contended([5, 100]) {
-        let (world, names) = world(count).await;
+        // Funds for more than one of them: whoever comes second is refused for its charges, not for the money.
+        let (world, names) = world_with_funds("2000", count).await;
         let names = Arc::new(names);
         let attempts = (0..6).map(|number| {
             let (world, names) = (&world, names.clone());
