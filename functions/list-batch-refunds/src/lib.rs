@@ -2,13 +2,15 @@
 
 mod query;
 
+use std::collections::HashMap;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::edge::Request;
-use shared::ledger::RefundBatch;
+use shared::ledger::{ItemRefund, RefundBatch, RefundId};
 use shared::limits;
-use shared::pingpp::{ApiError, App, Call, Checked, Endpoint, Report, shown, shown_without_refunds};
+use shared::pingpp::{ApiError, App, Call, Checked, Endpoint, Report, object, told_refunds};
 use shared::store::{Session, StoreError};
 
 use query::{ListQuery, Place};
@@ -18,7 +20,9 @@ pub type ListBatchRefunds = Endpoint<List>;
 pub struct List;
 
 /// Batches whose refunds are read at the same time.
-const SHOWN_AT_ONCE: usize = 8;
+const READ_AT_ONCE: usize = 8;
+
+type Refunds = HashMap<RefundId, ItemRefund>;
 
 #[derive(Serialize)]
 struct ListObject {
@@ -50,24 +54,23 @@ impl Call for List {
         if let Place::Before(_) = query.place {
             batches.reverse();
         }
-        let objects: Vec<_> = batches.iter().map(|batch| shown(session, app, batch)).collect();
-        if let Some(list) = list(has_more, objects).await? {
-            return Ok(list);
+        let reads: Vec<_> = batches.iter().map(|batch| told_refunds(session, batch)).collect();
+        let refunds: Vec<Refunds> = stream::iter(reads).buffered(READ_AT_ONCE).try_collect().await?;
+        let list = |with_refunds| {
+            let object = |(batch, refunds)| object(app, batch, refunds, with_refunds);
+            list(has_more, batches.iter().zip(&refunds).map(object).collect::<Result<_, _>>()?)
+        };
+        if let Some(whole) = list(true)? {
+            return Ok(whole);
         }
-        let objects: Vec<_> =
-            batches.iter().map(|batch| shown_without_refunds(session, app, batch)).collect();
         // Leaving batches out would make the pages that are counted to lie.
         let message = "These batches are too large for one page; ask for fewer.";
-        list(has_more, objects).await?.ok_or_else(|| ApiError::invalid(query.limit_param, message))
+        list(false)?.ok_or_else(|| ApiError::invalid(query.limit_param, message))
     }
 }
 
 /// A list of objects; nothing if it is too large for an answer.
-async fn list(
-    has_more: bool,
-    objects: Vec<impl Future<Output = Result<Box<RawValue>, ApiError>>>,
-) -> Result<Option<String>, ApiError> {
-    let data = stream::iter(objects).buffered(SHOWN_AT_ONCE).try_collect().await?;
+fn list(has_more: bool, data: Vec<Box<RawValue>>) -> Result<Option<String>, StoreError> {
     let list = ListObject { object: "list", url: "/v1/batch_refunds", has_more, data };
     let list = serde_json::to_string(&list)
         .map_err(|error| StoreError::Damaged { key: "a list".to_owned(), what: error.to_string() })?;

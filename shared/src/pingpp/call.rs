@@ -109,38 +109,41 @@ impl<C: Call> Function for Endpoint<C> {
 /// # Errors
 /// If its refunds can't be read.
 pub async fn shown(session: &Session, app: &App, batch: &RefundBatch) -> Result<Box<RawValue>, ApiError> {
-    shown_with(session, app, batch, true).await
+    let refunds = told_refunds(session, batch).await?;
+    Ok(object(app, batch, &refunds, true)?)
 }
 
-/// A batch as its merchant sees it in a list that would be too large: where its refunds are to be had instead of them.
+/// What a merchant is told of a batch's refunds.
 ///
 /// # Errors
-/// As [`shown`].
-pub async fn shown_without_refunds(
+/// If they can't be read.
+pub async fn told_refunds(
     session: &Session,
-    app: &App,
     batch: &RefundBatch,
-) -> Result<Box<RawValue>, ApiError> {
-    shown_with(session, app, batch, false).await
+) -> Result<HashMap<RefundId, ItemRefund>, StoreError> {
+    match batch.state {
+        // Nothing is on record before channels were asked.
+        BatchState::Creating | BatchState::Created | BatchState::Void => Ok(HashMap::new()),
+        BatchState::Settling | BatchState::Ended { .. } => session.refunds_of(batch).await,
+    }
 }
 
-async fn shown_with(
-    session: &Session,
+/// A batch with its refunds, or with where they are to be had instead.
+///
+/// # Errors
+/// If the ledger has something of it that it never wrote.
+pub fn object(
     app: &App,
     batch: &RefundBatch,
+    refunds: &HashMap<RefundId, ItemRefund>,
     with_refunds: bool,
-) -> Result<Box<RawValue>, ApiError> {
-    // Nothing is on record of its refunds before channels were asked.
-    let refunds: HashMap<RefundId, ItemRefund> = match batch.state {
-        BatchState::Creating | BatchState::Created | BatchState::Void => HashMap::new(),
-        BatchState::Settling | BatchState::Ended { .. } => session.refunds_of(batch).await?,
-    };
+) -> Result<Box<RawValue>, StoreError> {
     let damaged = |error: serde_json::Error| StoreError::Damaged {
         key: batch.key.path(),
         what: format!("it can't be shown: {error}"),
     };
     let metadata = RawValue::from_string(batch.metadata.clone()).map_err(damaged)?;
-    let object = BatchObject::new(app.id.as_str(), app.mode.is_live(), batch, &refunds, &metadata);
+    let object = BatchObject::new(app.id.as_str(), app.mode.is_live(), batch, refunds, &metadata);
     let object = if with_refunds { object } else { object.without_refunds() };
-    Ok(serde_json::value::to_raw_value(&object).map_err(damaged)?)
+    serde_json::value::to_raw_value(&object).map_err(damaged)
 }

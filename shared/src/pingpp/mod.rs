@@ -15,7 +15,7 @@ mod request;
 pub use advance::{Decided, advance, advance_new, decide, decide_refund};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
 pub use authenticate::{Caller, Checked, Keys, authenticate};
-pub use call::{Call, Endpoint, Report, shown, shown_without_refunds};
+pub use call::{Call, Endpoint, Report, object, shown, told_refunds};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel, payment_channel};
 pub use error::ApiError;
 pub use event::{Event, EventBus, LogBus, NoEvent, batch_succeeded, refund_succeeded};
