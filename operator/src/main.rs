@@ -99,9 +99,8 @@ async fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        let unreachable = |cause: &&(dyn std::error::Error + 'static)| {
-            matches!(cause.downcast_ref(), Some(StoreError::DeadlinePassed { .. }))
-        };
+        let unreachable =
+            |cause: &&(dyn std::error::Error + 'static)| cause.downcast_ref().is_some_and(StoreError::passes);
         if error.chain().any(|cause| unreachable(&cause)) {
             eprintln!("is the local stack (`cargo run`) running, or the endpoint another one?");
         }

@@ -28,11 +28,6 @@ impl Local {
         serde_json::from_str(told.split("HTTP 200\n").nth(1).unwrap()).unwrap()
     }
 
-    fn table(&self, command: &[&str]) -> (Option<i32>, String) {
-        let output = run(&[command, &["--endpoint", &self.dynamodb]].concat());
-        (output.status.code(), stdout(&output) + &stderr(&output))
-    }
-
     /// Runs a command until it says something; the worker may have the batch for a moment.
     fn until(&self, command: &[&str], said: &str) -> String {
         let since = Instant::now();
@@ -277,11 +272,5 @@ fn apps_keys_and_charges_are_imported_once_and_of_a_key_the_hash_alone_is_stored
     assert!(told.contains("HTTP 401"), "{told}");
 
     drop(local);
-    for file in std::fs::read_dir(folder.path()).unwrap() {
-        let path = file.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-        let is_data = path.extension().is_none_or(|extension| extension != "jsonl");
-        assert!(!is_data || !has(secret), "{}", path.display());
-    }
+    stack::is_not_stored(folder.path(), secret);
 }

@@ -305,8 +305,10 @@ impl World {
             assert_eq!(is_owner, batch.state != BatchState::Void, "{context}: guard of {}", batch.key.id);
         }
         for (id, charge) in &charges {
-            let held: u64 = charge.holds.values().map(|hold| hold.amount.value()).sum();
-            assert!(charge.refunded + held <= charge.amount.value(), "{context}: {id} is over-refunded");
+            assert!(
+                charge.refunded + charge.held() <= charge.amount.value(),
+                "{context}: {id} is over-refunded"
+            );
             let elsewhere = self.elsewhere.lock().unwrap().get(id).copied().unwrap_or_default();
             let by_batches = refunded.get(id).copied().unwrap_or_default();
             assert_eq!(charge.refunded, by_batches + elsewhere, "{context}: {id}");

@@ -16,7 +16,7 @@ use fastrand::Rng;
 use futures::future::{BoxFuture, join_all};
 use shared::ledger::{BatchRequest, BatchState, FundingSource, ItemState, RefundBatch};
 use shared::pingpp::{ChannelAnswer, ChannelRefund, PaymentChannel, advance, decide_refund};
-use tests::pingpp::{new, request};
+use tests::pingpp::{new, refused, request};
 use tests::wire::{Attempt, Fault, Faults};
 use tests::world::{World, is_embedded};
 
@@ -40,10 +40,6 @@ struct Moody {
 /// What it will say of a refund in the end: it pays two of three.
 fn is_payable(order_no: &str) -> bool {
     order_no.bytes().map(u64::from).sum::<u64>() % 3 != 0
-}
-
-fn refused() -> ChannelAnswer {
-    ChannelAnswer::Refused { code: "no".to_owned(), message: "no".to_owned() }
 }
 
 impl PaymentChannel for Moody {

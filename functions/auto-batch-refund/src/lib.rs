@@ -5,7 +5,7 @@ mod detail;
 mod request;
 
 use shared::ebet::{Call, Channel, Code, Endpoint, Fault, Members, Numbered, Report};
-use shared::store::{Executed, Refunds, Session, StoreError};
+use shared::store::{Executed, Refunds, Session};
 
 use answer::Told;
 use request::BatchRefund;
@@ -46,12 +46,11 @@ impl Call for Batch {
         report.take_verdicts(verdicts.iter().copied());
 
         let troubles = || players.iter().filter_map(|refunds| refunds.trouble.as_ref());
-        let passes = |trouble: &&StoreError| matches!(trouble, StoreError::DeadlinePassed { .. });
         // What won't pass by itself is what operators need to know of.
-        let worst = troubles().find(|trouble| !passes(trouble)).or_else(|| troubles().next());
+        let worst = troubles().find(|trouble| !trouble.passes()).or_else(|| troubles().next());
         report.cause = worst.map(ToString::to_string);
         let status = match worst {
-            Some(trouble) if !passes(&trouble) => Code::SystemError,
+            Some(trouble) if !trouble.passes() => Code::SystemError,
             _ if report.undecided > 0 => Code::Busy,
             _ => Code::Ok,
         };

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use shared::edge::Request;
-use shared::ledger::{BatchRequest, Created};
+use shared::ledger::BatchRequest;
 use shared::pingpp::{ApiError, Call, Checked, CreateRequest, Endpoint, Report, new_batch, shown};
 use shared::store::Session;
 
@@ -26,18 +26,17 @@ impl Call for Create {
         report.key = asked.batch_no.to_string();
         let batch = BatchRequest {
             tenant: app.tenant(),
-            batch_no: asked.batch_no.clone(),
             fingerprint: asked.fingerprint(),
+            batch_no: asked.batch_no,
             currency: app.currency.clone(),
-            description: asked.description.clone(),
-            metadata: asked.metadata.clone(),
-            items: asked.items.clone(),
+            description: asked.description,
+            metadata: asked.metadata,
+            items: asked.items,
         };
-        let new = || -> Option<Created> { new_batch(SystemTime::now()) };
-        let accepted = session.create_batch(&batch, new).await;
+        let accepted = session.create_batch(&batch, || new_batch(SystemTime::now())).await;
         report.executed = accepted.executed;
         let batch = accepted.result?.map_err(|refusal| {
-            let charges: Vec<&str> = asked.items.iter().map(|item| item.charge.as_str()).collect();
+            let charges: Vec<&str> = batch.items.iter().map(|item| item.charge.as_str()).collect();
             ApiError::of_batch(&refusal, &charges)
         })?;
         Ok(shown(session, app, &batch).await?.get().to_owned())

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use serde::Serialize;
-use shared::clock::unix_milliseconds;
+use shared::clock::{milliseconds, unix_milliseconds};
 use shared::edge::{Invocation, WorkLine, log_work};
 use shared::ledger::RefundBatchKey;
 use shared::limits;
@@ -54,16 +54,9 @@ pub struct BatchItemFailure {
 }
 
 /// Neither changes of the table nor a sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event is neither of a DynamoDB stream nor {SWEEP}")]
 pub struct UnknownEvent;
-
-impl std::fmt::Display for UnknownEvent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the event is neither of a DynamoDB stream nor {SWEEP}")
-    }
-}
-
-impl std::error::Error for UnknownEvent {}
 
 /// Why batches are brought on.
 #[derive(Debug, Clone, Copy)]
@@ -174,9 +167,9 @@ impl SettleRefunds {
             };
             let Err(error) = brought_on else { return Some(true) };
             report(&key, &error);
-            if !passes(&error) {
+            if !error.passes() {
                 // Others come before it.
-                let until = now + PUT_OFF.as_millis() as u64;
+                let until = now + milliseconds(PUT_OFF);
                 let _ = session.put_off(&key, now, until).await.inspect_err(|error| report(&key, error));
             }
             Some(false)
@@ -213,7 +206,7 @@ impl SettleRefunds {
                         told.push(event.clone());
                     }
                 }
-                Some(Err(error)) if passes(error) => failures.push(number),
+                Some(Err(error)) if error.passes() => failures.push(number),
                 // Bringing it again would not mend it, and hold up all that comes behind it.
                 _ => {}
             }
@@ -281,15 +274,10 @@ pub async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<F
     Ok(events)
 }
 
-/// Whether trying again may help.
-fn passes(error: &StoreError) -> bool {
-    matches!(error, StoreError::DeadlinePassed { .. })
-}
-
 /// Says why a batch could not be worked on: what passes is a warning, what doesn't needs people.
 fn report(key: &RefundBatchKey, error: &StoreError) {
     let (tenant, batch) = (key.tenant.as_str(), key.id.as_str());
-    match passes(error) {
+    match error.passes() {
         true => tracing::warn!(tenant, batch, %error, "a batch was left for later"),
         false => tracing::error!(tenant, batch, %error, "a batch can't be worked on"),
     }

@@ -36,7 +36,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let (charge, refunds) = history.with_context(|| {
         format!("{} has no charge {}; --app APP and --live choose another", options.app.name(), key.id)
     })?;
-    let held: u64 = charge.holds.values().map(|hold| hold.amount.value()).sum();
+    let held = charge.held();
     let paid = match (charge.paid, charge.time_paid) {
         (false, _) => "not paid".to_owned(),
         (true, None) => "paid".to_owned(),

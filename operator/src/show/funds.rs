@@ -1,15 +1,14 @@
 //! `refundctl show funds`: an app's accounts and their postings, with the chains checked.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use shared::ledger::{Account, FundingSource, RefundBatch, check_funds};
+use shared::ledger::{Account, FundingSource, Hash, RefundBatch, check_funds};
 use shared::store::Store;
 
-use super::time;
+use super::{time, unchanged};
 use crate::app::AppOptions;
 use crate::target::{TableOptions, long_session};
 
@@ -21,9 +20,6 @@ Examples:
   refundctl show funds --app app_1Gqj58ynP0mHeX1q --live --table refunds-prod
 
 Exit codes: 0 shown; 1 the app has no funds, or a chain is broken; 2 wrong usage.";
-
-/// How often funds are read that change all the time.
-const READS_MAX: usize = 20;
 
 /// The last postings that are shown; the others are counted.
 const POSTINGS_SHOWN: usize = 40;
@@ -48,11 +44,8 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Reads again while postings are being made: a chain is known to be broken only if it is so in two reads between
-/// which nothing was posted.
 async fn read(store: &Store, app: &AppOptions) -> Result<Funds> {
-    let mut last_heads = Vec::new();
-    for _ in 0..READS_MAX {
+    let read = async || {
         let session = long_session(store).await?;
         let mut accounts = Vec::new();
         for source in FundingSource::ALL {
@@ -61,17 +54,14 @@ async fn read(store: &Store, app: &AppOptions) -> Result<Funds> {
         if accounts.is_empty() {
             bail!("{} has no funds; --app APP and --live choose another", app.name());
         }
-        let batches = session.every_batch(&app.tenant()).await?;
-        let is_intact =
-            |(source, account): &(FundingSource, Account)| check_funds(account, *source, &batches).is_ok();
-        let heads: Vec<_> = accounts.iter().map(|(_, account)| account.head).collect();
-        if accounts.iter().all(is_intact) || heads == last_heads {
-            return Ok((accounts, batches));
-        }
-        last_heads = heads;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    bail!("{} is too busy to be checked now: its funds changed during each of {READS_MAX} reads", app.name())
+        Ok((accounts, session.every_batch(&app.tenant()).await?))
+    };
+    let heads =
+        |(accounts, _): &Funds| -> Vec<Hash> { accounts.iter().map(|(_, account)| account.head).collect() };
+    let is_intact = |(accounts, batches): &Funds| {
+        accounts.iter().all(|(source, account)| check_funds(account, *source, batches).is_ok())
+    };
+    unchanged(&app.name(), read, heads, is_intact).await
 }
 
 /// Whether the account's chain is intact.

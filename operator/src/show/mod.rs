@@ -7,8 +7,9 @@ mod funds;
 mod wallet;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use jiff::Timestamp;
 
@@ -46,6 +47,33 @@ pub async fn command(thing: &Thing) -> Result<ExitCode> {
         Thing::Charge(options) => charge::command(options).await,
         Thing::Funds(options) => funds::command(options).await,
     }
+}
+
+/// How often accounts are read that change all the time.
+const READS_MAX: usize = 20;
+
+/// Reads accounts with their postings, and again while postings are being made: what is read is not of one moment, so
+/// a chain is known to be broken only if it is so in two reads between which nothing was posted.
+///
+/// # Errors
+/// If they can't be read, or change during each read; `name` is what people call them.
+async fn unchanged<T, H: PartialEq>(
+    name: &str,
+    read: impl AsyncFn() -> Result<T>,
+    heads: impl Fn(&T) -> H,
+    is_intact: impl Fn(&T) -> bool,
+) -> Result<T> {
+    let mut last_heads = None;
+    for _ in 0..READS_MAX {
+        let found = read().await?;
+        let heads = Some(heads(&found));
+        if is_intact(&found) || heads == last_heads {
+            return Ok(found);
+        }
+        last_heads = heads;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bail!("{name} is too busy to be checked now: it changed during each of {READS_MAX} reads")
 }
 
 /// A text that others wrote, fit for a terminal.

@@ -1,16 +1,15 @@
 //! `refundctl show wallet`: a player's balance and postings.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use shared::ebet::{ChannelId, Username};
 use shared::ledger::{ChainBreach, DebitState, check_chain};
 use shared::store::{Store, Wallet};
 
-use super::time;
+use super::{time, unchanged};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -19,9 +18,6 @@ Examples:
   refundctl show wallet 1 apitest01 --table refunds-prod   in AWS, by your AWS settings
 
 Exit codes: 0 shown; 1 unknown wallet, or its chain is broken; 2 wrong usage.";
-
-/// How often a wallet is read that changes all the time.
-const READS_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct WalletOptions {
@@ -45,26 +41,14 @@ pub async fn command(options: &WalletOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads again while postings are being made: what is read is not of one moment, so a chain is known to be
-/// broken only if it is so in two reads between which nothing was posted.
 async fn read(store: &Store, options: &WalletOptions) -> Result<Wallet> {
     let key = options.channel.wallet(&options.username);
-    let mut last_head = None;
-    for _ in 0..READS_MAX {
+    let read = async || {
         let wallet = session(store).wallet(&key).await?;
-        let wallet = wallet
-            .with_context(|| format!("channel {} has no wallet {}", options.channel, options.username))?;
-        let head = Some(wallet.account.head);
-        if check_chain(&wallet.account, &wallet.debits).is_ok() || head == last_head {
-            return Ok(wallet);
-        }
-        last_head = head;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    bail!(
-        "wallet {} is too busy to be checked now: it changed during each of {READS_MAX} reads",
-        options.username
-    )
+        wallet.with_context(|| format!("channel {} has no wallet {}", options.channel, options.username))
+    };
+    let is_intact = |wallet: &Wallet| check_chain(&wallet.account, &wallet.debits).is_ok();
+    unchanged(&format!("wallet {}", options.username), read, |wallet| wallet.account.head, is_intact).await
 }
 
 fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBreach>) {

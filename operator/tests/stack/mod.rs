@@ -81,6 +81,12 @@ impl Local {
         stdout(&output)
     }
 
+    /// The exit code and all that is printed of a command on the table.
+    pub fn table(&self, command: &[&str]) -> (Option<i32>, String) {
+        let output = run(&[command, &["--endpoint", &self.dynamodb]].concat());
+        (output.status.code(), stdout(&output) + &stderr(&output))
+    }
+
     pub fn import(&self, file: &Path, options: &[&str]) -> Output {
         run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], options].concat())
     }
@@ -101,4 +107,15 @@ pub fn signal(process: &Child, name: &str) {
 pub fn lines(file: &Path, lines: &[Value]) {
     let text: Vec<String> = lines.iter().map(Value::to_string).collect();
     std::fs::write(file, text.join("\n")).unwrap();
+}
+
+/// Checks that a secret stands in no file of a folder but in those that were imported.
+pub fn is_not_stored(folder: &Path, secret: &str) {
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        let is_data = path.extension().is_none_or(|extension| extension != "jsonl");
+        assert!(!is_data || !has(secret), "{}", path.display());
+    }
 }

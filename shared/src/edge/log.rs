@@ -9,6 +9,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::milliseconds;
 use crate::store::Usage;
 
 /// Logs from here on as JSON lines on stderr, from the level that `AWS_LAMBDA_LOG_LEVEL` names (INFO if
@@ -73,7 +74,7 @@ pub struct Items<'a> {
 }
 
 pub fn log_request(line: &RequestLine<'_>) {
-    let milliseconds = line.arrived.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
+    let milliseconds = line.arrived.elapsed().map_or(0, milliseconds);
     tracing::info!(
         function = line.function,
         request_id = line.request_id,
@@ -115,7 +116,7 @@ pub struct WorkLine<'a> {
 }
 
 pub fn log_work(line: &WorkLine<'_>) {
-    let milliseconds = line.began.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
+    let milliseconds = line.began.elapsed().map_or(0, milliseconds);
     tracing::info!(
         function = line.function,
         request_id = line.request_id,

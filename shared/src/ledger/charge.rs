@@ -110,9 +110,13 @@ pub struct Hold {
 }
 
 impl Charge {
+    /// What is set aside for refunds under way, in minor units.
+    pub fn held(&self) -> u64 {
+        self.holds.values().map(|hold| hold.amount.value()).sum()
+    }
+
     /// What can still be refunded, in minor units: neither refunded nor held.
     pub fn refundable(&self) -> u64 {
-        let held = self.holds.values().map(|hold| hold.amount.value()).sum::<u64>();
-        self.amount.value().saturating_sub(self.refunded).saturating_sub(held)
+        self.amount.value().saturating_sub(self.refunded).saturating_sub(self.held())
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use futures::{StreamExt, stream};
 
 use super::channel::{ChannelAnswer, ChannelRefund, PaymentChannel};
-use crate::clock::unix_milliseconds;
+use crate::clock::{milliseconds, unix_milliseconds};
 use crate::ledger::{BatchItem, BatchState, ItemState, RefundBatch, RefundBatchKey, RefundId};
 use crate::limits;
 use crate::store::{Session, Settled, StoreError, Taken};
@@ -82,10 +82,6 @@ async fn settle(
     let_go(session, &batch, &taken, &finished, now, half_its_age).await?;
     asked?;
     Ok(Some(finished?.batch))
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// A batch, as far as it has come.

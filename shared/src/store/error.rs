@@ -20,6 +20,16 @@ pub enum StoreError {
     Damaged { key: String, what: String },
 }
 
+impl StoreError {
+    /// Whether trying again may help.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::DeadlinePassed { .. } => true,
+            Self::Refused(_) | Self::Damaged { .. } => false,
+        }
+    }
+}
+
 /// How a call failed.
 #[derive(Debug)]
 pub(super) enum CallFailure {

@@ -37,7 +37,7 @@ impl Session {
         while !self.deadline.has_passed() {
             let mut put_off = Vec::new();
             for (number, (part, refunds)) in parts.iter().zip(&mut refunds).enumerate() {
-                if matches!(refunds.trouble, Some(StoreError::DeadlinePassed { .. })) {
+                if refunds.trouble.as_ref().is_some_and(StoreError::passes) {
                     put_off.push((number, std::mem::replace(refunds, Refunds::undecided(part))));
                 }
             }

@@ -105,17 +105,13 @@ impl Session {
             let created = new().ok_or_else(|| StoreError::Refused("the clock shows no time".to_owned()))?;
             let (accepted, otherwise) = match decide_batch(request, &snapshot, &created) {
                 Creating::Refused(refusal) => match self.stands(request, &snapshot, &refusal).await? {
-                    true if may_land.is_some() => return Err(StoreError::DeadlinePassed { cause: may_land }),
-                    true => return Ok(Err(refusal)),
+                    true => return refused(refusal, may_land),
                     false => (None, "others were writing to the same items".to_owned()),
                 },
                 Creating::Wait { batches, refusal } => {
                     let is_held = !self.bring_all_on(request, batches).await?;
                     match is_held && self.stands(request, &snapshot, &refusal).await? {
-                        true if may_land.is_some() => {
-                            return Err(StoreError::DeadlinePassed { cause: may_land });
-                        }
-                        true => return Ok(Err(refusal)),
+                        true => return refused(refusal, may_land),
                         false => (None, "others held some of the charges".to_owned()),
                     }
                 }
@@ -458,6 +454,17 @@ impl Session {
     }
 }
 
+/// A refusal that stands; it is told only where no transaction of the same request may still land.
+fn refused<T>(
+    refusal: BatchRefusal,
+    may_land: Option<String>,
+) -> Result<Result<T, BatchRefusal>, StoreError> {
+    match may_land {
+        Some(cause) => Err(StoreError::DeadlinePassed { cause: Some(cause) }),
+        None => Ok(Err(refusal)),
+    }
+}
+
 /// Whether a transaction fails again and again at something that nobody else changes.
 #[derive(Debug, Default)]
 pub(super) struct Stuck {
@@ -471,8 +478,8 @@ impl Stuck {
     /// The position of the action that failed once more, after what stood in its way was read again.
     pub(super) fn check(&mut self, step: &Transacted, from: usize) -> Result<(), usize> {
         let Transacted::Cancelled(conditions) = step else { return Ok(()) };
-        let own = conditions.iter().enumerate().skip(from);
-        let failed = own.into_iter().find(|(_, condition)| matches!(condition, Condition::Failed(_)));
+        let mut own = conditions.iter().enumerate().skip(from);
+        let failed = own.find(|(_, condition)| matches!(condition, Condition::Failed(_)));
         let Some((position, _)) = failed else { return Ok(()) };
         self.failed += 1;
         if self.failed > 2 { Err(position) } else { Ok(()) }

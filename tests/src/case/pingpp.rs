@@ -75,8 +75,7 @@ impl File {
         for (id, wanted) in &case.after.charges {
             let charge = world.session().charge(&app.charge(Mode::Test, id.parse()?)).await?;
             let charge = charge.with_context(|| format!("no charge {id}"))?;
-            let held: u64 = charge.holds.values().map(|hold| hold.amount.value()).sum();
-            let found = format!("{} refunded, {held} held", charge.refunded);
+            let found = format!("{} refunded, {} held", charge.refunded, charge.held());
             ensure!(&found == wanted, "charge {id} has {found} instead of {wanted}");
         }
         for (source, wanted) in &case.after.funds {
