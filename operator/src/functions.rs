@@ -8,6 +8,7 @@ use begin_single_refund::BeginSingleRefund;
 use create_batch_refund::CreateBatchRefund;
 use end_single_refund::EndSingleRefund;
 use list_batch_refunds::ListBatchRefunds;
+use record_entries::RecordEntries;
 use refund_single_wallet::RefundSingleWallet;
 use retrieve_batch_refund::RetrieveBatchRefund;
 use settle_refunds::SettleRefunds;
@@ -26,6 +27,7 @@ pub fn function(binary: &str, store: &Store) -> Result<Arc<dyn Function>> {
         "create-batch-refund" => Arc::new(CreateBatchRefund::new(store.clone())),
         "end-single-refund" => Arc::new(EndSingleRefund::new(store.clone())),
         "list-batch-refunds" => Arc::new(ListBatchRefunds::new(store.clone())),
+        "record-entries" => Arc::new(RecordEntries::new(store.clone())),
         "refund-single-wallet" => Arc::new(RefundSingleWallet::new(store.clone())),
         "retrieve-batch-refund" => Arc::new(RetrieveBatchRefund::new(store.clone())),
         other => bail!("template.yaml names the binary {other}, which this program does not carry"),

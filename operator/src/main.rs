@@ -28,6 +28,7 @@ Examples:
   refundctl show application demo 1             see its state and history
   refundctl send create-batch-refund            refund two charges of the demo app in one call
   refundctl show batch batchrefund20160801001   see what became of them
+  refundctl send record-entries                 put a bet's life on record, as your own system would
   refundctl import facts.jsonl                  load your own data into the local stack
 
 Exit codes: 0 done; 1 refused or in conflict; 2 wrong usage.";
@@ -58,7 +59,7 @@ enum Command {
     /// Refund a bet as its channel, before the provider asks
     #[command(after_help = self_refund::EXAMPLES)]
     SelfRefund(self_refund::Options),
-    /// Sign and send a request as a provider would
+    /// Sign and send a request as a provider, or your own system, would
     #[command(subcommand)]
     Send(send::Call),
     /// Show what the ledger holds

@@ -56,6 +56,8 @@ pub struct Route {
     pub path: String,
     /// The binary that answers it.
     pub binary: String,
+    /// Whether the gateway lets in only requests that are signed for AWS.
+    pub is_signed: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -212,7 +214,12 @@ fn routes_of(function: &Value) -> Result<Vec<Route>> {
             let value = event["Properties"][member].as_str();
             value.map(str::to_owned).with_context(|| format!("event {name} has no {member}"))
         };
-        Ok(Route { method: text("Method")?, path: text("Path")?, binary: binary.to_owned() })
+        let is_signed = match &event["Properties"]["Auth"]["Authorizer"] {
+            Value::Null => false,
+            authorizer if authorizer == "AWS_IAM" => true,
+            other => return Err(anyhow!("event {name}: the authorizer {other} is not known")),
+        };
+        Ok(Route { method: text("Method")?, path: text("Path")?, binary: binary.to_owned(), is_signed })
     };
     calls.map(route).collect()
 }
@@ -345,11 +352,18 @@ mod tests {
             ("POST", "/v1/batch_refunds", "create-batch-refund"),
             ("GET", "/v1/batch_refunds", "list-batch-refunds"),
             ("GET", "/v1/batch_refunds/{id}", "retrieve-batch-refund"),
+            ("POST", "/entries", "record-entries"),
         ] {
-            let route = Route { method: method.to_owned(), path: path.to_owned(), binary: binary.to_owned() };
+            let route = Route {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                binary: binary.to_owned(),
+                // Providers have protocols of their own; the operator's systems have AWS's.
+                is_signed: binary == "record-entries",
+            };
             assert!(template.routes.contains(&route), "{:?}", template.routes);
         }
-        assert_eq!(template.routes.len(), 7);
+        assert_eq!(template.routes.len(), 8);
     }
 
     #[test]

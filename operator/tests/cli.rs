@@ -220,7 +220,9 @@ fn a_wrong_line_is_named_with_its_reason_and_nothing_is_written() {
     for (line, reason) in [
         (json!("wallet"), "line 5: "),
         (json!({"channelId": 1}), "missing field `kind`"),
-        (json!({"kind": "purse"}), "unknown variant `purse`"),
+        (json!({"kind": "purse"}), "kind \"purse\" is none of channel,"),
+        (json!({"kind": "credit"}), "credit happens now: `refundctl send record-entries` sends it"),
+        (debit("live", json!(true)), "a live debit happens now: `refundctl send record-entries` sends it"),
         (wallet("balance", json!(10)), "expected a string"),
         (wallet("balance", json!("10.001")), "more than 2 decimals"),
         (wallet("balance", json!("ten")), "not a decimal number"),
@@ -244,7 +246,7 @@ fn a_wrong_line_is_named_with_its_reason_and_nothing_is_written() {
         (application("amount", json!("0")), "amount \"0\" must be more than zero"),
         (application("autoid", json!("1")), "expected i64"),
         (application("orderNo", json!("")), "orderNo \"\" is empty"),
-        (application("status", json!(1)), "only requested applications (0) are imported"),
+        (application("status", json!(1)), "only requested applications (0) are recorded"),
     ] {
         let mut all = facts();
         all.push(json!({"kind": "wallet", "channelId": 1, "username": "other", "balance": "1"}));

@@ -37,6 +37,16 @@ pub const KEYS_PER_READ_MAX: usize = 100;
 /// Actions of one TransactWriteItems call (DynamoDB).
 pub const ACTIONS_PER_TRANSACTION_MAX: usize = 100;
 
+/// Largest body of a call of `record-entries`, in bytes: 25 entries with the longest texts have ample room.
+pub const ENTRIES_BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Entries of one account that are recorded in one transaction: with the account itself it is full.
+pub const ENTRIES_PER_TRANSACTION_MAX: usize = ACTIONS_PER_TRANSACTION_MAX - 1;
+
+/// Entries of one call of `record-entries`: an operator's system sends what has just happened, and a call is answered
+/// in one round of transactions.
+pub const ENTRIES_PER_CALL_MAX: usize = 25;
+
 /// Accounts of one request that are worked on at the same time: enough to keep a small function busy while it
 /// waits for the table, and few enough that their connections and memory stay small.
 pub const PARTS_AT_ONCE: usize = 32;
@@ -53,8 +63,8 @@ pub const PART_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a read of several parts may take before each of them reads for itself.
 pub const GROUP_READ_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the record that ties an idempotency key to one executed request is kept. Longer than any
-/// provider sends again; what makes a refund happen once is the debit's own permanent fact.
+/// How long the record that ties an idempotency key to one executed request is kept, and the tombstone of a debit whose
+/// refund was asked for before it came. Longer than any provider sends again; what makes a refund happen once is the debit's own permanent fact.
 pub const REQUEST_RECORD_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// A request is answered within this time of its arrival: an HTTP API cuts at 30 s.

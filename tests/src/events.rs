@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use refundctl::local::http_api_event;
-use refundctl::send::{Call, Request, batch, epay, pingpp, single};
+use refundctl::local::{http_api_event, with_signer};
+use refundctl::send::{Call, Request, batch, entries, epay, pingpp, single};
 use refundctl::template::Template;
 use serde_json::Value;
 
@@ -51,11 +51,15 @@ pub fn all() -> Result<Vec<(String, String)>> {
             "retrieve-batch-refund" => {
                 vec![("", Call::RetrieveBatchRefund(pingpp::RetrieveOptions::default()))]
             }
+            "record-entries" => vec![("", Call::RecordEntries(entries::Options::default()))],
             "refund-single-wallet" => vec![("", Call::RefundSingleWallet(single::Options::default()))],
             other => bail!("there is no sample request for {other}"),
         };
         for (suffix, call) in calls {
-            let event = event(&call.request()?)?;
+            let mut event = event(&call.request()?)?;
+            if route.is_signed {
+                with_signer(&mut event);
+            }
             events.push((format!("{}{suffix}", route.binary), format!("{event:#}\n")));
         }
     }

@@ -325,7 +325,9 @@ impl World {
         assert_eq!(all_holds, holds, "{context}: a hold without a batch");
         for source in FundingSource::ALL {
             let account = self.funds(source).await;
-            check_funds(&account, source, &batches).unwrap_or_else(|breach| panic!("{context}: {breach}"));
+            let found = self.session().wallet(&account.key).await.unwrap().expect("it has its account");
+            check_funds(&account, source, &batches, &found.movements)
+                .unwrap_or_else(|breach| panic!("{context}: {breach}"));
             let out = rust_decimal::Decimal::from(out.get(&source).copied().unwrap_or_default());
             assert_eq!(account.opening.value() - out, account.balance.value(), "{context}: {source:?}");
         }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use refundctl::functions::function;
 use refundctl::import::{self, Source};
 pub use refundctl::local::Stream;
-use refundctl::local::{http_api_event, open_database};
+use refundctl::local::{http_api_event, open_database, with_signer};
 use refundctl::sample::Sample;
 use refundctl::self_refund;
 use refundctl::send::ebet::{DEMO_KEY, sign};
@@ -22,7 +22,7 @@ use shared::aws;
 use shared::ebet::ChannelId;
 use shared::edge::{Function, Invocation, Response, invoke};
 use shared::ledger::{
-    AskedItem, AskedRefund, DebitKey, FingerprintBuilder, RefundRequest, RefundedBy, TenantKey, check_chain,
+    AskedItem, AskedRefund, DebitKey, FingerprintBuilder, RefundRequest, RefundedBy, TenantKey,
 };
 use shared::store::{self, Deadline, Session, Store, Wallet};
 use tokio::net::TcpListener;
@@ -113,6 +113,11 @@ impl World {
         change.unwrap();
     }
 
+    /// A process of `record-entries`, with nothing cached yet.
+    pub fn entries_instance(&self) -> Instance {
+        self.instance_of("record-entries")
+    }
+
     pub async fn wallet_with_debits(&self, username: &str, balance: &str, debits: &[(&str, &str)]) {
         let wallet = json!({"kind": "wallet", "channelId": 1, "username": username, "balance": balance});
         let debit = |(seq_no, amount): &(&str, &str)| {
@@ -144,7 +149,7 @@ impl World {
     pub async fn wallet_of(&self, channel: u64, username: &str) -> Wallet {
         let account = ChannelId(channel).wallet(&username.parse().unwrap());
         let wallet = self.session().wallet(&account).await.unwrap().expect("there is such a wallet");
-        check_chain(&wallet.account, &wallet.debits).expect("the chain is intact");
+        wallet.check().expect("the chain is intact");
         wallet
     }
 
@@ -152,14 +157,28 @@ impl World {
         self.wallet(username).await.account.balance.to_string()
     }
 
-    /// Every item of the table, in a fixed order: for showing that nothing changed.
+    /// Every item of the table but tombstones, in a fixed order: for showing that nothing changed.
     pub async fn dump(&self) -> Vec<String> {
+        let (tombstones, others): (Vec<Value>, _) = self.items().await.into_iter().partition(is_tombstone);
+        drop(tombstones);
+        others.iter().map(Value::to_string).collect()
+    }
+
+    /// The debits that are not there, and whose refund was asked for: `pk sk`, sorted.
+    pub async fn tombstones(&self) -> Vec<String> {
+        let items = self.items().await.into_iter().filter(is_tombstone);
+        let key = |item: Value| format!("{} {}", item["pk"].as_str().unwrap(), item["sk"].as_str().unwrap());
+        items.map(key).collect()
+    }
+
+    /// Every item of the table, in a fixed order.
+    pub async fn items(&self) -> Vec<Value> {
         let mut items = Vec::new();
         let mut pages = self.client.scan().table_name(&self.table).into_paginator().items().send();
         while let Some(item) = pages.next().await {
-            items.push(as_json(&AttributeValue::M(item.unwrap())).to_string());
+            items.push(as_json(&AttributeValue::M(item.unwrap())));
         }
-        items.sort();
+        items.sort_by_key(|item| (item["pk"].to_string(), item["sk"].to_string()));
         items
     }
 
@@ -290,6 +309,10 @@ impl World {
     }
 }
 
+fn is_tombstone(item: &Value) -> bool {
+    item["state"] == "refund_asked"
+}
+
 /// With members in a fixed order, as JSON objects here have them.
 fn as_json(value: &AttributeValue) -> Value {
     match value {
@@ -329,6 +352,14 @@ impl Instance {
         serde_json::from_slice(&self.call_text(body.to_string().as_bytes(), CALLER).await.bytes()).unwrap()
     }
 
+    /// Has entries recorded; the HTTP status, and what is told of each.
+    pub async fn record(&self, entries: &[Value]) -> (u16, Vec<Value>) {
+        let response = self.call_event(&entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string()).await;
+        let mut answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
+        let told = answer["entries"].as_array_mut().map(std::mem::take);
+        (response.status_code, told.unwrap_or_else(|| panic!("{answer}")))
+    }
+
     pub async fn call_text(&self, body: &[u8], caller: &str) -> Response {
         self.call_event(&event(body, caller).to_string()).await
     }
@@ -352,6 +383,13 @@ pub fn event(body: &[u8], caller: &str) -> Value {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let caller: SocketAddr = caller.parse().unwrap();
     http_api_event("POST", &Uri::from_static("/refundSingleWallet"), &headers, caller, body)
+}
+
+/// The HTTP API event of a call of the operator's own system.
+pub fn entries_event(body: &[u8]) -> Value {
+    let mut event = event_of("POST", "/entries", &[("content-type", "application/json")], body);
+    with_signer(&mut event);
+    event
 }
 
 /// The HTTP API event of a request with these headers; `uri` is its path, and its query if it has one.

@@ -24,7 +24,7 @@ async fn each_plays_the_documents_example_on_the_demo_data() {
     // In this order: what is ended was begun before.
     for names in [
         &["refund-single-wallet"][..],
-        &["auto-batch-refund"],
+        &["auto-batch-refund", "record-entries"],
         &["begin-single-refund", "begin-single-refund-bson", "end-single-refund", "end-single-refund-bson"],
         &["create-batch-refund", "settle-refunds", "list-batch-refunds", "retrieve-batch-refund"],
     ] {
@@ -57,6 +57,7 @@ async fn each_plays_the_documents_example_on_the_demo_data() {
                 "refund-single-wallet" => ("/moneyAfter", json!(1000)),
                 "auto-batch-refund" => ("/refundResultList/0/refundTotalMoney", json!(20)),
                 "create-batch-refund" => ("/status", json!("created")),
+                "record-entries" => ("/entries/3/outcome", json!("recorded")),
                 "list-batch-refunds" => ("/data/0/status", json!("succeeded")),
                 "retrieve-batch-refund" => ("/error/param", json!("id")),
                 _ => ("/errcode", json!(0)),
@@ -64,6 +65,6 @@ async fn each_plays_the_documents_example_on_the_demo_data() {
             assert_eq!(answer.pointer(member), Some(&told), "{name}: {answer}");
         }
     }
-    let played = 10;
+    let played = 11;
     assert_eq!(events::all().unwrap().len(), played, "every event is played");
 }

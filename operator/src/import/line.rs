@@ -5,54 +5,34 @@ use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
-use shared::ebet::{Channel, ChannelId, ChannelSettings, Username};
-use shared::epay::{Merchant, MerchantId, MerchantSettings};
+use shared::ebet::{Channel, ChannelSettings};
+use shared::entries::Entry;
+use shared::epay::{Merchant, MerchantSettings};
 use shared::ledger::{
-    AccountKey, Application, ApplicationState, Balance, Charge, CredentialKey, Debit, DebitKey, DebitState,
-    FundingSource, MinorUnits, TenantKey,
+    AccountEntry, AccountKey, Application, Balance, Charge, CredentialKey, Debit, DebitKey, DebitState,
+    FundingSource, TenantKey,
 };
-use shared::pingpp::{App, AppId, AppSettings, Mode, SecretKey};
+use shared::pingpp::{App, AppId, AppSettings, SecretKey};
 
-/// A line as it is written.
+/// A line of settings as it is written.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Written {
     Channel(ChannelSettings),
-    Wallet(WrittenWallet),
-    Debit(WrittenDebit),
     Merchant(WrittenMerchant),
-    Application(WrittenApplication),
     App(WrittenApp),
     Key(WrittenKey),
-    Charge(WrittenCharge),
 }
+
+/// The kinds of lines that are settings.
+const SETTINGS_KINDS: [&str; 4] = ["channel", "merchant", "app", "key"];
+
+/// The kinds of entries that are facts of the past. The others happen now, one after another.
+const PAST_KINDS: [&str; 4] = ["wallet", "debit", "application", "charge"];
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenWallet {
-    channel_id: ChannelId,
-    username: String,
-    balance: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenDebit {
-    channel_id: ChannelId,
-    username: String,
-    seq_no: String,
-    round_code: String,
-    amount: String,
-    #[serde(default)]
-    state: WrittenState,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WrittenState {
-    #[default]
-    Open,
-    Settled,
+struct Kind {
+    kind: String,
 }
 
 #[derive(Deserialize)]
@@ -74,17 +54,6 @@ fn keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 
 fn enabled() -> bool {
     true
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenApplication {
-    merchant: String,
-    autoid: i64,
-    amount: String,
-    order_no: String,
-    #[serde(default)]
-    status: u8,
 }
 
 #[derive(Deserialize)]
@@ -115,95 +84,61 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D
     serde_json::from_value(value).map_err(|_| serde::de::Error::custom("secret must be a text"))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenCharge {
-    app: String,
-    livemode: bool,
-    id: String,
-    amount: u64,
-    #[serde(default)]
-    amount_refunded: u64,
-    currency: String,
-    channel: String,
-    order_no: String,
-    transaction_no: Option<String>,
-    #[serde(default = "paid")]
-    paid: bool,
-    created: u64,
-    time_paid: Option<u64>,
-}
-
-fn paid() -> bool {
-    true
-}
-
 /// A line that can be written to the ledger.
 #[derive(Debug)]
 pub enum Line {
     Channel { channel: Channel, json: String },
-    Wallet { channel: ChannelId, account: AccountKey, balance: Balance },
-    Debit { channel: ChannelId, debit: Debit },
     Merchant { merchant: Merchant, json: String, credentials: Vec<CredentialKey> },
-    Application { merchant: MerchantId, application: Application },
     App { app: Box<App>, json: String, funds: Vec<(FundingSource, Balance)> },
     Key { key: SecretKey, apps: Vec<AppId> },
-    Charge { charge: Box<Charge> },
+    Fact(Fact),
+}
+
+/// A money fact of the past.
+#[derive(Debug)]
+pub enum Fact {
+    Wallet { account: AccountKey, tenant: TenantKey, balance: Balance },
+    Debit { debit: Debit, tenant: TenantKey },
+    Application(Application),
+    Charge(Box<Charge>),
 }
 
 impl Line {
     /// # Errors
     /// Says what of the line is wrong.
     pub fn read(text: &str) -> Result<Self> {
-        let written: Written = serde_json::from_str(text).map_err(reason)?;
-        Ok(match written {
+        let Kind { kind } = serde_json::from_str(text).map_err(reason)?;
+        if PAST_KINDS.contains(&kind.as_str()) {
+            return Ok(Self::Fact(Fact::read(text)?));
+        }
+        if Entry::KINDS.contains(&kind.as_str()) {
+            bail!("{kind} happens now: `refundctl send record-entries` sends it");
+        }
+        if !SETTINGS_KINDS.contains(&kind.as_str()) {
+            let known = [&SETTINGS_KINDS[..], &PAST_KINDS].concat().join(", ");
+            bail!("kind {kind:?} is none of {known}");
+        }
+        Ok(match serde_json::from_str(text).map_err(reason)? {
             Written::Channel(settings) => {
                 let channel = Channel::new(&settings)?;
                 Self::Channel { channel, json: serde_json::to_string(&settings)? }
             }
-            Written::Wallet(wallet) => {
-                let username: Username = member("username", &wallet.username)?;
-                Self::Wallet {
-                    channel: wallet.channel_id,
-                    account: wallet.channel_id.wallet(&username),
-                    balance: member("balance", &wallet.balance)?,
-                }
-            }
-            Written::Debit(debit) => {
-                let username: Username = member("username", &debit.username)?;
-                let account = debit.channel_id.wallet(&username);
-                let state = match debit.state {
-                    WrittenState::Open => DebitState::Open,
-                    WrittenState::Settled => DebitState::Settled,
-                };
-                Self::Debit {
-                    channel: debit.channel_id,
-                    debit: Debit {
-                        key: DebitKey { account, id: member("seqNo", &debit.seq_no)? },
-                        round: member("roundCode", &debit.round_code)?,
-                        amount: member("amount", &debit.amount)?,
-                        state,
-                    },
-                }
-            }
             Written::Merchant(written) => written.line()?,
-            Written::Application(written) => written.line()?,
             Written::App(written) => written.line()?,
             Written::Key(written) => written.line()?,
-            Written::Charge(written) => written.line()?,
         })
     }
 
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Channel { .. } => "channel",
-            Self::Wallet { .. } => "wallet",
-            Self::Debit { .. } => "debit",
             Self::Merchant { .. } => "merchant",
-            Self::Application { .. } => "application",
             Self::App { .. } => "app",
             Self::Key { .. } => "key",
-            Self::Charge { .. } => "charge",
+            Self::Fact(Fact::Wallet { .. }) => "wallet",
+            Self::Fact(Fact::Debit { .. }) => "debit",
+            Self::Fact(Fact::Application(_)) => "application",
+            Self::Fact(Fact::Charge(_)) => "charge",
         }
     }
 
@@ -211,12 +146,12 @@ impl Line {
     pub fn tenants(&self) -> Vec<TenantKey> {
         match self {
             Self::Channel { channel, .. } => vec![channel.id.tenant()],
-            Self::Wallet { channel, .. } | Self::Debit { channel, .. } => vec![channel.tenant()],
             Self::Merchant { merchant, .. } => vec![merchant.id.tenant()],
-            Self::Application { merchant, .. } => vec![merchant.tenant()],
             Self::App { app, .. } => vec![app.tenant()],
             Self::Key { key, apps } => apps.iter().map(|app| app.tenant(key.mode)).collect(),
-            Self::Charge { charge } => vec![charge.key.tenant.clone()],
+            Self::Fact(Fact::Wallet { tenant, .. } | Fact::Debit { tenant, .. }) => vec![tenant.clone()],
+            Self::Fact(Fact::Application(application)) => vec![application.key.merchant.clone()],
+            Self::Fact(Fact::Charge(charge)) => vec![charge.key.tenant.clone()],
         }
     }
 
@@ -224,14 +159,36 @@ impl Line {
     pub fn name(&self) -> String {
         match self {
             Self::Channel { channel, .. } => format!("channel {}", channel.id),
-            Self::Wallet { account, .. } => format!("wallet {account}"),
-            Self::Debit { debit, .. } => format!("debit {} {}", debit.key.account, debit.key.id),
             Self::Merchant { merchant, .. } => format!("merchant {}", merchant.id),
-            Self::Application { application, .. } => format!("application {}", application.key.path()),
             Self::App { app, .. } => format!("app {}", app.tenant()),
             Self::Key { key, .. } => format!("key {}", key.credential),
-            Self::Charge { charge } => format!("charge {}", charge.key.path()),
+            Self::Fact(Fact::Wallet { account, .. }) => format!("wallet {account}"),
+            Self::Fact(Fact::Debit { debit, .. }) => format!("debit {} {}", debit.key.account, debit.key.id),
+            Self::Fact(Fact::Application(application)) => format!("application {}", application.key.path()),
+            Self::Fact(Fact::Charge(charge)) => format!("charge {}", charge.key.path()),
         }
+    }
+}
+
+impl Fact {
+    fn read(text: &str) -> Result<Self> {
+        Ok(match Entry::read(text)? {
+            Entry::Wallet { channel, account, balance } => {
+                Self::Wallet { account, tenant: channel.tenant(), balance }
+            }
+            Entry::OfAccount {
+                account,
+                tenant,
+                entry: AccountEntry::PastDebit { id, round, amount, is_settled },
+            } => {
+                let state = if is_settled { DebitState::Settled } else { DebitState::Open };
+                let key = DebitKey { account, id };
+                Self::Debit { debit: Debit { key, round, amount, taken: None, state }, tenant }
+            }
+            Entry::Application(application) => Self::Application(application),
+            Entry::Charge(charge) => Self::Charge(charge),
+            entry => bail!("a live {} happens now: `refundctl send record-entries` sends it", entry.kind()),
+        })
     }
 }
 
@@ -247,25 +204,6 @@ impl WrittenMerchant {
         };
         let merchant = Merchant::new(&settings)?;
         Ok(Line::Merchant { merchant, json: serde_json::to_string(&settings)?, credentials })
-    }
-}
-
-impl WrittenApplication {
-    fn line(self) -> Result<Line> {
-        if self.status != 0 {
-            bail!(
-                "status {}: only requested applications (0) are imported; the calls bring them on",
-                self.status
-            );
-        }
-        let merchant: MerchantId = member("merchant", &self.merchant)?;
-        let application = Application {
-            key: merchant.application(self.autoid),
-            order_no: member("orderNo", &self.order_no)?,
-            paid: member("amount", &self.amount)?,
-            state: ApplicationState::Requested,
-        };
-        Ok(Line::Application { merchant, application })
     }
 }
 
@@ -302,64 +240,6 @@ impl WrittenKey {
     }
 }
 
-impl WrittenCharge {
-    fn line(self) -> Result<Line> {
-        let app: AppId = member("app", &self.app)?;
-        let amount =
-            MinorUnits::new(self.amount).map_err(|error| anyhow!("amount {} {error}", self.amount))?;
-        if self.amount_refunded > self.amount {
-            bail!("amountRefunded {} is above the amount", self.amount_refunded);
-        }
-        let charge = Charge {
-            key: app.charge(Mode::of(self.livemode), member("id", &self.id)?),
-            channel: member("channel", &self.channel)?,
-            currency: member("currency", &self.currency.to_ascii_uppercase())?,
-            order_no: member("orderNo", &self.order_no)?,
-            transaction_no: self.transaction_no.map(|no| member("transactionNo", &no)).transpose()?,
-            amount,
-            refunded: self.amount_refunded,
-            holds: Default::default(),
-            paid: self.paid,
-            created: self.created,
-            time_paid: self.time_paid,
-            version: 0,
-        };
-        Ok(Line::Charge { charge: Box::new(charge) })
-    }
-}
-
-fn or_none(text: Option<&impl ToString>) -> String {
-    text.map_or("none".to_owned(), ToString::to_string)
-}
-
-/// How a charge on record differs from the one to import. What became of it since is no difference.
-pub fn charge_difference(line: &Charge, there: &Charge) -> Option<String> {
-    let id = &line.key.id;
-    let facts: [(&str, String, String); 6] = [
-        ("amount", line.amount.to_string(), there.amount.to_string()),
-        ("channel", line.channel.to_string(), there.channel.to_string()),
-        ("currency", line.currency.to_string(), there.currency.to_string()),
-        ("orderNo", line.order_no.to_string(), there.order_no.to_string()),
-        ("transactionNo", or_none(line.transaction_no.as_ref()), or_none(there.transaction_no.as_ref())),
-        ("paid", line.paid.to_string(), there.paid.to_string()),
-    ];
-    let different = facts.into_iter().find(|(_, line, there)| line != there);
-    different.map(|(name, _, there)| format!("charge {id} has {name} {there}"))
-}
-
-/// A tenant as people call it.
-pub fn name_of(tenant: &TenantKey) -> String {
-    if let Some((app, mode)) = AppId::of_tenant(tenant) {
-        return format!("app {app} in {} mode", mode.as_str());
-    }
-    let kind = if is_merchant(tenant) { "merchant" } else { "channel" };
-    format!("{kind} {}", tenant.as_str().split_once('#').map_or("", |(_provider, id)| id))
-}
-
-pub fn is_merchant(tenant: &TenantKey) -> bool {
-    tenant.as_str().starts_with(&format!("{}#", shared::epay::PROVIDER))
-}
-
 /// serde's words, less the place in the line: the line is named already.
 fn reason(error: serde_json::Error) -> anyhow::Error {
     let text = error.to_string();
@@ -389,31 +269,6 @@ fn member<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T> {
     match text.parse() {
         Ok(value) => Ok(value),
         Err(error) => bail!("{name} {text:?} {error}"),
-    }
-}
-
-/// How an application on record differs from the one to import. What became of it since is no difference.
-pub fn application_difference(line: &Application, there: &Application) -> Option<String> {
-    let id = line.key.id;
-    if line.paid != there.paid {
-        return Some(format!("application {id} was paid {}", there.paid));
-    }
-    (line.order_no != there.order_no).then(|| format!("application {id} is of order {}", there.order_no))
-}
-
-/// How a debit on record differs from the one to import. What became of it since is no difference.
-pub fn difference(line: &Debit, there: &Debit) -> Option<String> {
-    let id = &line.key.id;
-    if line.amount != there.amount {
-        return Some(format!("debit {id} took {}", there.amount));
-    }
-    if line.round != there.round {
-        return Some(format!("debit {id} is of round {}", there.round));
-    }
-    match (&line.state, &there.state) {
-        (DebitState::Settled, DebitState::Open) => Some(format!("debit {id} is open")),
-        (DebitState::Settled, DebitState::Refunded(_)) => Some(format!("debit {id} was refunded")),
-        _ => None,
     }
 }
 

@@ -18,14 +18,12 @@ use comfy_table::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use shared::ebet::Channel;
-use shared::epay::Merchant;
-use shared::ledger::{Account, CredentialKey, Currency, TenantKey};
-use shared::pingpp::{App, AppId};
-use shared::store::{Creation, Session, SettingsChange, Store};
+use shared::entries::{currency_of, tenant_name};
+use shared::ledger::{Account, CredentialKey, Currency, DebitKey, DebitState, TenantKey};
+use shared::store::{Creation, DebitCreation, Session, SettingsChange, Store};
 
 use crate::target::{TableOptions, session};
-use line::Line;
+use line::{Fact, Line};
 
 pub const EXAMPLES: &str = "\
 One JSON object a line (those of app and charge are folded here). Amounts are strings, so that no digit is lost; those
@@ -141,6 +139,8 @@ pub struct Report {
     counts: BTreeMap<(&'static str, &'static str), u64>,
     /// What is on record otherwise, by line, and stays.
     pub conflicts: Vec<(usize, String)>,
+    /// Debits whose refund was asked for, and refused, before they were on record: asked for again, they are refunded.
+    pub asked_before: Vec<(usize, DebitKey)>,
 }
 
 impl std::fmt::Display for Report {
@@ -151,6 +151,13 @@ impl std::fmt::Display for Report {
             table.add_row([(*kind).to_owned(), (*outcome).to_owned(), count.to_string()]);
         }
         writeln!(f, "{table}")?;
+        for (number, debit) in &self.asked_before {
+            writeln!(
+                f,
+                "line {number}: the refund of {} was asked for before it was on record; asked for again, it is refunded",
+                debit.id
+            )?;
+        }
         for (number, conflict) in &self.conflicts {
             writeln!(f, "line {number}: conflict: {conflict}")?;
         }
@@ -181,12 +188,15 @@ pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Resu
     while let Some((number, kind, outcome)) = written.try_next().await? {
         progress.inc(1);
         *report.counts.entry((kind, outcome.name())).or_default() += 1;
-        if let Outcome::Conflict(why) = outcome {
-            report.conflicts.push((number, why));
+        match outcome {
+            Outcome::Conflict(why) => report.conflicts.push((number, why)),
+            Outcome::CreatedAfterAsked(debit) => report.asked_before.push((number, debit)),
+            Outcome::Created | Outcome::Unchanged | Outcome::Replaced => {}
         }
     }
     progress.finish_and_clear();
     report.conflicts.sort();
+    report.asked_before.sort();
     Ok(report)
 }
 
@@ -233,20 +243,20 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             Line::App { app, .. } => {
                 currencies.insert(tenant, app.currency);
             }
-            Line::Charge { charge } => {
+            Line::Fact(Fact::Charge(charge)) => {
                 charged.entry((tenant, charge.currency.to_string())).or_insert(number);
             }
             Line::Merchant { merchant, credentials, .. } => {
                 for credential in credentials {
                     let owner = owners.entry(credential).or_insert_with(|| tenant.clone());
                     if *owner != tenant {
-                        let owner = line::name_of(owner);
+                        let owner = tenant_name(owner);
                         wrong.push((number, format!("names a key that is {owner}'s")));
                     }
                 }
                 currencies.insert(tenant, merchant.currency);
             }
-            Line::Wallet { .. } | Line::Debit { .. } | Line::Application { .. } | Line::Key { .. } => {}
+            Line::Key { .. } | Line::Fact(_) => {}
         }
     }
     for (tenant, number) in named {
@@ -255,7 +265,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             (Some(recorded), Some(given)) if recorded != *given => {
                 let why = format!(
                     "{} is in {recorded}, and so is all it has: a currency can't be changed",
-                    line::name_of(&tenant)
+                    tenant_name(&tenant)
                 );
                 wrong.push((number, why));
             }
@@ -263,7 +273,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
                 currencies.insert(tenant, recorded);
             }
             (None, None) => {
-                let why = format!("{} is neither in the file nor in the table", line::name_of(&tenant));
+                let why = format!("{} is neither in the file nor in the table", tenant_name(&tenant));
                 wrong.push((number, line::masked(&why)));
             }
             (_, Some(_)) => {}
@@ -271,7 +281,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     }
     for ((tenant, currency), number) in charged {
         if currencies.get(&tenant).is_some_and(|of_app| of_app.as_str() != currency) {
-            wrong.push((number, format!("{} takes no charges in {currency}", line::name_of(&tenant))));
+            wrong.push((number, format!("{} takes no charges in {currency}", tenant_name(&tenant))));
         }
     }
     if wrong.is_empty() {
@@ -291,18 +301,12 @@ async fn recorded_currency(session: &Session, tenant: &TenantKey) -> Result<Opti
     let settings = session
         .settings(tenant)
         .await
-        .with_context(|| format!("could not look for {}", line::name_of(tenant)))?;
+        .with_context(|| format!("could not look for {}", tenant_name(tenant)))?;
     let Some(settings) = settings else { return Ok(None) };
-    let currency: Result<Currency> = match () {
-        () if line::is_merchant(tenant) => {
-            Merchant::from_json(&settings).map(|merchant| merchant.currency).map_err(Into::into)
-        }
-        () if AppId::of_tenant(tenant).is_some() => {
-            App::from_json(&settings).map(|app| app.currency).map_err(Into::into)
-        }
-        () => Channel::from_json(&settings).map(|channel| channel.currency).map_err(Into::into),
-    };
-    currency.map(Some).with_context(|| format!("{} in the table", line::name_of(tenant)))
+    currency_of(tenant, &settings)
+        .map(Some)
+        .map_err(|error| anyhow!(error))
+        .with_context(|| format!("{} in the table", tenant_name(tenant)))
 }
 
 fn digest(text: &str) -> [u8; 32] {
@@ -313,6 +317,8 @@ enum Outcome {
     Created,
     Unchanged,
     Replaced,
+    /// A debit whose refund was asked for, and refused, before it was on record.
+    CreatedAfterAsked(DebitKey),
     Conflict(String),
 }
 
@@ -327,9 +333,17 @@ impl Outcome {
         }
     }
 
+    /// What is on record under the line's name, and how it differs.
+    fn of_existing(difference: Option<impl ToString>, name: impl Fn() -> String) -> Self {
+        match difference {
+            None => Self::Unchanged,
+            Some(difference) => Self::Conflict(format!("{} {}", name(), difference.to_string())),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
-            Self::Created => "created",
+            Self::Created | Self::CreatedAfterAsked(_) => "created",
             Self::Unchanged => "unchanged",
             Self::Replaced => "replaced",
             Self::Conflict(_) => "conflict",
@@ -366,13 +380,6 @@ async fn write(
                 outcome => outcome,
             })
         }
-        Line::Charge { charge } => Ok(match session.create_charge(&charge).await? {
-            Creation::Created => Outcome::Created,
-            Creation::Existing(there) => match line::charge_difference(&charge, &there) {
-                None => Outcome::Unchanged,
-                Some(difference) => Outcome::Conflict(difference),
-            },
-        }),
         Line::Channel { json, .. } => write_settings(session, &tenant, &json, settings).await,
         Line::Merchant { json, credentials, .. } => {
             let recorded = session.settings(&tenant).await?;
@@ -380,7 +387,7 @@ async fn write(
                 return Ok(Outcome::of_settings(SettingsChange::Kept, || other_settings(&tenant)));
             }
             // The settings come last: a key that they don't list opens nothing, and one that they list is there.
-            let taken = || Outcome::Conflict(format!("a key of {} is another one's", line::name_of(&tenant)));
+            let taken = || Outcome::Conflict(format!("a key of {} is another one's", tenant_name(&tenant)));
             for credential in &credentials {
                 if session.credential(credential).await?.is_some_and(|owner| owner != tenant) {
                     return Ok(taken());
@@ -395,25 +402,44 @@ async fn write(
             }
             write_settings(session, &tenant, &json, settings).await
         }
-        Line::Application { application, .. } => Ok(match session.create_application(&application).await? {
-            Creation::Created => Outcome::Created,
-            Creation::Existing(there) => match line::application_difference(&application, &there) {
-                None => Outcome::Unchanged,
-                Some(difference) => Outcome::Conflict(difference),
-            },
-        }),
-        Line::Wallet { account, balance, .. } => {
-            let currency = currencies.get(&tenant).context("its channel's currency is not known")?;
-            open_account(session, &Account::open(account, currency.clone(), balance), "wallet").await
-        }
-        Line::Debit { debit, .. } => Ok(match session.create_debit(&debit).await? {
-            Creation::Created => Outcome::Created,
-            Creation::Existing(there) => match line::difference(&debit, &there) {
-                None => Outcome::Unchanged,
-                Some(difference) => Outcome::Conflict(difference),
-            },
-        }),
+        Line::Fact(fact) => write_fact(session, fact, currencies).await,
     }
+}
+
+async fn write_fact(
+    session: &Session,
+    fact: Fact,
+    currencies: &HashMap<TenantKey, Currency>,
+) -> Result<Outcome> {
+    Ok(match fact {
+        Fact::Wallet { account, tenant, balance } => {
+            let currency = currencies.get(&tenant).context("its channel's currency is not known")?;
+            open_account(session, &Account::open(account, currency.clone(), balance), "wallet").await?
+        }
+        Fact::Debit { debit, .. } => match session.create_debit(&debit).await? {
+            DebitCreation::Created => Outcome::Created,
+            DebitCreation::CreatedAfterAsked => Outcome::CreatedAfterAsked(debit.key),
+            DebitCreation::Existing(there) => {
+                let is_settled = matches!(debit.state, DebitState::Settled);
+                Outcome::of_existing(
+                    there.difference_from_past(&debit.round, debit.amount, is_settled),
+                    || format!("debit {}", debit.key.id),
+                )
+            }
+        },
+        Fact::Application(application) => match session.create_application(&application).await? {
+            Creation::Created => Outcome::Created,
+            Creation::Existing(there) => Outcome::of_existing(there.difference(&application), || {
+                format!("application {}", application.key.id)
+            }),
+        },
+        Fact::Charge(charge) => match session.create_charge(&charge).await? {
+            Creation::Created => Outcome::Created,
+            Creation::Existing(there) => {
+                Outcome::of_existing(there.difference(&charge), || format!("charge {}", charge.key.id))
+            }
+        },
+    })
 }
 
 async fn write_settings(
@@ -427,7 +453,7 @@ async fn write_settings(
 }
 
 fn other_settings(tenant: &TenantKey) -> String {
-    format!("{} has other settings", line::name_of(tenant))
+    format!("{} has other settings", tenant_name(tenant))
 }
 
 /// Opens an account; `what` people call it.

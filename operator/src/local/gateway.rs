@@ -36,6 +36,7 @@ const EVENT_BYTES_MAX: usize = 6_000_000;
 struct Target {
     function: Arc<dyn Function>,
     timeout: Duration,
+    is_signed: bool,
 }
 
 /// The template's routes, each answered by its function.
@@ -46,7 +47,11 @@ pub fn routes(template: &Template, store: &Store) -> Result<Router> {
             .ok()
             .and_then(|method| MethodFilter::try_from(method).ok())
             .with_context(|| format!("{} {} has no HTTP method", route.method, route.path))?;
-        let target = Target { function: function(&route.binary, store)?, timeout: template.timeout };
+        let target = Target {
+            function: function(&route.binary, store)?,
+            timeout: template.timeout,
+            is_signed: route.is_signed,
+        };
         router = router.route(&route.path, on(method, answer).with_state(target));
     }
     Ok(router
@@ -91,6 +96,9 @@ async fn answer(
     context["requestId"] = json!(request_id);
     context["timeEpoch"] = json!(unix_milliseconds(arrived));
     context["http"]["protocol"] = json!(format!("{version:?}"));
+    if target.is_signed {
+        with_signer(&mut event);
+    }
     let event = event.to_string();
     if event.len() > EVENT_BYTES_MAX {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long");
@@ -168,6 +176,19 @@ pub fn http_api_event(
         event["body"] = json!(text.map_or_else(|| BASE64.encode(body), str::to_owned));
     }
     event
+}
+
+/// Adds who signed the request. Whoever reaches this machine's loopback interface is its developer.
+pub fn with_signer(event: &mut Value) {
+    event["requestContext"]["authorizer"]["iam"] = json!({
+        "accessKey": "local",
+        "accountId": "000000000000",
+        "callerId": "local",
+        "cognitoIdentity": null,
+        "principalOrgId": null,
+        "userArn": "arn:aws:iam::000000000000:user/local",
+        "userId": "local",
+    });
 }
 
 /// What an HTTP API passes on as text.

@@ -23,7 +23,7 @@ use crate::target::{self, DYNAMODB_PORT, GATEWAY_PORT, is_loopback};
 use crate::template::{Template, Trigger};
 
 pub use database::open as open_database;
-pub use gateway::http_api_event;
+pub use gateway::{http_api_event, with_signer};
 pub use worker::{Stream, matches};
 
 /// The demo data, as import lines.
@@ -153,6 +153,7 @@ pub async fn run(options: &Options) -> Result<()> {
         println!("     cargo run -- send auto-batch-refund{gateway}");
         println!("     cargo run -- send begin-single-refund{gateway}");
         println!("     cargo run -- send create-batch-refund{gateway}");
+        println!("     cargo run -- send record-entries{gateway}");
         println!("     cargo run -- show wallet 1 apitest01{table}");
         println!("     cargo run -- show application demo 1{table}");
         println!("     cargo run -- show batch batchrefund20160801001{table}");

@@ -1,7 +1,8 @@
-//! `refundctl send`: a request as a provider would build and post it, with both sides shown.
+//! `refundctl send`: a request as a provider, or the operator's own system, would build and post it, with both sides shown.
 
 pub mod batch;
 pub mod ebet;
+pub mod entries;
 pub mod epay;
 pub mod pingpp;
 pub mod single;
@@ -44,6 +45,9 @@ pub enum Call {
     /// A merchant looks at an app's batches, the latest first
     #[command(after_help = pingpp::LIST_EXAMPLES)]
     ListBatchRefunds(pingpp::ListOptions),
+    /// The operator's own systems say what happens to payments and balances
+    #[command(after_help = entries::EXAMPLES)]
+    RecordEntries(entries::Options),
 }
 
 /// A request, ready to be sent.
@@ -83,6 +87,7 @@ impl Call {
             Self::CreateBatchRefund(options) => options.request(),
             Self::RetrieveBatchRefund(options) => options.request(),
             Self::ListBatchRefunds(options) => options.request(),
+            Self::RecordEntries(options) => options.request(),
         }
     }
 
@@ -95,12 +100,16 @@ impl Call {
             Self::CreateBatchRefund(options) => &options.common.endpoint,
             Self::RetrieveBatchRefund(options) => &options.common.endpoint,
             Self::ListBatchRefunds(options) => &options.common.endpoint,
+            Self::RecordEntries(options) => &options.endpoint,
         };
         endpoint.as_deref()
     }
 }
 
 pub async fn command(call: &Call) -> Result<ExitCode> {
+    if let Call::RecordEntries(options) = call {
+        return entries::command(options).await;
+    }
     let request = call.request()?;
     let endpoint = call.endpoint().map_or_else(target::gateway_url, str::to_owned);
     let url = format!("{}{}", endpoint.trim_end_matches('/'), request.path);
@@ -129,9 +138,10 @@ pub async fn command(call: &Call) -> Result<ExitCode> {
         Call::BeginSingleRefund(_) | Call::EndSingleRefund(_) => {
             epay::is_done(&answer.content_type, &answer.body)
         }
-        Call::CreateBatchRefund(_) | Call::RetrieveBatchRefund(_) | Call::ListBatchRefunds(_) => {
-            answer.status == 200
-        }
+        Call::CreateBatchRefund(_)
+        | Call::RetrieveBatchRefund(_)
+        | Call::ListBatchRefunds(_)
+        | Call::RecordEntries(_) => answer.status == 200,
     };
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use shared::ledger::{Account, FundingSource, Hash, RefundBatch, check_funds};
+use shared::ledger::{Account, Cause, ChainBreach, FundingSource, Hash, Movement, Posted, RefundBatch, check_funds};
 use shared::store::Store;
 
-use super::{time, unchanged};
+use super::{plain, time, unchanged};
 use crate::app::AppOptions;
 use crate::target::{TableOptions, long_session};
 
@@ -32,24 +32,37 @@ pub struct Options {
     table: TableOptions,
 }
 
-type Funds = (Vec<(FundingSource, Account)>, Vec<RefundBatch>);
+/// An app's account, with the movements that were posted to it.
+struct Funds {
+    source: FundingSource,
+    account: Account,
+    movements: Vec<Movement>,
+}
+
+/// All accounts of an app, and its batches, which have the other postings.
+type All = (Vec<Funds>, Vec<RefundBatch>);
 
 pub async fn command(options: &Options) -> Result<ExitCode> {
     let store = options.table.store().await?;
     let (accounts, batches) = read(&store, &options.app).await?;
     let mut is_intact = true;
-    for (source, account) in &accounts {
-        is_intact &= print(&options.app, *source, account, &batches);
+    for funds in &accounts {
+        is_intact &= print(&options.app, funds, &batches);
     }
     Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn read(store: &Store, app: &AppOptions) -> Result<Funds> {
+async fn read(store: &Store, app: &AppOptions) -> Result<All> {
     let read = async || {
         let session = long_session(store).await?;
         let mut accounts = Vec::new();
         for source in FundingSource::ALL {
-            accounts.extend(session.funds(&app.tenant(), source).await?.map(|account| (source, account)));
+            let found = session.wallet(&app.tenant().account(source.as_str())).await?;
+            accounts.extend(found.map(|found| Funds {
+                source,
+                account: found.account,
+                movements: found.movements,
+            }));
         }
         if accounts.is_empty() {
             bail!("{} has no funds; --app APP and --live choose another", app.name());
@@ -57,16 +70,22 @@ async fn read(store: &Store, app: &AppOptions) -> Result<Funds> {
         Ok((accounts, session.every_batch(&app.tenant()).await?))
     };
     let heads =
-        |(accounts, _): &Funds| -> Vec<Hash> { accounts.iter().map(|(_, account)| account.head).collect() };
-    let is_intact = |(accounts, batches): &Funds| {
-        accounts.iter().all(|(source, account)| check_funds(account, *source, batches).is_ok())
-    };
+        |(accounts, _): &All| -> Vec<Hash> { accounts.iter().map(|funds| funds.account.head).collect() };
+    let is_intact =
+        |(accounts, batches): &All| accounts.iter().all(|funds| funds.check(batches).is_ok());
     unchanged(&app.name(), read, heads, is_intact).await
 }
 
+impl Funds {
+    fn check<'a>(&'a self, batches: &'a [RefundBatch]) -> Result<Vec<Posted<'a>>, ChainBreach> {
+        check_funds(&self.account, self.source, batches, &self.movements)
+    }
+}
+
 /// Whether the account's chain is intact.
-fn print(app: &AppOptions, source: FundingSource, account: &Account, batches: &[RefundBatch]) -> bool {
-    let checked = check_funds(account, source, batches);
+fn print(app: &AppOptions, funds: &Funds, batches: &[RefundBatch]) -> bool {
+    let checked = funds.check(batches);
+    let (source, account) = (funds.source, &funds.account);
     let state = if checked.is_ok() { "chain intact" } else { "CHAIN BROKEN" };
     println!(
         "{} of {}, in the smallest unit of {}\nbalance {} = opening {} and {} postings, {state}\nhead {}",
@@ -92,18 +111,28 @@ fn print(app: &AppOptions, source: FundingSource, account: &Account, batches: &[
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["#", "time (UTC)", "what", "amount", "before", "after", "batch"]);
-    for (batch, funds) in postings.into_iter().skip(hidden) {
-        let posting = &funds.posting;
-        let what = if posting.after < posting.before { "held" } else { "released" };
+    table.set_header(["#", "time (UTC)", "what", "amount", "before", "after", "of"]);
+    for posted in postings.into_iter().skip(hidden) {
+        let (at, what, amount, of) = match posted {
+            Posted::Funds(batch, funds, cause) => {
+                let what = if matches!(cause, Cause::Hold { .. }) { "held" } else { "released" };
+                (funds.at, what, funds.amount.to_string(), format!("batch {}", batch.key.id))
+            }
+            Posted::Movement(movement) => {
+                let of = format!("{}, {}", movement.key.id, movement.reason);
+                (movement.at, movement.direction.as_str(), movement.amount.to_string(), plain(&of))
+            }
+            Posted::Debit(..) | Posted::Refund(..) => continue, // no app's funds have such
+        };
+        let posting = posted.posting();
         table.add_row([
             posting.sequence.to_string(),
-            time(funds.at),
+            time(at),
             what.to_owned(),
-            funds.amount.to_string(),
+            amount,
             posting.before.to_string(),
             posting.after.to_string(),
-            batch.key.id.to_string(),
+            of,
         ]);
     }
     for column in [0, 3, 4, 5] {

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use shared::ebet::{ChannelId, Username};
-use shared::ledger::{ChainBreach, DebitState, check_chain};
+use shared::ledger::{ChainBreach, DebitState, Posted};
 use shared::store::{Store, Wallet};
 
-use super::{time, unchanged};
+use super::{plain, time, unchanged};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -47,13 +47,13 @@ async fn read(store: &Store, options: &WalletOptions) -> Result<Wallet> {
         let wallet = session(store).wallet(&key).await?;
         wallet.with_context(|| format!("channel {} has no wallet {}", options.channel, options.username))
     };
-    let is_intact = |wallet: &Wallet| check_chain(&wallet.account, &wallet.debits).is_ok();
+    let is_intact = |wallet: &Wallet| wallet.check().is_ok();
     unchanged(&format!("wallet {}", options.username), read, |wallet| wallet.account.head, is_intact).await
 }
 
 fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBreach>) {
     let account = &wallet.account;
-    let checked = check_chain(account, &wallet.debits);
+    let checked = wallet.check();
     let state = if checked.is_ok() { "chain intact" } else { "CHAIN BROKEN" };
     let mut text = format!(
         "wallet {} of channel {}\nbalance {} {} = opening {} and {} postings, {state}\nhead {}\n",
@@ -72,27 +72,47 @@ fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBr
         count(|state| matches!(state, DebitState::Settled)),
         count(|state| matches!(state, DebitState::Refunded(_))),
     ));
+    if !wallet.movements.is_empty() {
+        text.push_str(&format!("credits and withdrawals: {}\n", wallet.movements.len()));
+    }
+    for asked in &wallet.tombstones {
+        text.push_str(&format!("refund asked for before its debit came: {}\n", plain(asked.id.as_str())));
+    }
     match checked {
         Ok(postings) if postings.is_empty() => (text, None),
         Ok(postings) => {
             let mut table = Table::new();
             table.load_style(presets::UTF8_HORIZONTAL_ONLY);
             table.set_content_arrangement(ContentArrangement::Dynamic);
-            table.set_header(["#", "time (UTC)", "refund of", "amount", "before", "after", "by", "request"]);
-            for (debit, refund) in postings {
-                let posting = &refund.posting;
+            table.set_header(["#", "time (UTC)", "what", "of", "amount", "before", "after", "why"]);
+            for posted in postings {
+                let (at, what, of, amount, why) = match posted {
+                    Posted::Debit(debit, taking) => {
+                        (taking.at, "debit", debit.key.id.as_str(), debit.amount, format!("round {}", debit.round))
+                    }
+                    Posted::Refund(debit, refund) => {
+                        let why = format!("{} by {}", refund.request, refund.by.as_str());
+                        (refund.at, "refund", debit.key.id.as_str(), refund.amount, why)
+                    }
+                    Posted::Movement(movement) => {
+                        let (what, why) = (movement.direction.as_str(), movement.reason.to_string());
+                        (movement.at, what, movement.key.id.as_str(), movement.amount, why)
+                    }
+                    Posted::Funds(..) => continue, // no wallet has such
+                };
+                let posting = posted.posting();
                 table.add_row([
                     posting.sequence.to_string(),
-                    time(refund.at),
-                    debit.key.id.to_string(),
-                    refund.amount.to_string(),
+                    time(at),
+                    what.to_owned(),
+                    plain(of),
+                    amount.to_string(),
                     posting.before.to_string(),
                     posting.after.to_string(),
-                    refund.by.as_str().to_owned(),
-                    refund.request.to_string(),
+                    plain(&why),
                 ]);
             }
-            for column in [0, 3, 4, 5] {
+            for column in [0, 4, 5, 6] {
                 if let Some(column) = table.column_mut(column) {
                     column.set_cell_alignment(CellAlignment::Right);
                 }

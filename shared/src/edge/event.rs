@@ -28,6 +28,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The caller's address, where the gateway knows it.
     pub source_ip: Option<IpAddr>,
+    /// Who signed the request by AWS's rules, as the gateway has found out: an ARN. None where it lets anyone in.
+    pub signer: Option<String>,
     /// When the gateway got the request.
     pub arrived: SystemTime,
 }
@@ -55,6 +57,7 @@ impl Request {
             serde_json::from_str(event).map_err(|_| MalformedEvent::NotFromAGateway)?;
         match event {
             LambdaRequest::ApiGatewayV2(event) => {
+                let authorizer = event.request_context.authorizer;
                 check_host(&event.headers)?;
                 check_query(event.raw_query_string.as_deref().unwrap_or_default())?;
                 Ok(Self {
@@ -63,6 +66,7 @@ impl Request {
                     headers: event.headers,
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: address(event.request_context.http.source_ip.as_deref()),
+                    signer: authorizer.and_then(|authorizer| authorizer.iam?.user_arn),
                     arrived: arrival(event.request_context.time_epoch),
                 })
             }
@@ -76,6 +80,7 @@ impl Request {
                     headers: if all.is_empty() { event.headers } else { all },
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: address(event.request_context.identity.source_ip.as_deref()),
+                    signer: event.request_context.identity.user_arn,
                     arrived: arrival(event.request_context.request_time_epoch),
                 })
             }

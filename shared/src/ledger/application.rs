@@ -19,6 +19,16 @@ pub struct Application {
     pub state: ApplicationState,
 }
 
+impl Application {
+    /// How this one, on record, is not the one that somebody says it is. What became of it since is no difference.
+    pub fn difference(&self, said: &Self) -> Option<String> {
+        if self.paid != said.paid {
+            return Some(format!("was paid {}", self.paid));
+        }
+        (self.order_no != said.order_no).then(|| format!("is of order {}", self.order_no))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplicationState {
     /// The only state in which it can be withdrawn, and the only one that a refund begins in.

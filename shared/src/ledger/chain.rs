@@ -1,8 +1,8 @@
 //! Checking an account's chain: it is its opening plus its postings, numbered, linked and adding up.
 
 use super::{
-    Account, Balance, Cause, Debit, DebitKey, DebitState, FundingSource, FundsPosting, Hash, Posting,
-    PostingFacts, Refund, RefundBatch, opening_head,
+    Account, Balance, Cause, Debit, DebitState, FundingSource, FundsPosting, Hash, Movement, Posting,
+    PostingFacts, Refund, RefundBatch, Taking, opening_head,
 };
 
 /// What of a chain is not as the ledger writes it.
@@ -16,41 +16,79 @@ pub enum ChainBreach {
     Facts { sequence: u64 },
     #[error("posting {sequence} refunds more than {debit} took")]
     TooMuch { sequence: u64, debit: String },
+    #[error("posting {sequence} refunds {debit} before it was taken")]
+    TooEarly { sequence: u64, debit: String },
     #[error("the account says {recorded} postings, balance {balance}; its postings say {found}, {sum}")]
     Account { recorded: u64, balance: Balance, found: u64, sum: Balance },
     #[error("the account's head is not its last posting's hash")]
     Head,
 }
 
-/// The refunds of `account` among `debits`, in the order of their postings.
+/// What a posting of an account is of.
+#[derive(Debug, Clone, Copy)]
+pub enum Posted<'a> {
+    Debit(&'a Debit, &'a Taking),
+    Refund(&'a Debit, &'a Refund),
+    Movement(&'a Movement),
+    /// A batch of refunds takes money, or gives some back.
+    Funds(&'a RefundBatch, &'a FundsPosting, Cause<'a>),
+}
+
+impl Posted<'_> {
+    pub fn posting(&self) -> &Posting {
+        match self {
+            Self::Debit(_, taking) => &taking.posting,
+            Self::Refund(_, refund) => &refund.posting,
+            Self::Movement(movement) => &movement.posting,
+            Self::Funds(_, funds, _) => &funds.posting,
+        }
+    }
+
+    /// Whether the posting's hash vouches for what it is of.
+    fn is_vouched_for(&self, account: &Account) -> bool {
+        match self {
+            Self::Debit(debit, taking) => debit.is_vouched_for(taking, account),
+            Self::Refund(debit, refund) => refund.is_vouched_for(&debit.key, account),
+            Self::Movement(movement) => movement.is_vouched_for(account),
+            Self::Funds(_, funds, cause) => funds.amount.amount().is_ok_and(|amount| {
+                let (currency, cause, at) = (&account.currency, *cause, funds.at);
+                PostingFacts { account: &account.key, currency, amount, cause, at }.vouch_for(&funds.posting)
+            }),
+        }
+    }
+}
+
+/// The postings of `account` among `debits` and `movements`, in their order.
 ///
 /// # Errors
 /// The first breach on the way from the opening to the head.
 pub fn check_chain<'a>(
     account: &Account,
     debits: impl IntoIterator<Item = &'a Debit>,
-) -> Result<Vec<(&'a Debit, &'a Refund)>, ChainBreach> {
-    let of_account = |key: &DebitKey| key.account == account.key;
-    let refunded = debits.into_iter().filter_map(|debit| match &debit.state {
-        DebitState::Refunded(refund) if of_account(&debit.key) => Some((debit, refund)),
-        _ => None,
-    });
-    let mut postings: Vec<_> = refunded.collect();
-    postings.sort_by_key(|(_, refund)| refund.posting.sequence);
-    check_links(
-        account,
-        postings.iter().map(|(debit, refund)| (&refund.posting, refund.is_vouched_for(&debit.key, account))),
-    )?;
-    for (debit, refund) in &postings {
+    movements: impl IntoIterator<Item = &'a Movement>,
+) -> Result<Vec<Posted<'a>>, ChainBreach> {
+    let mut postings = movements_of(account, movements);
+    for debit in debits.into_iter().filter(|debit| debit.key.account == account.key) {
+        postings.extend(debit.taken.as_ref().map(|taking| Posted::Debit(debit, taking)));
+        if let DebitState::Refunded(refund) = &debit.state {
+            postings.push(Posted::Refund(debit, refund));
+        }
+    }
+    let postings = check_links(account, postings)?;
+    for posted in &postings {
+        let Posted::Refund(debit, refund) = posted else { continue };
+        let (sequence, id) = (refund.posting.sequence, || debit.key.id.to_string());
         if refund.amount > debit.amount {
-            let sequence = refund.posting.sequence;
-            return Err(ChainBreach::TooMuch { sequence, debit: debit.key.id.to_string() });
+            return Err(ChainBreach::TooMuch { sequence, debit: id() });
+        }
+        if debit.taken.as_ref().is_some_and(|taking| taking.posting.sequence > sequence) {
+            return Err(ChainBreach::TooEarly { sequence, debit: id() });
         }
     }
     Ok(postings)
 }
 
-/// The postings that `batches` made in an app's account, in their order.
+/// The postings that `batches` and `movements` made in an app's account, in their order.
 ///
 /// # Errors
 /// The first breach on the way from the opening to the head.
@@ -58,36 +96,38 @@ pub fn check_funds<'a>(
     account: &Account,
     source: FundingSource,
     batches: impl IntoIterator<Item = &'a RefundBatch>,
-) -> Result<Vec<(&'a RefundBatch, &'a FundsPosting)>, ChainBreach> {
-    let mut postings = Vec::new();
+    movements: impl IntoIterator<Item = &'a Movement>,
+) -> Result<Vec<Posted<'a>>, ChainBreach> {
+    let mut postings = movements_of(account, movements);
     for batch in batches {
         let id = batch.key.id.as_str();
         let holds = batch.holds.iter().map(|hold| (hold, Cause::Hold { batch: id }));
         let releases = batch.releases.iter().map(|release| (release, Cause::Release { batch: id }));
         let of_source = holds.chain(releases).filter(|(funds, _)| funds.source == source);
-        postings.extend(of_source.map(|(funds, cause)| (batch, funds, cause)));
+        postings.extend(of_source.map(|(funds, cause)| Posted::Funds(batch, funds, cause)));
     }
-    postings.sort_by_key(|(_, funds, _)| funds.posting.sequence);
-    let links = postings.iter().map(|(_, funds, cause)| {
-        let (account, currency, at) = (&account.key, &account.currency, funds.at);
-        let is_vouched_for = funds.amount.amount().is_ok_and(|amount| {
-            PostingFacts { account, currency, amount, cause: *cause, at }.vouch_for(&funds.posting)
-        });
-        (&funds.posting, is_vouched_for)
-    });
-    check_links(account, links)?;
-    Ok(postings.into_iter().map(|(batch, funds, _)| (batch, funds)).collect())
+    check_links(account, postings)
 }
 
-/// Checks an account's postings, in the order of their numbers; of each, whether its facts are vouched for.
+fn movements_of<'a>(
+    account: &Account,
+    movements: impl IntoIterator<Item = &'a Movement>,
+) -> Vec<Posted<'a>> {
+    let of_account = movements.into_iter().filter(|movement| movement.key.account == account.key);
+    of_account.map(Posted::Movement).collect()
+}
+
+/// An account's postings in the order of their numbers, checked.
 fn check_links<'a>(
     account: &Account,
-    postings: impl Iterator<Item = (&'a Posting, bool)>,
-) -> Result<(), ChainBreach> {
+    mut postings: Vec<Posted<'a>>,
+) -> Result<Vec<Posted<'a>>, ChainBreach> {
+    postings.sort_by_key(|posted| posted.posting().sequence);
     let mut head: Hash = opening_head(&account.key, &account.currency, account.opening);
     let mut balance = account.opening;
     let mut found = 0;
-    for (posting, is_vouched_for) in postings {
+    for posted in &postings {
+        let posting = posted.posting();
         let (expected, sequence) = (found + 1, posting.sequence);
         if sequence != expected {
             return Err(ChainBreach::Number { expected, found: sequence });
@@ -95,7 +135,7 @@ fn check_links<'a>(
         if posting.previous != head || posting.before != balance {
             return Err(ChainBreach::Link { sequence });
         }
-        if !is_vouched_for {
+        if !posted.is_vouched_for(account) {
             return Err(ChainBreach::Facts { sequence });
         }
         (head, balance, found) = (posting.hash, posting.after, expected);
@@ -104,5 +144,5 @@ fn check_links<'a>(
         let recorded = account.sequence;
         return Err(ChainBreach::Account { recorded, balance: account.balance, found, sum: balance });
     }
-    if account.head != head { Err(ChainBreach::Head) } else { Ok(()) }
+    if account.head != head { Err(ChainBreach::Head) } else { Ok(postings) }
 }

@@ -115,6 +115,34 @@ impl Charge {
         self.holds.values().map(|hold| hold.amount.value()).sum()
     }
 
+    /// How this one, on record, is not the one that somebody says it is. What became of it since is no difference.
+    pub fn difference(&self, said: &Self) -> Option<String> {
+        fn or_none(no: Option<&TransactionNo>) -> String {
+            no.map_or("none".to_owned(), ToString::to_string)
+        }
+        let facts: [(&str, String, String); 6] = [
+            ("amount", said.amount.to_string(), self.amount.to_string()),
+            ("channel", said.channel.to_string(), self.channel.to_string()),
+            ("currency", said.currency.to_string(), self.currency.to_string()),
+            ("orderNo", said.order_no.to_string(), self.order_no.to_string()),
+            ("transactionNo", or_none(said.transaction_no.as_ref()), or_none(self.transaction_no.as_ref())),
+            ("paid", said.paid.to_string(), self.paid.to_string()),
+        ];
+        let different = facts.into_iter().find(|(_, said, there)| said != there);
+        different.map(|(name, _, there)| format!("has {name} {there}"))
+    }
+
+    /// This one, on record as not paid, as it is once it was paid as is said; nothing if it is not the one that is meant.
+    pub fn paid_as(&self, said: &Self) -> Option<Self> {
+        if self.paid || !said.paid {
+            return None;
+        }
+        let transaction_no = said.transaction_no.clone().or_else(|| self.transaction_no.clone());
+        let (time_paid, version) = (said.time_paid.or(self.time_paid), self.version + 1);
+        let paid = Self { paid: true, transaction_no, time_paid, version, ..self.clone() };
+        paid.difference(said).is_none().then_some(paid)
+    }
+
     /// What can still be refunded, in minor units: neither refunded nor held.
     pub fn refundable(&self) -> u64 {
         self.amount.value().saturating_sub(self.refunded).saturating_sub(self.held())

@@ -8,7 +8,68 @@ pub struct Debit {
     pub round: RoundCode,
     /// What it took.
     pub amount: Amount,
+    /// How the ledger took it; none of a debit of the past, whose money was gone before.
+    pub taken: Option<Taking>,
     pub state: DebitState,
+}
+
+/// A debit's money leaves its account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taking {
+    /// Unix milliseconds.
+    pub at: u64,
+    pub posting: Posting,
+}
+
+/// How a debit on record is not the one that somebody says it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DebitDifference {
+    #[error("took {0}")]
+    Amount(Amount),
+    #[error("is of round {0}")]
+    Round(RoundCode),
+    #[error("is one of the past, whose money was gone before")]
+    Past,
+    #[error("is open")]
+    Open,
+    #[error("was refunded")]
+    Refunded,
+}
+
+impl Debit {
+    /// How this debit, on record, differs from one of `round` that took `amount`.
+    pub fn difference(&self, round: &RoundCode, amount: Amount) -> Option<DebitDifference> {
+        if self.amount != amount {
+            return Some(DebitDifference::Amount(self.amount));
+        }
+        (self.round != *round).then(|| DebitDifference::Round(self.round.clone()))
+    }
+
+    /// How this debit, on record, differs from one of the past. What became of it since is no difference.
+    pub fn difference_from_past(
+        &self,
+        round: &RoundCode,
+        amount: Amount,
+        is_settled: bool,
+    ) -> Option<DebitDifference> {
+        self.difference(round, amount).or(match self.state {
+            DebitState::Open if is_settled => Some(DebitDifference::Open),
+            DebitState::Refunded(_) if is_settled => Some(DebitDifference::Refunded),
+            _ => None,
+        })
+    }
+
+    /// Whether the posting's hash vouches for `taking`, in `account`.
+    pub fn is_vouched_for(&self, taking: &Taking, account: &Account) -> bool {
+        let facts = PostingFacts {
+            account: &self.key.account,
+            currency: &account.currency,
+            amount: self.amount,
+            cause: Cause::Debit { debit: &self.key.id, round: &self.round },
+            at: taking.at,
+        };
+        facts.vouch_for(&taking.posting)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

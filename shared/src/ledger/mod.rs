@@ -6,7 +6,9 @@ mod application;
 mod chain;
 mod charge;
 mod debit;
+mod entry;
 mod money;
+mod movement;
 mod names;
 mod posting;
 mod refund;
@@ -18,20 +20,25 @@ pub use application::{
     FailedRefund, Mismatch, Obstacle, RefundId, Standing, Withdrawal, completing, judge_begin,
     judge_completion, judge_confirmation,
 };
-pub use chain::{ChainBreach, check_chain, check_funds};
+pub use chain::{ChainBreach, Posted, check_chain, check_funds};
 pub use charge::{CHARGES_PREFIX, Charge, FundingSource, Hold, MinorUnits};
-pub use debit::{Debit, DebitState, Refund, RefundedBy};
+pub use debit::{Debit, DebitDifference, DebitState, Refund, RefundedBy, Taking};
+pub use entry::{
+    AccountEntry, Conflict, DebitWas, EntryOutcome, EntryRefusal, Recording, decide_entries,
+    rests_on_the_balance,
+};
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
+pub use movement::{Direction, Movement, MovementKey};
 pub use names::{
     AccountKey, ApplicationKey, BatchKey, BatchNo, ChannelName, ChargeId, ChargeKey, CredentialKey, DebitId,
-    DebitKey, InvalidBatchId, InvalidText, MerchantBatchNo, OrderNo, RefundAccount, RefundBatchId,
-    RefundBatchKey, RequestKey, RoundCode, TenantKey, TradeNo, TransactionNo,
+    DebitKey, InvalidBatchId, InvalidText, MerchantBatchNo, MovementId, OrderNo, Reason, RefundAccount,
+    RefundBatchId, RefundBatchKey, RequestKey, RoundCode, TenantKey, TradeNo, TransactionNo,
 };
 pub(crate) use posting::FieldDigest;
 pub use posting::{Cause, Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
     AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,
-    RequestRecord, Snapshot, Transaction, Verdict, decide, is_conclusive, plan,
+    RequestRecord, Snapshot, Transaction, Verdict, decide, is_conclusive, plan, tombstones_due,
 };
 pub use refund_batch::{
     AskedCharge, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, ChargeProblem,

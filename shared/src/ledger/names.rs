@@ -69,6 +69,14 @@ text_name! {
     RoundCode, limits::TEXT_CHARS_MAX
 }
 text_name! {
+    /// The operator's own id of a movement of money, unique within its account.
+    MovementId, limits::TEXT_CHARS_MAX
+}
+text_name! {
+    /// Why money moves, as the operator's books have it: `payout`, `deposit`, `correction`.
+    Reason, limits::TEXT_CHARS_MAX
+}
+text_name! {
     /// The order that an application asks the refund of.
     OrderNo, limits::TEXT_CHARS_MAX
 }

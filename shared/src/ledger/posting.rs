@@ -5,11 +5,17 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::{AccountKey, Amount, Balance, Currency, DebitId, InvalidMoney, RefundedBy, RequestKey};
+use super::{
+    AccountKey, Amount, Balance, Currency, DebitId, Direction, InvalidMoney, MovementId, Reason, RefundedBy,
+    RequestKey, RoundCode,
+};
 
 /// Names the layout of the bytes below. A later layout gets another name, so old links stay checkable.
 const OPENING_LAYOUT: &str = "opening/1";
+const DEBIT_LAYOUT: &str = "debit/1";
 const REFUND_LAYOUT: &str = "refund/1";
+const CREDIT_LAYOUT: &str = "credit/1";
+const WITHDRAWAL_LAYOUT: &str = "withdrawal/1";
 const HOLD_LAYOUT: &str = "hold/1";
 const RELEASE_LAYOUT: &str = "release/1";
 
@@ -73,8 +79,12 @@ pub struct PostingFacts<'a> {
 /// Why a balance changes, and which way.
 #[derive(Debug, Clone, Copy)]
 pub enum Cause<'a> {
+    /// A payment takes its money: debited.
+    Debit { debit: &'a DebitId, round: &'a RoundCode },
     /// A debit is given back: credited.
     Refund { debit: &'a DebitId, by: RefundedBy, request: &'a RequestKey },
+    /// Money comes in or leaves that is no payment.
+    Movement { id: &'a MovementId, direction: Direction, reason: &'a Reason },
     /// A batch takes what it is to refund: debited.
     Hold { batch: &'a str },
     /// A batch gives back what it has not refunded: credited.
@@ -85,19 +95,26 @@ impl PostingFacts<'_> {
     /// The balance after `before`, by these facts.
     ///
     /// # Errors
-    /// [`InvalidMoney::TooLarge`] beyond what the ledger holds; [`InvalidMoney::Insufficient`] where a hold takes
-    /// more than there is.
+    /// [`InvalidMoney::TooLarge`] beyond what the ledger holds; [`InvalidMoney::Insufficient`] where more is
+    /// taken than there is.
     pub fn applied_to(&self, before: Balance) -> Result<Balance, InvalidMoney> {
         match self.cause {
-            Cause::Refund { .. } | Cause::Release { .. } => before.credited(self.amount),
-            Cause::Hold { .. } => before.debited(self.amount),
+            Cause::Refund { .. }
+            | Cause::Release { .. }
+            | Cause::Movement { direction: Direction::Credit, .. } => before.credited(self.amount),
+            Cause::Debit { .. }
+            | Cause::Hold { .. }
+            | Cause::Movement { direction: Direction::Withdrawal, .. } => before.debited(self.amount),
         }
     }
 
     /// The hash of the posting with these facts at this place of the chain.
     pub fn link(&self, sequence: u64, before: Balance, after: Balance, previous: Hash) -> Hash {
         let mut digest = FieldDigest::new(match self.cause {
+            Cause::Debit { .. } => DEBIT_LAYOUT,
             Cause::Refund { .. } => REFUND_LAYOUT,
+            Cause::Movement { direction: Direction::Credit, .. } => CREDIT_LAYOUT,
+            Cause::Movement { direction: Direction::Withdrawal, .. } => WITHDRAWAL_LAYOUT,
             Cause::Hold { .. } => HOLD_LAYOUT,
             Cause::Release { .. } => RELEASE_LAYOUT,
         });
@@ -105,6 +122,16 @@ impl PostingFacts<'_> {
         digest.field(self.currency.as_str());
         digest.field(&sequence.to_string());
         match self.cause {
+            Cause::Debit { debit, round } => {
+                digest.field(debit.as_str());
+                digest.field(round.as_str());
+                digest.field(&self.amount.to_string());
+            }
+            Cause::Movement { id, direction: _, reason } => {
+                digest.field(id.as_str());
+                digest.field(&self.amount.to_string());
+                digest.field(reason.as_str());
+            }
             Cause::Refund { debit, by, request } => {
                 digest.field(debit.as_str());
                 digest.field(&self.amount.to_string());

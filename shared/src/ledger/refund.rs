@@ -2,12 +2,12 @@
 //! and to the transaction that carries the due ones out. Pure functions, and the whole of the rules
 //! that make a refund happen once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::posting::FieldDigest;
 use super::{
-    Account, AccountKey, Amount, Cause, Currency, Debit, DebitKey, DebitState, Hash, PostingFacts, Refund,
-    RefundedBy, RequestKey, RoundCode,
+    Account, AccountKey, Amount, Cause, Currency, Debit, DebitKey, DebitState, Hash, Movement, MovementKey,
+    PostingFacts, Refund, RefundedBy, RequestKey, RoundCode,
 };
 
 /// Refunds asked for together under one idempotency key: a whole request, or a part of one.
@@ -170,6 +170,10 @@ pub struct RequestRecord {
 pub struct Snapshot {
     pub accounts: HashMap<AccountKey, Account>,
     pub debits: HashMap<DebitKey, Debit>,
+    /// Debits that are not there, and whose refund was asked for: each has a tombstone, under which it can't be taken
+    /// any more.
+    pub tombstones: HashSet<DebitKey>,
+    pub movements: HashMap<MovementKey, Movement>,
     pub record: Option<RequestRecord>,
 }
 
@@ -270,6 +274,24 @@ fn decide_item(
         DebitState::Open if asked.amount < debit.amount && request.partial_refunds => Verdict::Due,
         DebitState::Open => Verdict::Refused(Refusal::WrongAmount),
     }
+}
+
+/// The debits that `verdicts` refuse because they are not there, and that have no tombstone yet. Each needs one before
+/// the refusal is told: else it could be taken afterwards, and its stake would be lost.
+pub fn tombstones_due<'a>(
+    request: &'a RefundRequest,
+    snapshot: &Snapshot,
+    verdicts: &[Verdict],
+) -> Vec<&'a DebitKey> {
+    let is_unknown = |verdict: &Verdict| {
+        matches!(verdict, Verdict::Refused(Refusal::UnknownDebit | Refusal::UnknownAccount))
+    };
+    let unknown = request.items.iter().zip(verdicts).filter(|(_, verdict)| is_unknown(verdict));
+    let debits: BTreeSet<&DebitKey> = unknown
+        .filter_map(|(item, _)| Some(&item.asked()?.debit))
+        .filter(|debit| !snapshot.debits.contains_key(debit) && !snapshot.tombstones.contains(debit))
+        .collect();
+    debits.into_iter().collect()
 }
 
 /// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment.

@@ -237,6 +237,7 @@ mod tests {
                 headers,
                 body: Vec::new(),
                 source_ip: None,
+                signer: None,
                 arrived: UNIX_EPOCH,
             }
         };
@@ -301,6 +302,7 @@ mod tests {
                 headers,
                 body: "{\"a\":\"退\"}".as_bytes().to_vec(),
                 source_ip: None,
+                signer: None,
                 arrived: now,
             }
         };

@@ -7,7 +7,7 @@
 
 use std::time::SystemTime;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Stop;
@@ -23,6 +23,8 @@ pub(super) struct Claim<'a> {
     state: watch::Sender<State>,
     /// Of putting the record: one part does so for all.
     turn: Mutex<()>,
+    /// Whether the key was found free, or this request's, by a read that claims nothing.
+    is_not_anothers: OnceCell<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,12 @@ enum State {
 
 impl<'a> Claim<'a> {
     pub(super) fn new(leading: &'a RefundRequest) -> Self {
-        Self { leading, state: watch::Sender::new(State::Expected), turn: Mutex::default() }
+        Self {
+            leading,
+            state: watch::Sender::new(State::Expected),
+            turn: Mutex::default(),
+            is_not_anothers: OnceCell::new(),
+        }
     }
 
     /// The leading part has found the key to be this request's, or made it so.
@@ -57,14 +64,36 @@ impl<'a> Claim<'a> {
         });
     }
 
+    /// Returns if the key is not another's, and claims nothing.
+    ///
+    /// # Errors
+    /// If it is another's, or that can't be known in time.
+    pub(super) async fn check(&self, session: &Session) -> Result<(), Stop> {
+        let state = self.leading_parts(session).await;
+        let is_not_anothers = match state {
+            State::Known { is_ours } => is_ours,
+            State::Expected | State::Left => {
+                *self.is_not_anothers.get_or_try_init(|| session.is_not_anothers(self.leading)).await?
+            }
+        };
+        if is_not_anothers { Ok(()) } else { Err(KeyReused.into()) }
+    }
+
+    /// What the leading part has found out, or is still expected to, in a short while.
+    async fn leading_parts(&self, session: &Session) -> State {
+        let patience = (Instant::now() + limits::CLAIM_PATIENCE).min(session.deadline.instant());
+        let mut state = self.state.subscribe();
+        let _ = timeout_at(patience, state.wait_for(|state| *state != State::Expected)).await;
+        *self.state.borrow()
+    }
+
     /// Returns once the key is this request's.
     ///
     /// # Errors
     /// If it is another's, or that can't be known in time.
     pub(super) async fn make_sure(&self, session: &Session) -> Result<(), Stop> {
-        let patience = (Instant::now() + limits::CLAIM_PATIENCE).min(session.deadline.instant());
+        self.leading_parts(session).await;
         let mut state = self.state.subscribe();
-        let _ = timeout_at(patience, state.wait_for(|state| *state != State::Expected)).await;
         let becomes_known = async {
             let _ = state.wait_for(|state| matches!(state, State::Known { .. })).await;
         };
@@ -92,6 +121,13 @@ impl<'a> Claim<'a> {
 }
 
 impl Session {
+    /// Whether there is no record under the key of `request`, or its own.
+    async fn is_not_anothers(&self, request: &RefundRequest) -> Result<bool, StoreError> {
+        let record = self.read_item(items::request_key(request)).await?;
+        let record = record.map(|item| Reader::new(&item).record()).transpose()?;
+        Ok(record.is_none_or(|record| record.fingerprint == request.fingerprint))
+    }
+
     /// Puts the record of `request` if there is none; whether it is this request's now.
     async fn claim(&self, request: &RefundRequest) -> Result<bool, StoreError> {
         let record = RequestRecord { fingerprint: request.fingerprint, version: 1, refused: [].into() };

@@ -11,9 +11,9 @@ use rust_decimal::Decimal;
 use super::StoreError;
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use crate::ledger::{
-    Account, AccountKey, Amount, Balance, CredentialKey, Debit, DebitKey, DebitState, Fingerprint, Hash,
-    Posting, Refund, RefundRequest, RefundedBy, Refusal, RequestKey, RequestRecord, Snapshot, TenantKey,
-    exact_decimal,
+    Account, AccountKey, Amount, Balance, CredentialKey, Debit, DebitKey, DebitState, Direction, Fingerprint,
+    Hash, Movement, MovementKey, Posting, Refund, RefundRequest, RefundedBy, Refusal, RequestKey,
+    RequestRecord, Snapshot, Taking, TenantKey, exact_decimal,
 };
 use crate::limits;
 
@@ -24,13 +24,18 @@ const TENANT: &str = "TENANT";
 const CREDENTIAL: &str = "CREDENTIAL";
 const REQUEST: &str = "REQUEST";
 pub(super) const PAYMENT_PREFIX: &str = "PAYMENT#";
+pub(super) const MOVEMENT_PREFIX: &str = "MOVEMENT#";
 
-/// Names the layout of a refund's hashed bytes, for whoever checks them later.
+/// Name the layouts of hashed bytes, for whoever checks them later.
 const REFUND_VERSION: u64 = 1;
+const TAKING_VERSION: u64 = 1;
+const MOVEMENT_VERSION: u64 = 1;
 
 pub(super) const OPEN: &str = "open";
-const SETTLED: &str = "settled";
+pub(super) const SETTLED: &str = "settled";
 const REFUNDED: &str = "refunded";
+/// What stands in a debit's place whose refund was asked for before it came.
+pub(super) const ASKED: &str = "refund_asked";
 
 // ---- keys ----
 
@@ -55,6 +60,10 @@ pub(super) fn account_key(account: &AccountKey) -> Item {
 
 pub(super) fn debit_key(debit: &DebitKey) -> Item {
     key(debit.account.as_str(), &format!("{PAYMENT_PREFIX}{}", debit.id))
+}
+
+pub(super) fn movement_key(movement: &MovementKey) -> Item {
+    key(movement.account.as_str(), &format!("{MOVEMENT_PREFIX}{}", movement.id))
 }
 
 /// Where a request's record lies: by itself, or, for a part of a request, with the part's account.
@@ -129,10 +138,44 @@ pub(super) fn debit_item(debit: &Debit) -> Item {
         number("amount", debit.amount),
         text("state", debit_state_name(&debit.state)),
     ]);
+    if let Some(taking) = &debit.taken {
+        item.insert("taken".to_owned(), taking_value(taking));
+    }
     if let DebitState::Refunded(refund) = &debit.state {
         item.insert("refund".to_owned(), refund_value(refund));
     }
     item
+}
+
+/// What stands in a debit's place whose refund was asked for, and that is not there. It may vanish once no provider
+/// asks for that refund again.
+pub(super) fn tombstone_item(debit: &DebitKey, at: u64) -> Item {
+    let mut item = debit_key(debit);
+    item.extend([text("state", ASKED), number("at", at), expires_after(at)]);
+    item
+}
+
+pub(super) fn movement_item(movement: &Movement) -> Item {
+    let mut item = movement_key(&movement.key);
+    item.extend([
+        number("version", MOVEMENT_VERSION),
+        text("direction", movement.direction.as_str()),
+        number("amount", movement.amount),
+        text("reason", movement.reason.as_str()),
+        number("at", movement.at),
+    ]);
+    item.extend(posting_members(&movement.posting));
+    item
+}
+
+fn taking_value(taking: &Taking) -> AttributeValue {
+    let facts = [number("version", TAKING_VERSION), number("at", taking.at)];
+    map(facts.into_iter().chain(posting_members(&taking.posting)))
+}
+
+/// When what was written `at` (Unix milliseconds) may vanish.
+fn expires_after(at: u64) -> (String, AttributeValue) {
+    number(EXPIRES, at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs())
 }
 
 /// Where a bet is found by its `seqNo` alone: under its tenant, which is the account's path less the holder.
@@ -211,7 +254,7 @@ pub(super) fn record_item(request: &RefundRequest, record: &RequestRecord, at: u
         number("version", record.version),
         ("refused".to_owned(), refused_value(record)),
         number("at", at),
-        number(EXPIRES, at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs()),
+        expires_after(at),
     ]);
     item
 }
@@ -324,8 +367,17 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn debit(&self) -> Result<Debit, StoreError> {
+    fn debit_key(&self) -> Result<DebitKey, StoreError> {
         let id = self.get(SORT_KEY, |value| value.as_s().ok()?.strip_prefix(PAYMENT_PREFIX)?.parse().ok())?;
+        Ok(DebitKey { account: AccountKey::recorded(self.text(PARTITION_KEY)?), id })
+    }
+
+    /// The debit, or the key of one that is not there, and whose refund was asked for.
+    pub(super) fn debit_or_tombstone(&self) -> Result<Result<Debit, DebitKey>, StoreError> {
+        if self.text("state")? == ASKED { self.debit_key().map(Err) } else { self.debit().map(Ok) }
+    }
+
+    pub(super) fn debit(&self) -> Result<Debit, StoreError> {
         let state = match self.text("state")? {
             OPEN => DebitState::Open,
             SETTLED => DebitState::Settled,
@@ -333,10 +385,30 @@ impl<'a> Reader<'a> {
             other => return Err(self.damaged(format!("state is {other:?}"))),
         };
         Ok(Debit {
-            key: DebitKey { account: AccountKey::recorded(self.text(PARTITION_KEY)?), id },
+            key: self.debit_key()?,
             round: self.parsed("roundCode")?,
             amount: self.amount("amount")?,
+            taken: match self.has("taken") {
+                true => Some(self.inside(self.map("taken")?).taking()?),
+                false => None,
+            },
             state,
+        })
+    }
+
+    fn taking(&self) -> Result<Taking, StoreError> {
+        Ok(Taking { at: self.integer("at")?, posting: self.posting()? })
+    }
+
+    pub(super) fn movement(&self) -> Result<Movement, StoreError> {
+        let id = self.get(SORT_KEY, |value| value.as_s().ok()?.strip_prefix(MOVEMENT_PREFIX)?.parse().ok())?;
+        Ok(Movement {
+            key: MovementKey { account: AccountKey::recorded(self.text(PARTITION_KEY)?), id },
+            direction: self.get("direction", |value| Direction::recorded(value.as_s().ok()?))?,
+            amount: self.amount("amount")?,
+            reason: self.parsed("reason")?,
+            at: self.integer("at")?,
+            posting: self.posting()?,
         })
     }
 
@@ -375,9 +447,18 @@ pub(super) fn take_in(snapshot: &mut Snapshot, item: &Item) -> Result<(), StoreE
             let account = reader.account()?;
             snapshot.accounts.insert(account.key.clone(), account);
         }
-        sort if sort.starts_with(PAYMENT_PREFIX) => {
-            let debit = reader.debit()?;
-            snapshot.debits.insert(debit.key.clone(), debit);
+        sort if sort.starts_with(PAYMENT_PREFIX) => match reader.debit_or_tombstone()? {
+            Ok(debit) => {
+                snapshot.tombstones.remove(&debit.key);
+                snapshot.debits.insert(debit.key.clone(), debit);
+            }
+            Err(asked) => {
+                snapshot.tombstones.insert(asked);
+            }
+        },
+        sort if sort.starts_with(MOVEMENT_PREFIX) => {
+            let movement = reader.movement()?;
+            snapshot.movements.insert(movement.key.clone(), movement);
         }
         _ => snapshot.record = Some(reader.record()?),
     }

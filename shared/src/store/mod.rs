@@ -7,6 +7,7 @@ mod change;
 mod claim;
 mod connect;
 mod deadline;
+mod entries;
 mod error;
 mod items;
 mod meter;
@@ -20,6 +21,7 @@ mod refund_batches;
 mod settings;
 mod settling;
 mod stream;
+mod tombstones;
 mod transact;
 
 use std::sync::Arc;
@@ -29,10 +31,11 @@ pub use applications::{ApplicationHistory, Attempt, BatchHistory, Failing, KeptC
 pub use batch_lists::BatchRange;
 pub use connect::client;
 pub use deadline::Deadline;
+pub use entries::Recorded;
 pub use error::StoreError;
 pub use meter::Usage;
 pub use open_batches::Found;
-pub use records::{Creation, SettingsChange, Wallet};
+pub use records::{ChargeChange, Creation, DebitCreation, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
 pub use refund_batches::BatchAccepted;
 pub use settings::SettingsCache;

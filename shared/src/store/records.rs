@@ -1,16 +1,21 @@
 //! Facts that are put on record without a request: wallets, past debits and tenants' settings; and what
 //! is on record, for people to see. A money fact is never overwritten.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::attribute::{PARTITION_KEY, SORT_KEY};
 use super::error::CallFailure;
 use super::items::{self, Item, Reader};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{Account, AccountKey, CredentialKey, Debit, DebitKey, DebitState, TenantKey};
+use crate::ledger::{
+    Account, AccountKey, ChainBreach, CredentialKey, Debit, DebitKey, DebitState, Movement, Posted, TenantKey,
+    check_chain,
+};
 
 /// What became of a fact to put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +35,47 @@ pub enum SettingsChange {
     Kept,
 }
 
-/// An account with its debits.
+/// What became of a charge to put on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChargeChange {
+    Created,
+    /// It was on record as not paid, and is paid now.
+    Paid,
+    Unchanged,
+    /// There is another one under its id, which stays: how it differs.
+    Different(String),
+}
+
+/// What became of a debit of the past to put on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DebitCreation {
+    Created,
+    /// Its refund was asked for before, and refused because it was not there. Asked for again, it is refunded.
+    CreatedAfterAsked,
+    /// There is one under this key already; it stays as it is.
+    Existing(Debit),
+}
+
+/// An account with all that was posted to it.
 #[derive(Debug, Clone)]
 pub struct Wallet {
     pub account: Account,
     /// In the order of their ids.
     pub debits: Vec<Debit>,
+    /// In the order of their ids.
+    pub movements: Vec<Movement>,
+    /// Debits that are not there, and whose refund was asked for.
+    pub tombstones: Vec<DebitKey>,
+}
+
+impl Wallet {
+    /// The account's postings, in their order.
+    ///
+    /// # Errors
+    /// The first breach of its chain.
+    pub fn check(&self) -> Result<Vec<Posted<'_>>, ChainBreach> {
+        check_chain(&self.account, &self.debits, &self.movements)
+    }
 }
 
 impl Session {
@@ -49,15 +89,21 @@ impl Session {
     /// Records a debit of the past, open or settled; it moves no money.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] also for a refunded one: a refund is made, not recorded.
-    pub async fn create_debit(&self, debit: &Debit) -> Result<Creation<Debit>, StoreError> {
-        if let DebitState::Refunded(_) = debit.state {
-            return Err(StoreError::Refused("a refund is made, not recorded".to_owned()));
+    /// [`StoreError::Refused`] also for one that was taken or refunded: that is done, not recorded.
+    pub async fn create_debit(&self, debit: &Debit) -> Result<DebitCreation, StoreError> {
+        if debit.taken.is_some() || matches!(debit.state, DebitState::Refunded(_)) {
+            return Err(StoreError::Refused("money is moved, not recorded".to_owned()));
         }
-        match self.put_new(items::debit_item(debit)).await? {
-            None => Ok(Creation::Created),
-            Some(existing) => Ok(Creation::Existing(Reader::new(&existing).debit()?)),
-        }
+        let absent_or_asked = Condition {
+            expression: "attribute_not_exists(#state) OR #state = :asked",
+            names: [("#state".to_owned(), "state".to_owned())].into(),
+            values: Item::from([items::text(":asked", items::ASKED)]),
+        };
+        Ok(match self.put(items::debit_item(debit), Some(absent_or_asked)).await? {
+            Put::Done(None) => DebitCreation::Created,
+            Put::Done(Some(_tombstone)) => DebitCreation::CreatedAfterAsked,
+            Put::Refused(existing) => DebitCreation::Existing(Reader::new(&existing).debit()?),
+        })
     }
 
     /// Records a tenant's settings (JSON). Existing ones are only replaced if `replace`.
@@ -140,40 +186,65 @@ impl Session {
 
     /// A debit, if there is such a debit.
     pub async fn debit(&self, debit: &DebitKey) -> Result<Option<Debit>, StoreError> {
-        let item = self.read_item(items::debit_key(debit)).await?;
-        item.map(|item| Reader::new(&item).debit()).transpose()
+        let Some(item) = self.read_item(items::debit_key(debit)).await? else { return Ok(None) };
+        Ok(Reader::new(&item).debit_or_tombstone()?.ok())
     }
 
-    /// An account with all its debits, if there is such an account. Not a snapshot: it is read in pages.
+    /// An account with all that was posted to it, if there is such an account. Not a snapshot: it is read in pages.
     pub async fn wallet(&self, account: &AccountKey) -> Result<Option<Wallet>, StoreError> {
         let mut found = None;
-        let mut debits = Vec::new();
+        let (mut debits, mut movements, mut tombstones) = (Vec::new(), Vec::new(), Vec::new());
         for item in self.read_partition(account.as_str()).await? {
             let reader = Reader::new(&item);
             match reader.text(SORT_KEY)? {
                 items::ACCOUNT => found = Some(reader.account()?),
-                sort if sort.starts_with(items::PAYMENT_PREFIX) => debits.push(reader.debit()?),
+                sort if sort.starts_with(items::PAYMENT_PREFIX) => match reader.debit_or_tombstone()? {
+                    Ok(debit) => debits.push(debit),
+                    Err(asked) => tombstones.push(asked),
+                },
+                sort if sort.starts_with(items::MOVEMENT_PREFIX) => movements.push(reader.movement()?),
                 _ => {}
             }
         }
-        Ok(found.map(|account| Wallet { account, debits }))
+        Ok(found.map(|account| Wallet { account, debits, movements, tombstones }))
     }
 
     /// Puts `item` unless there is one under its key: then that one is returned, untouched.
     pub(super) async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
-        let absent = format!("attribute_not_exists({PARTITION_KEY})");
-        self.put(item, Some(absent)).await
+        let absent = Condition {
+            expression: "attribute_not_exists(#partition)",
+            names: [("#partition".to_owned(), PARTITION_KEY.to_owned())].into(),
+            values: Item::new(),
+        };
+        Ok(match self.put(item, Some(absent)).await? {
+            Put::Done(_) => None,
+            Put::Refused(existing) => Some(existing),
+        })
     }
 
-    async fn put(&self, item: Item, condition: Option<String>) -> Result<Option<Item>, StoreError> {
+    /// Puts `item` in the place of the one under its key, if that still has the version that was read.
+    pub(super) async fn replace_if_version(&self, item: Item, read: u64) -> Result<bool, StoreError> {
+        let unchanged = Condition {
+            expression: "version = :read",
+            names: HashMap::new(),
+            values: Item::from([items::number(":read", read)]),
+        };
+        Ok(matches!(self.put(item, Some(unchanged)).await?, Put::Done(_)))
+    }
+
+    async fn put(&self, item: Item, condition: Option<Condition>) -> Result<Put, StoreError> {
         self.until_answered(|| async {
-            let call = self
-                .store
-                .client
-                .put_item()
-                .table_name(self.store.table())
+            let put = self.store.client.put_item().table_name(self.store.table());
+            let put = match condition.clone() {
+                None => put,
+                Some(Condition { expression, names, values }) => put
+                    .condition_expression(expression)
+                    .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
+                    .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty())),
+            };
+            let call = put
                 .set_item(Some(item.clone()))
-                .set_condition_expression(condition.clone())
+                .return_values(ReturnValue::AllOld)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .customize()
@@ -181,17 +252,33 @@ impl Session {
             match self.in_time(call.send()).await? {
                 Ok(answer) => {
                     self.meter.wrote(answer.consumed_capacity());
-                    Ok(None)
+                    Ok(Put::Done(answer.attributes))
                 }
                 Err(error) => {
                     let existing = existing_item(&error).ok_or_else(|| CallFailure::from(error))?;
                     self.meter.wrote_units(items::refused_write_units(Some(&existing)));
-                    Ok(Some(existing))
+                    Ok(Put::Refused(existing))
                 }
             }
         })
         .await
     }
+}
+
+/// When an item is put.
+#[derive(Debug, Clone)]
+struct Condition {
+    expression: &'static str,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+/// What became of an item to put.
+enum Put {
+    /// With what was under its key before.
+    Done(Option<Item>),
+    /// There is one under its key that stays.
+    Refused(Item),
 }
 
 fn existing_item<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {

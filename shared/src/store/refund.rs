@@ -1,6 +1,6 @@
 //! Carrying out a request for refunds: read, decide, write; and again where the ledger has moved.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
 use super::claim::Claim;
@@ -10,7 +10,8 @@ use super::transact::Commit;
 use super::{Session, StoreError, items};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
-    Account, AccountKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, is_conclusive, plan,
+    Account, AccountKey, DebitKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, is_conclusive, plan,
+    tombstones_due,
 };
 use crate::limits;
 
@@ -117,6 +118,11 @@ impl Session {
             if request.part.is_none() && snapshot.record.is_some() {
                 claim.hold();
             }
+            let came = self.put_tombstones(request, claim, refunds, snapshot).await?;
+            if !came.is_empty() {
+                came.iter().try_for_each(|item| items::take_in(snapshot, item))?;
+                continue;
+            }
             let next = self.commit_all(request, claim, refunds, snapshot, &mut backoff).await?;
             match next {
                 Next::Done => {
@@ -204,6 +210,16 @@ impl Refunds {
     fn reopen_refused(&mut self) {
         for verdict in &mut self.verdicts {
             if matches!(verdict, Verdict::Refused(_)) {
+                *verdict = Verdict::Due;
+            }
+        }
+    }
+
+    /// Until its tombstone is there nobody can say that a debit is not: it may be taken at any time.
+    pub(super) fn reopen_without_tombstone(&mut self, request: &RefundRequest, snapshot: &Snapshot) {
+        let due: HashSet<&DebitKey> = tombstones_due(request, snapshot, &self.verdicts).into_iter().collect();
+        for (item, verdict) in request.items.iter().zip(&mut self.verdicts) {
+            if item.asked().is_some_and(|asked| due.contains(&asked.debit)) {
                 *verdict = Verdict::Due;
             }
         }

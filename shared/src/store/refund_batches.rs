@@ -14,7 +14,7 @@ use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::refund_batch_items as batch_items;
 use super::transact::{Action, Condition, Transacted};
-use super::{Creation, Executed, Session, StoreError};
+use super::{ChargeChange, Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
     Account, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId, ChargeKey,
@@ -36,6 +36,22 @@ impl Session {
         match self.put_new(batch_items::charge_item(charge)).await? {
             None => Ok(Creation::Created),
             Some(existing) => Ok(Creation::Existing(Reader::new(&existing).charge()?)),
+        }
+    }
+
+    /// Records a charge; one that is on record as not paid, as paid.
+    pub async fn record_charge(&self, charge: &Charge) -> Result<ChargeChange, StoreError> {
+        loop {
+            let Creation::Existing(there) = self.create_charge(charge).await? else {
+                return Ok(ChargeChange::Created);
+            };
+            let Some(paid) = there.paid_as(charge) else {
+                return Ok(there.difference(charge).map_or(ChargeChange::Unchanged, ChargeChange::Different));
+            };
+            // Otherwise others have changed it meanwhile, or an attempt whose answer was lost has.
+            if self.replace_if_version(batch_items::charge_item(&paid), there.version).await? {
+                return Ok(ChargeChange::Paid);
+            }
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) enum Condition {
     Passing,
 }
 
-/// What became of one transaction of a request for refunds.
+/// What became of one transaction that was decided from what was read.
 #[derive(Debug)]
 pub(super) enum Commit {
     Done,
@@ -73,11 +73,7 @@ impl Session {
         let record =
             transaction.record.as_ref().map(|record| self.put_record(request, record, transaction.at));
         let actions = accounts.chain(debits).chain(record).collect::<Result<_, _>>()?;
-        Ok(match self.transact(actions).await? {
-            Transacted::Done => Commit::Done,
-            Transacted::Unknown(cause) => Commit::Unknown(cause),
-            Transacted::Cancelled(conditions) => Commit::of_cancelled(conditions),
-        })
+        self.transact(actions).await.map(Commit::from)
     }
 
     /// Sends one transaction.
@@ -189,6 +185,16 @@ impl Session {
         };
         let put = put.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok((TransactWriteItem::builder().put(put).build(), item))
+    }
+}
+
+impl From<Transacted> for Commit {
+    fn from(transacted: Transacted) -> Self {
+        match transacted {
+            Transacted::Done => Self::Done,
+            Transacted::Unknown(cause) => Self::Unknown(cause),
+            Transacted::Cancelled(conditions) => Self::of_cancelled(conditions),
+        }
     }
 }
 

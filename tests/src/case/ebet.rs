@@ -1,6 +1,6 @@
 //! Cases of eBET's calls: every answer is JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use shared::clock::unix_milliseconds;
 use shared::ledger::DebitState;
 
-use crate::world::{CALLER, World, public_key};
+use crate::world::{CALLER, World, entries_event, event, public_key};
 
 pub type File = super::File<Step, After>;
 type Case = super::Case<Step, After>;
@@ -26,15 +26,25 @@ pub struct Step {
     /// The caller's address, where it matters.
     #[serde(default)]
     from: Option<String>,
+    #[serde(default = "ok")]
+    status: u16,
     answer: Box<RawValue>,
+}
+
+fn ok() -> u16 {
+    200
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct After {
-    /// Nothing in the table is other than before.
+    /// Nothing in the table is other than before, but for tombstones.
     #[serde(default)]
     unchanged: bool,
+    /// The tombstones: debits that are not there, and whose refund was asked for, as `player/seqNo`, or
+    /// `channel/player/seqNo`.
+    #[serde(default)]
+    asked: BTreeSet<String>,
     /// Balances by player; `2/p` is player p of channel 2.
     #[serde(default)]
     wallets: BTreeMap<String, String>,
@@ -67,16 +77,18 @@ impl File {
         }
         let before = world.dump().await;
 
-        let (single, batch) = (world.instance(), world.batch_instance());
+        let (single, batch, entries) = (world.instance(), world.batch_instance(), world.entries_instance());
         for (number, step) in (1..).zip(&case.steps) {
             let body = request_body(&step.request)?;
-            let instance = match step.function.as_deref().unwrap_or(function) {
-                "refund-single-wallet" => &single,
-                "auto-batch-refund" => &batch,
+            let caller = step.from.as_deref().unwrap_or(CALLER);
+            let (instance, event) = match step.function.as_deref().unwrap_or(function) {
+                "refund-single-wallet" => (&single, event(body.as_bytes(), caller)),
+                "auto-batch-refund" => (&batch, event(body.as_bytes(), caller)),
+                "record-entries" => (&entries, entries_event(body.as_bytes())),
                 other => anyhow::bail!("step {number}: there is no function {other}"),
             };
-            let answer = instance.call_text(body.as_bytes(), step.from.as_deref().unwrap_or(CALLER)).await;
-            anyhow::ensure!(answer.status_code == 200, "step {number}: HTTP {}", answer.status_code);
+            let answer = instance.call_event(&event.to_string()).await;
+            anyhow::ensure!(answer.status_code == step.status, "step {number}: HTTP {}", answer.status_code);
             let answer = String::from_utf8(answer.bytes())?;
             let got = indented(&answer);
             let wanted = with_present_time(&indented(step.answer.get()), &answer);
@@ -86,6 +98,14 @@ impl File {
         if case.after.unchanged {
             anyhow::ensure!(world.dump().await == before, "something changed in the table");
         }
+        let asked: BTreeSet<String> = world.tombstones().await.into_iter().collect();
+        let wanted = case.after.asked.iter().map(|name| {
+            let (channel, name) = of_channel(name, 2)?;
+            let (username, id) = name.split_once('/').context("debits are named player/seqNo")?;
+            Ok(format!("ebet#{channel}#{username} PAYMENT#{id}"))
+        });
+        let wanted = wanted.collect::<Result<BTreeSet<String>>>()?;
+        anyhow::ensure!(asked == wanted, "tombstones of {asked:?} instead of {wanted:?}");
         for line in lines.iter().filter(|line| line["kind"] == "wallet") {
             let channel = line["channelId"].as_u64().context("a wallet has a channel")?;
             world.wallet_of(channel, line["username"].as_str().context("and a name")?).await;

@@ -1,0 +1,108 @@
+//! Answers: one outcome an entry, or why none was looked at.
+
+use serde::Serialize;
+use serde_json::json;
+use shared::edge::{MalformedEvent, Response};
+use shared::entries::Outcome;
+use shared::ledger::Posting;
+use shared::limits;
+
+use crate::request::Said;
+
+/// Why no entry of a call was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the request is malformed: {0}")]
+    Malformed(MalformedEvent),
+    #[error("the request must be signed by AWS Signature Version 4, for the service execute-api")]
+    Unsigned,
+    #[error("the body has more than {} bytes", limits::ENTRIES_BODY_BYTES_MAX)]
+    TooLarge,
+    #[error("the body must be {{\"entries\": [...]}}: {0}")]
+    Unreadable(String),
+    #[error("a call has 1 to {max} entries, and this one has {0}", max = limits::ENTRIES_PER_CALL_MAX)]
+    Count(usize),
+}
+
+impl Error {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Unsigned => 403,
+            Self::TooLarge => 413,
+            Self::Malformed(_) | Self::Unreadable(_) | Self::Count(_) => 400,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    entries: Vec<Told<'a>>,
+}
+
+/// What is told of an entry.
+#[derive(Serialize)]
+struct Told<'a> {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    posting: Option<ToldPosting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// Amounts are texts, as in entries, so that no reader rounds them.
+#[derive(Serialize)]
+struct ToldPosting {
+    sequence: u64,
+    before: String,
+    after: String,
+}
+
+/// HTTP 200 where every entry has its outcome for good, 503 where some are to be sent again; both tell all outcomes.
+pub fn response(result: &Result<Vec<(Option<Said>, Outcome)>, Error>) -> Response {
+    let outcomes = match result {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            let body = json!({"error": {"message": error.to_string()}});
+            return Response::text(error.status(), "application/json", body.to_string());
+        }
+    };
+    let entries = outcomes.iter().map(|(said, outcome)| told(said.as_ref(), outcome)).collect();
+    let is_undecided = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Undecided(_)));
+    let body = serde_json::to_string(&Answer { entries }).unwrap_or_default();
+    Response::text(if is_undecided { 503 } else { 200 }, "application/json", body)
+}
+
+fn told<'a>(said: Option<&'a Said>, outcome: &Outcome) -> Told<'a> {
+    let (name, posting, reason, message) = match outcome {
+        Outcome::Recorded { posting, was_asked: false } => ("recorded", posting.as_ref(), None, None),
+        Outcome::Recorded { posting, was_asked: true } => {
+            let message = "its refund was asked for before; asked for again, it is refunded";
+            ("recorded", posting.as_ref(), None, Some(message.to_owned()))
+        }
+        Outcome::Unchanged { posting } => ("unchanged", posting.as_ref(), None, None),
+        Outcome::Refused(refusal) => ("refused", None, Some(refusal.code()), Some(refusal.to_string())),
+        Outcome::Undecided(_) => ("undecided", None, None, Some("busy: send it again".to_owned())),
+    };
+    Told {
+        outcome: name,
+        kind: said.map(|said| said.kind),
+        id: said.map(|said| said.id.as_str()),
+        posting: posting.map(told_posting),
+        reason,
+        message,
+    }
+}
+
+fn told_posting(posting: &Posting) -> ToldPosting {
+    ToldPosting {
+        sequence: posting.sequence,
+        before: posting.before.to_string(),
+        after: posting.after.to_string(),
+    }
+}

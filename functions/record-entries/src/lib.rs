@@ -1,0 +1,123 @@
+//! `POST /entries`: the operator's own systems say what happens to payments and balances, up to 25 entries a call, each
+//! with an outcome of its own.
+
+mod answer;
+mod request;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use futures::future::BoxFuture;
+use shared::edge::{
+    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, log_request,
+};
+use shared::entries::{Outcome, Recorder};
+use shared::store::{Deadline, Executed, Session, Store};
+
+use answer::Error;
+use request::Said;
+
+/// The function, with what it keeps between requests.
+pub struct RecordEntries {
+    store: Store,
+    recorder: Recorder,
+    /// On a developer's machine, where no gateway checks signatures.
+    is_local: bool,
+}
+
+impl RecordEntries {
+    pub fn new(store: Store) -> Self {
+        // Set by the SAM CLI, and by nothing on Lambda.
+        let is_local = std::env::var("AWS_SAM_LOCAL").is_ok_and(|value| value == "true");
+        Self { store, recorder: Recorder::default(), is_local }
+    }
+
+    /// One outcome for each entry, in their order.
+    async fn record(
+        &self,
+        request: &Request,
+        session: &Session,
+        executed: &mut Executed,
+    ) -> Result<Vec<(Option<Said>, Outcome)>, Error> {
+        if request.signer.is_none() && !self.is_local {
+            return Err(Error::Unsigned);
+        }
+        let mut told = Vec::new();
+        let (mut entries, mut said) = (Vec::new(), Vec::new());
+        for read in request::read(&request.body)? {
+            match read {
+                Ok(entry) => {
+                    told.push(None);
+                    said.push(Said::of(&entry));
+                    entries.push(entry);
+                }
+                Err(invalid) => told.push(Some((None, Outcome::Refused(invalid.into())))),
+            }
+        }
+        let (outcomes, done) = self.recorder.record(session, &entries).await;
+        *executed = done;
+        let mut recorded = said.into_iter().map(Some).zip(outcomes);
+        Ok(told.into_iter().filter_map(|unreadable| unreadable.or_else(|| recorded.next())).collect())
+    }
+
+    async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
+        let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
+        let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
+        let mut executed = Executed::No;
+        let result = match &request {
+            Ok(request) => self.record(request, &session, &mut executed).await,
+            Err(malformed) => Err(Error::Malformed(*malformed)),
+        };
+        let signer = request.as_ref().ok().and_then(|request| request.signer.as_deref());
+        let response = answer::response(&result);
+        let outcomes = result.as_deref().unwrap_or_default();
+        let refused = refused(outcomes);
+        let undecided = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Undecided(trouble) => Some(trouble),
+            _ => None,
+        });
+        log_request(&RequestLine {
+            function: "RecordEntries",
+            request_id: &invocation.request_id,
+            tenant: signer.unwrap_or_default(),
+            authenticated: signer.is_some() || self.is_local,
+            key: "",
+            outcome: response.status_code.into(),
+            items: result.is_ok().then(|| Items {
+                all: outcomes.len(),
+                refused: &refused,
+                undecided: undecided.clone().count(),
+            }),
+            session: None,
+            last_start_process_time: None,
+            executed: executed.as_str(),
+            arrived,
+            usage: session.usage(),
+            cause: undecided.clone().next().map(ToString::to_string).as_deref(),
+            note: result.as_ref().err().map(ToString::to_string).as_deref(),
+        });
+        response
+    }
+}
+
+impl Function for RecordEntries {
+    fn answer(
+        &self,
+        request: Result<Request, MalformedEvent>,
+        invocation: Invocation,
+    ) -> BoxFuture<'_, Response> {
+        Box::pin(self.call(request, invocation))
+    }
+}
+
+/// Entries refused, by the reason: `conflict 1, unknown_account 2`.
+fn refused(outcomes: &[(Option<Said>, Outcome)]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, outcome) in outcomes {
+        if let Outcome::Refused(refusal) = outcome {
+            *counts.entry(refusal.code()).or_default() += 1;
+        }
+    }
+    let counts: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    counts.join(", ")
+}

@@ -1,0 +1,248 @@
+//! `POST /entries`: what the operator's own systems say, from lines.
+
+use std::fs::File;
+use std::io::{Read, stdin};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use aws_sdk_dynamodb::config::ProvideCredentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use shared::aws;
+use shared::entries::Entry;
+use shared::limits::ENTRIES_PER_CALL_MAX;
+
+use super::{Answer, Request, exchange, shown};
+use crate::target::{self, is_loopback};
+
+pub const PATH: &str = "/entries";
+
+pub const EXAMPLES: &str = "\
+One JSON object a line (those of charge and funds are folded here), recorded in this order, 25 lines a call. Amounts are
+strings; those of charges and funds whole numbers of the currency's smallest unit:
+  {\"kind\":\"wallet\",\"channelId\":1,\"username\":\"player1\",\"balance\":\"0\"}
+  {\"kind\":\"credit\",\"channelId\":1,\"username\":\"player1\",\"id\":\"deposit-1\",\"amount\":\"100\",\"reason\":\"deposit\"}
+  {\"kind\":\"withdrawal\",\"channelId\":1,\"username\":\"player1\",\"id\":\"cash-out-1\",\"amount\":\"5\",\"reason\":\"cash out\"}
+  {\"kind\":\"debit\",\"channelId\":1,\"username\":\"player1\",\"seqNo\":\"bet-1\",\"roundCode\":\"B1-1\",\"amount\":\"10.50\",\"live\":true}
+       takes the money; without \"live\" it is a debit of the past, and moves none: optional \"state\":\"open\"|\"settled\"
+  {\"kind\":\"settle\",\"channelId\":1,\"username\":\"player1\",\"seqNo\":\"bet-1\"}
+       the bet was played: no refund any more
+  {\"kind\":\"charge\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"id\":\"ch_L8qn10mLmr1GS8e5OODmHaL4\",\"amount\":1000,
+                \"currency\":\"cny\",\"channel\":\"wx_pub\",\"orderNo\":\"123456789\",\"created\":1409634160,\"paid\":true}
+  {\"kind\":\"funds\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"source\":\"unsettled_funds\",
+                \"id\":\"ch_L8qn…\",\"amount\":1000,\"reason\":\"charge paid\"}
+       below zero where money leaves
+  {\"kind\":\"application\",\"merchant\":\"demo\",\"autoid\":3,\"amount\":\"2.00\",\"orderNo\":\"YC20160801003\"}
+  {\"kind\":\"withdraw\",\"merchant\":\"demo\",\"autoid\":3}                            optional: \"reason\"
+  {\"kind\":\"fail\",\"merchant\":\"demo\",\"autoid\":3,\"batchNo\":\"20261122093000\"}       optional: \"reason\"
+
+Without a file it plays a bet's life on the demo data. What is on record stays as it is: sending again is safe, and
+finishes what was cut off. Requests to AWS are signed by your AWS settings.
+
+Examples:
+  refundctl send record-entries
+  refundctl send record-entries today.jsonl
+  tail -n 100 today.jsonl | refundctl send record-entries -
+  refundctl send record-entries today.jsonl --endpoint https://abc123.execute-api.eu-west-1.amazonaws.com
+
+Exit codes: 0 every entry is on record; 1 some are refused or undecided, or there is no answer; 2 wrong usage.";
+
+/// A bet's life: money comes in, a bet takes some, wins, and is settled.
+const EXAMPLE: &str = r#"{"kind":"credit","channelId":1,"username":"demo","id":"deposit-20261122-1","amount":"100","reason":"deposit"}
+{"kind":"debit","channelId":1,"username":"demo","seqNo":"live-bet-1","roundCode":"BP1-261122093000","amount":"10.50","live":true}
+{"kind":"credit","channelId":1,"username":"demo","id":"payout-of-live-bet-1","amount":"21","reason":"payout"}
+{"kind":"settle","channelId":1,"username":"demo","seqNo":"live-bet-1"}
+"#;
+
+/// How often a call is sent again whose entries are undecided.
+const ATTEMPTS_MAX: usize = 5;
+
+#[derive(Debug, Default, Args)]
+pub struct Options {
+    /// File of JSON lines; - for standard input [default: an example on the demo data]
+    file: Option<PathBuf>,
+    /// Where the route is served [default: the local stack]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+}
+
+/// One call's lines, each with its number.
+type Lines = Vec<(usize, Box<RawValue>)>;
+
+impl Options {
+    /// The calls that are to be made, in this order.
+    fn calls(&self) -> Result<Vec<Lines>> {
+        let text = match &self.file {
+            None => EXAMPLE.to_owned(),
+            Some(path) if path.as_os_str() == "-" => read(stdin().lock()).context("standard input")?,
+            Some(path) => File::open(path)
+                .map_err(anyhow::Error::from)
+                .and_then(read)
+                .with_context(|| format!("could not read {}", path.display()))?,
+        };
+        let mut wrong = Vec::new();
+        let mut lines = Vec::new();
+        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            match (Entry::read(line), RawValue::from_string(line.to_owned())) {
+                (Ok(_), Ok(entry)) => lines.push((number, entry)),
+                (Err(invalid), _) => wrong.push(format!("  line {number}: {invalid}")),
+                (_, Err(error)) => wrong.push(format!("  line {number}: {error}")),
+            }
+        }
+        if !wrong.is_empty() {
+            bail!("nothing was sent:\n{}", wrong.join("\n"));
+        }
+        let mut calls = Vec::new();
+        while !lines.is_empty() {
+            let rest = lines.split_off(lines.len().min(ENTRIES_PER_CALL_MAX));
+            calls.push(std::mem::replace(&mut lines, rest));
+        }
+        Ok(calls)
+    }
+
+    /// The first call, which is the only one of the example.
+    pub fn request(&self) -> Result<Request> {
+        request(self.calls()?.first().context("there is no entry to send")?)
+    }
+}
+
+fn read(mut reader: impl Read) -> Result<String> {
+    let mut text = String::new();
+    reader.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn request(lines: &Lines) -> Result<Request> {
+    let entries: Vec<&RawValue> = lines.iter().map(|(_, entry)| &**entry).collect();
+    Ok(Request::json(PATH, serde_json::to_string(&json!({ "entries": entries }))?))
+}
+
+/// What became of all lines.
+#[derive(Default)]
+struct Report {
+    recorded: usize,
+    unchanged: usize,
+    refused: usize,
+    undecided: usize,
+}
+
+pub async fn command(options: &Options) -> Result<ExitCode> {
+    let calls = options.calls()?;
+    let endpoint = options.endpoint.clone().unwrap_or_else(target::gateway_url);
+    let url = format!("{}{PATH}", endpoint.trim_end_matches('/'));
+    println!("POST {url}");
+    let mut report = Report::default();
+    let progress = match calls.len() {
+        0 => bail!("there is no entry to send"),
+        1 => ProgressBar::hidden(),
+        count => ProgressBar::new(count as u64)
+            .with_style(ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} calls, {eta} left")?),
+    };
+    for lines in &calls {
+        let request = request(lines)?;
+        if calls.len() == 1 {
+            println!("{}", shown("application/json", &request.body));
+        }
+        let answer = send(&url, &request).await?;
+        if calls.len() == 1 || !matches!(answer.status, 200 | 503) {
+            println!("\nHTTP {}\n{}", answer.status, shown(&answer.content_type, &answer.body));
+        }
+        let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let Some(entries) = told["entries"].as_array().filter(|entries| entries.len() == lines.len()) else {
+            progress.abandon();
+            bail!("the call that begins with line {} was not answered", lines.first().map_or(0, |line| line.0));
+        };
+        for ((number, _), entry) in lines.iter().zip(entries) {
+            let text = |name: &str| entry[name].as_str().unwrap_or_default();
+            match text("outcome") {
+                "recorded" => report.recorded += 1,
+                "unchanged" => report.unchanged += 1,
+                outcome => {
+                    if outcome == "refused" { report.refused += 1 } else { report.undecided += 1 }
+                    let why = [text("reason"), text("message")].join(" ");
+                    progress.suspend(|| println!("line {number}: {outcome}: {}", why.trim()));
+                }
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    let Report { recorded, unchanged, refused, undecided } = report;
+    eprintln!("{recorded} recorded, {unchanged} unchanged, {refused} refused, {undecided} undecided");
+    Ok(if refused + undecided == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sends a call, and again while entries of it are undecided.
+async fn send(url: &str, request: &Request) -> Result<Answer> {
+    let mut attempt = 1;
+    loop {
+        let mut request = request.clone();
+        if !is_loopback(url) {
+            sign_request(url, &mut request).await?;
+        }
+        let to = url.to_owned();
+        let answer = tokio::task::spawn_blocking(move || exchange(&to, &request)).await??;
+        if answer.status != 503 || attempt == ATTEMPTS_MAX {
+            return Ok(answer);
+        }
+        tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt as u32)).await;
+        attempt += 1;
+    }
+}
+
+/// Signs a request to AWS, as its API Gateway demands of this route.
+async fn sign_request(url: &str, request: &mut Request) -> Result<()> {
+    let settings = aws::settings(None).await;
+    let provider = settings.credentials_provider().context("there are no AWS credentials")?;
+    let credentials = provider.provide_credentials().await.context("there are no AWS credentials")?;
+    let of_settings = || settings.region().map(ToString::to_string);
+    let region = region_of(url).or_else(of_settings).context("set AWS_REGION to the API's region")?;
+    let identity = credentials.into();
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&region)
+        .name("execute-api")
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()?
+        .into();
+    let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let signable = SignableRequest::new(request.method, url, headers, SignableBody::Bytes(&request.body))?;
+    let (instructions, _signature) = sign(signable, &parameters)?.into_parts();
+    let (headers, _query) = instructions.into_parts();
+    request.headers.extend(headers.iter().map(|header| (header.name(), header.value().to_owned())));
+    Ok(())
+}
+
+/// The region that an API's own name tells.
+fn region_of(url: &str) -> Option<String> {
+    let host = url.parse::<axum::http::Uri>().ok()?.host()?.to_owned();
+    let (_api, rest) = host.split_once(".execute-api.")?;
+    rest.split('.').next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_apis_region_stands_in_its_name() {
+        for (url, region) in [
+            ("https://abc123.execute-api.eu-west-1.amazonaws.com/entries", Some("eu-west-1")),
+            ("https://refunds.example.com/entries", None),
+        ] {
+            assert_eq!(region_of(url).as_deref(), region);
+        }
+    }
+
+    #[test]
+    fn the_example_is_one_call_of_entries_that_can_be_read() {
+        assert_eq!(Options::default().calls().unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [4]);
+    }
+}

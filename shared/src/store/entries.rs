@@ -1,0 +1,266 @@
+//! Recording what the operator's own systems say of an account: read, decide, write together what is of one account;
+//! and again where the ledger has moved.
+
+use std::collections::BTreeSet;
+use std::time::{Instant, SystemTime};
+
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+
+use super::change::{Change, Changed};
+use super::deadline::Backoff;
+use super::items::{self, Item};
+use super::transact::{Action, Commit};
+use super::{Executed, Session, StoreError};
+use crate::clock::unix_milliseconds;
+use crate::ledger::{
+    AccountEntry, AccountKey, Debit, DebitKey, DebitWas, EntryOutcome, MovementKey, Recording, Snapshot,
+    decide_entries, rests_on_the_balance,
+};
+use crate::limits;
+
+/// What entries came to.
+#[derive(Debug)]
+pub struct Recorded {
+    /// One for each entry, in their order.
+    pub outcomes: Vec<EntryOutcome>,
+    /// Whether this call has put anything on record.
+    pub executed: Executed,
+    /// What stood in the way, where entries stayed undecided. Recording them again is safe, and completes them.
+    pub trouble: Option<StoreError>,
+}
+
+impl Session {
+    /// Records what is said of one account, each entry once, on top of those before it.
+    ///
+    /// Those that are recorded happen together or not at all; those that are refused change nothing, and hold up none
+    /// of the others. (More than [`limits::ENTRIES_PER_TRANSACTION_MAX`] are recorded in several steps, in order.) Two
+    /// round trips where nothing collides, one where all is on record. Safe to call again with the same entries at any
+    /// time, and from several processes at once: what is on record stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// A bet takes its stake, pays out, and is settled:
+    ///
+    /// ```
+    /// use shared::ebet::ChannelId;
+    /// use shared::ledger::{AccountEntry, Direction, EntryOutcome};
+    /// use shared::store::Session;
+    ///
+    /// async fn play(session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let wallet = ChannelId(1).wallet(&"player1".parse()?);
+    ///     let recorded = session
+    ///         .record_entries(
+    ///             &wallet,
+    ///             &[
+    ///                 AccountEntry::Debit {
+    ///                     id: "bet-1".parse()?,
+    ///                     round: "B1-1".parse()?,
+    ///                     amount: "10.50".parse()?,
+    ///                 },
+    ///                 AccountEntry::Movement {
+    ///                     id: "payout-of-bet-1".parse()?,
+    ///                     direction: Direction::Credit,
+    ///                     amount: "21".parse()?,
+    ///                     reason: "payout".parse()?,
+    ///                 },
+    ///                 AccountEntry::Settlement { id: "bet-1".parse()? },
+    ///             ],
+    ///         )
+    ///         .await;
+    ///     for outcome in &recorded.outcomes {
+    ///         match outcome {
+    ///             EntryOutcome::Recorded { posting, .. } => println!("recorded: {posting:?}"),
+    ///             EntryOutcome::Unchanged { .. } => println!("was on record before"),
+    ///             EntryOutcome::Refused(refusal) => println!("refused: {refusal}"),
+    ///             EntryOutcome::Undecided => println!("record it again: {:?}", recorded.trouble),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// A wallet is opened with its first deposit, in one step:
+    ///
+    /// ```
+    /// use shared::ebet::ChannelId;
+    /// use shared::ledger::{AccountEntry, Balance, Direction};
+    /// use shared::store::{Recorded, Session};
+    ///
+    /// async fn open(session: &Session) -> Result<Recorded, Box<dyn std::error::Error>> {
+    ///     let wallet = ChannelId(1).wallet(&"player2".parse()?);
+    ///     let opening = AccountEntry::Opening { currency: "CNY".parse()?, balance: "0".parse::<Balance>()? };
+    ///     let deposit = AccountEntry::Movement {
+    ///         id: "deposit-1".parse()?,
+    ///         direction: Direction::Credit,
+    ///         amount: "100".parse()?,
+    ///         reason: "deposit".parse()?,
+    ///     };
+    ///     Ok(session.record_entries(&wallet, &[opening, deposit]).await)
+    /// }
+    /// ```
+    pub async fn record_entries(&self, account: &AccountKey, entries: &[AccountEntry]) -> Recorded {
+        let mut recorded =
+            Recorded { outcomes: Vec::with_capacity(entries.len()), executed: Executed::No, trouble: None };
+        for step in entries.chunks(limits::ENTRIES_PER_TRANSACTION_MAX) {
+            match self.record_together(account, step, &mut recorded.executed).await {
+                Ok(outcomes) => recorded.outcomes.extend(outcomes),
+                Err(trouble) => {
+                    recorded.trouble = Some(trouble);
+                    break;
+                }
+            }
+        }
+        recorded.outcomes.resize(entries.len(), EntryOutcome::Undecided);
+        recorded
+    }
+
+    async fn record_together(
+        &self,
+        account: &AccountKey,
+        entries: &[AccountEntry],
+        executed: &mut Executed,
+    ) -> Result<Vec<EntryOutcome>, StoreError> {
+        let mut backoff = Backoff::default();
+        let mut snapshot = self.read_for_entries(account, entries).await?;
+        // Whether all items were read after the account was.
+        let mut items_are_later = false;
+        loop {
+            let at = unix_milliseconds(SystemTime::now());
+            let (outcomes, recording) = decide_entries(account, entries, &snapshot, at);
+            if rests_on_the_balance(&outcomes) && !items_are_later {
+                let mut later = self.read_for_entries(account, entries).await?;
+                if let Some(known) = snapshot.accounts.remove(account)
+                    && later.has_nothing_after(&known)
+                {
+                    later.accounts.insert(account.clone(), known);
+                    items_are_later = true;
+                }
+                snapshot = later;
+                continue;
+            }
+            if recording.is_empty() {
+                if *executed == Executed::Unknown {
+                    // Whatever was sent without an answer: it is on record by now, or nothing of it ever will be.
+                    *executed = Executed::No;
+                }
+                return Ok(outcomes);
+            }
+            let sent = Instant::now();
+            let commit = self.commit_entries(&recording).await;
+            if *executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {
+                *executed = Executed::Unknown;
+            }
+            let (has_time, cause) = match commit? {
+                Commit::Done => {
+                    *executed = Executed::Yes;
+                    return Ok(outcomes);
+                }
+                Commit::Moved(now) if backoff.may_retry_at_once(sent.elapsed()) => {
+                    now.iter().try_for_each(|item| items::take_in(&mut snapshot, item))?;
+                    items_are_later = false;
+                    continue;
+                }
+                Commit::Moved(_) | Commit::Refused => {
+                    let has_time = backoff.pause_after_race(self).await;
+                    (has_time, "others were writing to the same items".to_owned())
+                }
+                Commit::Unknown(cause) => (backoff.pause(self).await, cause),
+            };
+            if !has_time {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+            snapshot = self.read_for_entries(account, entries).await?;
+            items_are_later = false;
+        }
+    }
+
+    /// The account, and what is on record under the entries' ids. One round trip.
+    async fn read_for_entries(
+        &self,
+        account: &AccountKey,
+        entries: &[AccountEntry],
+    ) -> Result<Snapshot, StoreError> {
+        let (mut debits, mut movements) = (BTreeSet::new(), BTreeSet::new());
+        for entry in entries {
+            match entry {
+                AccountEntry::Opening { .. } => {}
+                AccountEntry::Debit { id, .. }
+                | AccountEntry::PastDebit { id, .. }
+                | AccountEntry::Settlement { id } => {
+                    debits.insert(DebitKey { account: account.clone(), id: id.clone() });
+                }
+                AccountEntry::Movement { id, .. } => {
+                    movements.insert(MovementKey { account: account.clone(), id: id.clone() });
+                }
+            }
+        }
+        let debits = debits.iter().map(items::debit_key);
+        let movements = movements.iter().map(items::movement_key);
+        let keys = [items::account_key(account)].into_iter().chain(debits).chain(movements).collect();
+        let mut snapshot = Snapshot::default();
+        for item in self.read_items(keys).await? {
+            items::take_in(&mut snapshot, &item)?;
+        }
+        Ok(snapshot)
+    }
+
+    async fn commit_entries(&self, recording: &Recording) -> Result<Commit, StoreError> {
+        if let Recording { account: None, debits, movements } = recording
+            && let ([(DebitWas::Open, debit)], []) = (&debits[..], &movements[..])
+        {
+            // By itself it needs no transaction, and costs half.
+            return Ok(match self.change(&settling(debit)).await? {
+                Changed::Done => Commit::Done,
+                Changed::Refused(Some(item)) => Commit::Moved(vec![item]),
+                Changed::Refused(None) => Commit::Refused,
+            });
+        }
+        let account = recording.account.iter().map(|(before, account)| match before {
+            Some(sequence) => self.move_account(*sequence, account),
+            None => self.new_item(items::account_item(account)),
+        });
+        let debits = recording.debits.iter().map(|(was, debit)| match was {
+            DebitWas::Absent => self.new_item(items::debit_item(debit)),
+            DebitWas::Asked => self.replace_tombstone(debit),
+            DebitWas::Open => {
+                Ok((settling(debit).action(self.store.table())?, items::debit_item(debit)))
+            }
+        });
+        let movements =
+            recording.movements.iter().map(|movement| self.new_item(items::movement_item(movement)));
+        let actions = account.chain(debits).chain(movements).collect::<Result<_, _>>()?;
+        self.transact(actions).await.map(Commit::from)
+    }
+
+    fn new_item(&self, item: Item) -> Result<Action, StoreError> {
+        Ok((self.put_action(&item)?, item))
+    }
+
+    fn replace_tombstone(&self, debit: &Debit) -> Result<Action, StoreError> {
+        let item = items::debit_item(debit);
+        let put = Put::builder()
+            .table_name(self.store.table())
+            .set_item(Some(item.clone()))
+            .condition_expression("#state = :asked")
+            .expression_attribute_names("#state", "state")
+            .set_expression_attribute_values(Some(Item::from([items::text(":asked", items::ASKED)])))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok((TransactWriteItem::builder().put(put).build(), item))
+    }
+}
+
+/// The debit's way from open to settled.
+fn settling(debit: &Debit) -> Change {
+    Change {
+        key: items::debit_key(&debit.key),
+        expression: "SET #state = :settled",
+        condition: "#state = :open",
+        name: Some(("#state", "state".to_owned())),
+        values: Item::from([
+            items::text(":open", items::OPEN),
+            items::text(":settled", items::SETTLED),
+        ]),
+    }
+}

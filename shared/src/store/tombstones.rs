@@ -1,0 +1,68 @@
+//! Tombstones: what stands in a debit's place whose refund was asked for before it came. A caller is told that a debit
+//! is not there only once its tombstone is: from then on it can't be taken, so nothing is left to be refunded.
+
+use std::time::SystemTime;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::claim::Claim;
+use super::error::Stop;
+use super::items::{self, Item};
+use super::{Refunds, Session};
+use crate::clock::unix_milliseconds;
+use crate::ledger::{DebitKey, RefundRequest, Snapshot, tombstones_due};
+use crate::limits;
+
+impl Session {
+    /// Puts the tombstones that the verdicts of a request need. What came in the place of one meanwhile is returned: a
+    /// debit, or another's tombstone; decide again with it.
+    ///
+    /// # Errors
+    /// If not all could be put, or the request's key is another's. What has none yet is due again, and not refused.
+    pub(super) async fn put_tombstones(
+        &self,
+        request: &RefundRequest,
+        claim: &Claim<'_>,
+        refunds: &mut Refunds,
+        snapshot: &mut Snapshot,
+    ) -> Result<Vec<Item>, Stop> {
+        let due = tombstones_due(request, snapshot, &refunds.verdicts);
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let put = self.put_each(request, claim, &due, snapshot).await;
+        if put.is_err() {
+            refunds.reopen_without_tombstone(request, snapshot);
+        }
+        put
+    }
+
+    async fn put_each(
+        &self,
+        request: &RefundRequest,
+        claim: &Claim<'_>,
+        due: &[&DebitKey],
+        snapshot: &mut Snapshot,
+    ) -> Result<Vec<Item>, Stop> {
+        if request.part.is_some() {
+            claim.check(self).await?;
+        }
+        let at = unix_milliseconds(SystemTime::now());
+        let put = |debit: DebitKey| async move {
+            let there = self.put_new(items::tombstone_item(&debit, at)).await?;
+            Ok::<_, Stop>((debit, there))
+        };
+        let due: Vec<DebitKey> = due.iter().map(|debit| (*debit).clone()).collect();
+        let mut puts = stream::iter(due.into_iter().map(put)).buffer_unordered(limits::PARTS_AT_ONCE);
+        let mut came = Vec::new();
+        while let Some((debit, there)) = puts.try_next().await? {
+            match there {
+                None => {
+                    snapshot.tombstones.insert(debit);
+                }
+                Some(item) => came.push(item),
+            }
+        }
+        Ok(came)
+    }
+}
