@@ -63,9 +63,16 @@ pub const PART_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a read of several parts may take before each of them reads for itself.
 pub const GROUP_READ_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the record that ties an idempotency key to one executed request is kept, and the tombstone of a debit whose
-/// refund was asked for before it came. Longer than any provider sends again; what makes a refund happen once is the debit's own permanent fact.
+/// How long the record that ties an idempotency key to one executed request is kept. Longer than any
+/// provider sends again; what makes a refund happen once is the debit's own permanent fact.
 pub const REQUEST_RECORD_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How long it is known at least that a debit's refund was asked for before it came: much longer than any provider asks
+/// again, or any debit is late. Asked for again, it is known anew.
+pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Tombstones that a part of a request puts at the same time: with those of the other parts, few connections.
+pub const TOMBSTONES_AT_ONCE: usize = 4;
 
 /// A request is answered within this time of its arrival: an HTTP API cuts at 30 s.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(29);

@@ -202,13 +202,21 @@ impl World {
         call.send().await.unwrap().item.unwrap()[attribute].clone()
     }
 
-    /// Sets one attribute of one item to what it should not be.
+    /// Sets one attribute of one item, or `map.member`, to what it should not be.
     pub async fn set_raw(&self, pk: &str, sk: &str, attribute: &str, value: AttributeValue) {
         let call = self.client.update_item().table_name(&self.table);
         let call =
             call.key("pk", AttributeValue::S(pk.to_owned())).key("sk", AttributeValue::S(sk.to_owned()));
-        let call = call.update_expression("SET #attribute = :value");
-        let call = call.expression_attribute_names("#attribute", attribute);
+        let mut names = attribute.split('.');
+        let call = match (names.next(), names.next()) {
+            (Some(map), Some(member)) => call
+                .update_expression("SET #map.#member = :value")
+                .expression_attribute_names("#map", map)
+                .expression_attribute_names("#member", member),
+            _ => call
+                .update_expression("SET #attribute = :value")
+                .expression_attribute_names("#attribute", attribute),
+        };
         call.expression_attribute_values(":value", value).send().await.unwrap();
     }
 
@@ -354,7 +362,9 @@ impl Instance {
 
     /// Has entries recorded; the HTTP status, and what is told of each.
     pub async fn record(&self, entries: &[Value]) -> (u16, Vec<Value>) {
-        let response = self.call_event(&entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string()).await;
+        let response = self
+            .call_event(&entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string())
+            .await;
         let mut answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
         let told = answer["entries"].as_array_mut().map(std::mem::take);
         (response.status_code, told.unwrap_or_else(|| panic!("{answer}")))

@@ -55,6 +55,11 @@ async fn all_of_epay_answer_as_their_cases_say(function: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn record_entries_answers_as_its_cases_say() {
+    all_of_ebet_answer_as_their_cases_say("record-entries").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refund_single_wallet_answers_as_its_cases_say() {
     all_of_ebet_answer_as_their_cases_say("refund-single-wallet").await;
 }

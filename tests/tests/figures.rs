@@ -75,10 +75,8 @@ async fn a_refused_request_writes_nothing() {
         body["signature"] = json!("AAAA");
         body
     };
-    for (body, status, round_trips) in [
-        (single("r", "p", &[("bet", "4")]), 207, 1),
-        (bad_signature, 4026, 0),
-    ] {
+    for (body, status, round_trips) in [(single("r", "p", &[("bet", "4")]), 207, 1), (bad_signature, 4026, 0)]
+    {
         instance.wire.take_calls();
         assert_eq!(instance.call(&body).await["status"], status);
         let (took, _, wrote) = costs(&instance.wire.take_calls());

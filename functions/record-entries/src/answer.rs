@@ -47,6 +47,9 @@ struct Told<'a> {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
+    /// Of a debit or its settlement: how the debit is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     posting: Option<ToldPosting>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,25 +82,43 @@ pub fn response(result: &Result<Vec<(Option<Said>, Outcome)>, Error>) -> Respons
 }
 
 fn told<'a>(said: Option<&'a Said>, outcome: &Outcome) -> Told<'a> {
-    let (name, posting, reason, message) = match outcome {
-        Outcome::Recorded { posting, was_asked: false } => ("recorded", posting.as_ref(), None, None),
-        Outcome::Recorded { posting, was_asked: true } => {
-            let message = "its refund was asked for before; asked for again, it is refunded";
-            ("recorded", posting.as_ref(), None, Some(message.to_owned()))
-        }
-        Outcome::Unchanged { posting } => ("unchanged", posting.as_ref(), None, None),
-        Outcome::Refused(refusal) => ("refused", None, Some(refusal.code()), Some(refusal.to_string())),
-        Outcome::Undecided(_) => ("undecided", None, None, Some("busy: send it again".to_owned())),
-    };
-    Told {
-        outcome: name,
+    let mut told = Told {
+        outcome: "",
         kind: said.map(|said| said.kind),
         id: said.map(|said| said.id.as_str()),
-        posting: posting.map(told_posting),
-        reason,
-        message,
+        state: None,
+        posting: None,
+        reason: None,
+        message: None,
+    };
+    match outcome {
+        Outcome::Recorded(on_record) | Outcome::Unchanged(on_record) => {
+            let is_new = matches!(outcome, Outcome::Recorded(_));
+            told.outcome = if is_new { "recorded" } else { "unchanged" };
+            told.posting = on_record.posting.as_ref().map(told_posting);
+            told.state = on_record.debit.map(|debit| debit.state);
+            told.message = on_record.debit.filter(|debit| debit.is_due).map(|_| REFUND_DUE.to_owned());
+        }
+        Outcome::Refused(refusal) => {
+            told.outcome = "refused";
+            told.reason = Some(refusal.code());
+            told.message = Some(refusal.to_string());
+        }
+        Outcome::Undecided(trouble) => {
+            told.outcome = "undecided";
+            told.message = Some(if trouble.passes() { BUSY } else { IN_TROUBLE }.to_owned());
+        }
     }
+    told
 }
+
+/// Of a debit of the past.
+const REFUND_DUE: &str =
+    "its refund was asked for before it was on record; asked for under a new number, it is made";
+
+const BUSY: &str = "busy: send it again";
+
+const IN_TROUBLE: &str = "the ledger can't be used now; its operators see why in the log";
 
 fn told_posting(posting: &Posting) -> ToldPosting {
     ToldPosting {

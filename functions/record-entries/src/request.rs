@@ -35,6 +35,10 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Entry, InvalidEntry>>, Error> {
     if body.len() > limits::ENTRIES_BODY_BYTES_MAX {
         return Err(Error::TooLarge);
     }
+    // An array would be read as a struct's members in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Unreadable("it is no object".to_owned()));
+    }
     let body: Body<'_> =
         serde_json::from_slice(body).map_err(|error| Error::Unreadable(error.to_string()))?;
     if !(1..=limits::ENTRIES_PER_CALL_MAX).contains(&body.entries.len()) {

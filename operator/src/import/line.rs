@@ -183,7 +183,7 @@ impl Fact {
             } => {
                 let state = if is_settled { DebitState::Settled } else { DebitState::Open };
                 let key = DebitKey { account, id };
-                Self::Debit { debit: Debit { key, round, amount, taken: None, state }, tenant }
+                Self::Debit { debit: Debit { key, round, amount, taken: None, asked: None, state }, tenant }
             }
             Entry::Application(application) => Self::Application(application),
             Entry::Charge(charge) => Self::Charge(charge),

@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use shared::entries::{currency_of, tenant_name};
 use shared::ledger::{Account, CredentialKey, Currency, DebitKey, DebitState, TenantKey};
-use shared::store::{Creation, DebitCreation, Session, SettingsChange, Store};
+use shared::store::{Creation, DebitOnRecord, Session, SettingsChange, Store};
 
 use crate::target::{TableOptions, session};
 use line::{Fact, Line};
@@ -139,8 +139,8 @@ pub struct Report {
     counts: BTreeMap<(&'static str, &'static str), u64>,
     /// What is on record otherwise, by line, and stays.
     pub conflicts: Vec<(usize, String)>,
-    /// Debits whose refund was asked for, and refused, before they were on record: asked for again, they are refunded.
-    pub asked_before: Vec<(usize, DebitKey)>,
+    /// Debits whose refund was asked for, and refused, before they were on record.
+    pub due: Vec<(usize, DebitKey)>,
 }
 
 impl std::fmt::Display for Report {
@@ -151,10 +151,11 @@ impl std::fmt::Display for Report {
             table.add_row([(*kind).to_owned(), (*outcome).to_owned(), count.to_string()]);
         }
         writeln!(f, "{table}")?;
-        for (number, debit) in &self.asked_before {
+        for (number, debit) in &self.due {
             writeln!(
                 f,
-                "line {number}: the refund of {} was asked for before it was on record; asked for again, it is refunded",
+                "line {number}: the refund of {} was asked for before it was on record; \
+                 asked for under a new number, it is made",
                 debit.id
             )?;
         }
@@ -190,13 +191,13 @@ pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Resu
         *report.counts.entry((kind, outcome.name())).or_default() += 1;
         match outcome {
             Outcome::Conflict(why) => report.conflicts.push((number, why)),
-            Outcome::CreatedAfterAsked(debit) => report.asked_before.push((number, debit)),
+            Outcome::Due(debit) => report.due.push((number, debit)),
             Outcome::Created | Outcome::Unchanged | Outcome::Replaced => {}
         }
     }
     progress.finish_and_clear();
     report.conflicts.sort();
-    report.asked_before.sort();
+    report.due.sort();
     Ok(report)
 }
 
@@ -317,8 +318,8 @@ enum Outcome {
     Created,
     Unchanged,
     Replaced,
-    /// A debit whose refund was asked for, and refused, before it was on record.
-    CreatedAfterAsked(DebitKey),
+    /// A debit whose refund was asked for, and refused, before it was on record, now or in an earlier import.
+    Due(DebitKey),
     Conflict(String),
 }
 
@@ -343,7 +344,8 @@ impl Outcome {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Created | Self::CreatedAfterAsked(_) => "created",
+            Self::Created => "created",
+            Self::Due(_) => "refund due",
             Self::Unchanged => "unchanged",
             Self::Replaced => "replaced",
             Self::Conflict(_) => "conflict",
@@ -416,17 +418,16 @@ async fn write_fact(
             let currency = currencies.get(&tenant).context("its channel's currency is not known")?;
             open_account(session, &Account::open(account, currency.clone(), balance), "wallet").await?
         }
-        Fact::Debit { debit, .. } => match session.create_debit(&debit).await? {
-            DebitCreation::Created => Outcome::Created,
-            DebitCreation::CreatedAfterAsked => Outcome::CreatedAfterAsked(debit.key),
-            DebitCreation::Existing(there) => {
-                let is_settled = matches!(debit.state, DebitState::Settled);
-                Outcome::of_existing(
-                    there.difference_from_past(&debit.round, debit.amount, is_settled),
-                    || format!("debit {}", debit.key.id),
-                )
+        Fact::Debit { debit, .. } => {
+            let DebitOnRecord { is_new, debit: there } = session.create_debit(&debit).await?;
+            let is_settled = matches!(debit.state, DebitState::Settled);
+            let difference = there.difference_from_past(&debit.round, debit.amount, is_settled);
+            match Outcome::of_existing(difference, || format!("debit {}", debit.key.id)) {
+                Outcome::Unchanged if there.is_due() => Outcome::Due(there.key),
+                Outcome::Unchanged if is_new => Outcome::Created,
+                outcome => outcome,
             }
-        },
+        }
         Fact::Application(application) => match session.create_application(&application).await? {
             Creation::Created => Outcome::Created,
             Creation::Existing(there) => Outcome::of_existing(there.difference(&application), || {

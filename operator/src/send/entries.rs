@@ -12,46 +12,61 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use shared::aws;
 use shared::entries::Entry;
 use shared::limits::ENTRIES_PER_CALL_MAX;
 
 use super::{Answer, Request, exchange, shown};
+use crate::show::plain;
 use crate::target::{self, is_loopback};
 
 pub const PATH: &str = "/entries";
 
 pub const EXAMPLES: &str = "\
-One JSON object a line (those of charge and funds are folded here), recorded in this order, 25 lines a call. Amounts are
-strings; those of charges and funds whole numbers of the currency's smallest unit:
+One JSON object a line (folded here), recorded in this order, 25 lines a call. Of a player's wallet; amounts are strings:
   {\"kind\":\"wallet\",\"channelId\":1,\"username\":\"player1\",\"balance\":\"0\"}
-  {\"kind\":\"credit\",\"channelId\":1,\"username\":\"player1\",\"id\":\"deposit-1\",\"amount\":\"100\",\"reason\":\"deposit\"}
-  {\"kind\":\"withdrawal\",\"channelId\":1,\"username\":\"player1\",\"id\":\"cash-out-1\",\"amount\":\"5\",\"reason\":\"cash out\"}
-  {\"kind\":\"debit\",\"channelId\":1,\"username\":\"player1\",\"seqNo\":\"bet-1\",\"roundCode\":\"B1-1\",\"amount\":\"10.50\",\"live\":true}
-       takes the money; without \"live\" it is a debit of the past, and moves none: optional \"state\":\"open\"|\"settled\"
+  {\"kind\":\"credit\",\"channelId\":1,\"username\":\"player1\",\"id\":\"deposit-1\",
+                \"amount\":\"100\",\"reason\":\"deposit\"}
+  {\"kind\":\"withdrawal\",\"channelId\":1,\"username\":\"player1\",\"id\":\"cash-out-1\",
+                \"amount\":\"5\",\"reason\":\"cash out\"}
+  {\"kind\":\"debit\",\"channelId\":1,\"username\":\"player1\",\"seqNo\":\"bet-1\",
+                \"roundCode\":\"B1-1\",\"amount\":\"10.50\",\"live\":true}
+       a bet takes its stake; without \"live\" it is one of the past, and takes nothing:
+       optional \"state\":\"open\"|\"settled\"
   {\"kind\":\"settle\",\"channelId\":1,\"username\":\"player1\",\"seqNo\":\"bet-1\"}
        the bet was played: no refund any more
-  {\"kind\":\"charge\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"id\":\"ch_L8qn10mLmr1GS8e5OODmHaL4\",\"amount\":1000,
-                \"currency\":\"cny\",\"channel\":\"wx_pub\",\"orderNo\":\"123456789\",\"created\":1409634160,\"paid\":true}
-  {\"kind\":\"funds\",\"app\":\"app_1Gqj58ynP0mHeX1q\",\"livemode\":false,\"source\":\"unsettled_funds\",
-                \"id\":\"ch_L8qn…\",\"amount\":1000,\"reason\":\"charge paid\"}
-       below zero where money leaves
-  {\"kind\":\"application\",\"merchant\":\"demo\",\"autoid\":3,\"amount\":\"2.00\",\"orderNo\":\"YC20160801003\"}
-  {\"kind\":\"withdraw\",\"merchant\":\"demo\",\"autoid\":3}                            optional: \"reason\"
-  {\"kind\":\"fail\",\"merchant\":\"demo\",\"autoid\":3,\"batchNo\":\"20261122093000\"}       optional: \"reason\"
+Of charges and an app's funds; amounts are whole numbers of the currency's smallest unit:
+  {\"kind\":\"charge\",\"app\":\"app_abcdefghweqzadfs\",\"livemode\":false,\"id\":\"ch_1\",
+                \"amount\":1000,\"currency\":\"cny\",\"channel\":\"wx_pub\",
+                \"orderNo\":\"123456789\",\"created\":1409634160,\"paid\":false}
+       optional: \"paid\":true (so it is where nothing is said), and of a paid one \"timePaid\",
+       \"transactionNo\", \"amountRefunded\"; sent again as paid, it is paid from then on
+  {\"kind\":\"funds\",\"app\":\"app_abcdefghweqzadfs\",\"livemode\":false,
+                \"source\":\"unsettled_funds\",\"id\":\"ch_1\",\"amount\":1000,
+                \"reason\":\"charge paid\"}
+       or \"recharge_funds\"; an amount below zero where money leaves
+Of applications for refunds:
+  {\"kind\":\"application\",\"merchant\":\"demo\",\"autoid\":3,\"amount\":\"2.00\",
+                \"orderNo\":\"YC20160801003\"}
+  {\"kind\":\"withdraw\",\"merchant\":\"demo\",\"autoid\":3}      optional: \"reason\"
+  {\"kind\":\"fail\",\"merchant\":\"demo\",\"autoid\":1,\"batchNo\":\"sample string 3\"}
+       the payment provider refused the refund under way; optional: \"reason\"
 
-Without a file it plays a bet's life on the demo data. What is on record stays as it is: sending again is safe, and
-finishes what was cut off. Requests to AWS are signed by your AWS settings.
+Without a file it plays a bet's life on the demo data. What is on record stays as it is: sending
+again is safe, and finishes what was cut off. Requests to AWS are signed by your AWS settings.
 
 Examples:
   refundctl send record-entries
   refundctl send record-entries today.jsonl
   tail -n 100 today.jsonl | refundctl send record-entries -
-  refundctl send record-entries today.jsonl --endpoint https://abc123.execute-api.eu-west-1.amazonaws.com
+  refundctl send record-entries today.jsonl \\
+      --endpoint https://abc123.execute-api.eu-west-1.amazonaws.com
 
-Exit codes: 0 every entry is on record; 1 some are refused or undecided, or there is no answer; 2 wrong usage.";
+Exit codes: 0 every entry is on record; 1 some are refused or undecided, or there is no answer;
+2 wrong usage.";
 
 /// A bet's life: money comes in, a bet takes some, wins, and is settled.
 const EXAMPLE: &str = r#"{"kind":"credit","channelId":1,"username":"demo","id":"deposit-20261122-1","amount":"100","reason":"deposit"}
@@ -59,6 +74,9 @@ const EXAMPLE: &str = r#"{"kind":"credit","channelId":1,"username":"demo","id":"
 {"kind":"credit","channelId":1,"username":"demo","id":"payout-of-live-bet-1","amount":"21","reason":"payout"}
 {"kind":"settle","channelId":1,"username":"demo","seqNo":"live-bet-1"}
 "#;
+
+/// Wrong lines that are shown; the others are counted.
+const WRONG_LINES_SHOWN: usize = 20;
 
 /// How often a call is sent again whose entries are undecided.
 const ATTEMPTS_MAX: usize = 5;
@@ -91,12 +109,18 @@ impl Options {
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             match (Entry::read(line), RawValue::from_string(line.to_owned())) {
                 (Ok(_), Ok(entry)) => lines.push((number, entry)),
-                (Err(invalid), _) => wrong.push(format!("  line {number}: {invalid}")),
+                (Err(invalid), _) => wrong.push(format!("  line {number}: {}", plain(&invalid.to_string()))),
                 (_, Err(error)) => wrong.push(format!("  line {number}: {error}")),
             }
         }
         if !wrong.is_empty() {
+            let more = wrong.len().saturating_sub(WRONG_LINES_SHOWN);
+            wrong.truncate(WRONG_LINES_SHOWN);
+            wrong.extend((more > 0).then(|| format!("  and {more} more lines")));
             bail!("nothing was sent:\n{}", wrong.join("\n"));
+        }
+        if lines.is_empty() {
+            bail!("there is no entry to send");
         }
         let mut calls = Vec::new();
         while !lines.is_empty() {
@@ -119,8 +143,14 @@ fn read(mut reader: impl Read) -> Result<String> {
 }
 
 fn request(lines: &Lines) -> Result<Request> {
-    let entries: Vec<&RawValue> = lines.iter().map(|(_, entry)| &**entry).collect();
-    Ok(Request::json(PATH, serde_json::to_string(&json!({ "entries": entries }))?))
+    let entries = lines.iter().map(|(_, entry)| &**entry).collect();
+    Ok(Request::json(PATH, serde_json::to_string(&Body { entries })?))
+}
+
+/// With each entry as it is written.
+#[derive(Serialize)]
+struct Body<'a> {
+    entries: Vec<&'a RawValue>,
 }
 
 /// What became of all lines.
@@ -132,50 +162,71 @@ struct Report {
     undecided: usize,
 }
 
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { recorded, unchanged, refused, undecided } = self;
+        write!(f, "{recorded} recorded, {unchanged} unchanged, {refused} refused, {undecided} undecided")
+    }
+}
+
+/// Where the calls go to: below an endpoint, or an endpoint that names the route, as the stack's outputs do.
+fn url(endpoint: Option<&str>) -> Result<String> {
+    let Some(endpoint) = endpoint else { return Ok(format!("{}{PATH}", target::gateway_url())) };
+    let base = endpoint.trim_end_matches('/').trim_end_matches(PATH);
+    let is_secure = base.starts_with("https://");
+    if !is_secure && !(base.starts_with("http://") && is_loopback(base)) {
+        bail!("the endpoint {endpoint:?} is neither https://... nor http://... on this machine");
+    }
+    Ok(format!("{base}{PATH}"))
+}
+
 pub async fn command(options: &Options) -> Result<ExitCode> {
     let calls = options.calls()?;
-    let endpoint = options.endpoint.clone().unwrap_or_else(target::gateway_url);
-    let url = format!("{}{PATH}", endpoint.trim_end_matches('/'));
+    let url = url(options.endpoint.as_deref())?;
     println!("POST {url}");
     let mut report = Report::default();
     let progress = match calls.len() {
-        0 => bail!("there is no entry to send"),
-        1 => ProgressBar::hidden(),
-        count => ProgressBar::new(count as u64)
-            .with_style(ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} calls, {eta} left")?),
+        0 | 1 => ProgressBar::hidden(),
+        count => ProgressBar::new(count as u64).with_style(ProgressStyle::with_template(
+            "{wide_bar} {human_pos}/{human_len} calls, {eta} left",
+        )?),
     };
     for lines in &calls {
         let request = request(lines)?;
         if calls.len() == 1 {
             println!("{}", shown("application/json", &request.body));
         }
-        let answer = send(&url, &request).await?;
+        let first = lines.first().map_or(0, |(number, _)| *number);
+        let unfinished =
+            || format!("{report}; those from line {first} on are not known: send them all again to finish");
+        let answer = send(&url, &request).await.with_context(unfinished)?;
         if calls.len() == 1 || !matches!(answer.status, 200 | 503) {
             println!("\nHTTP {}\n{}", answer.status, shown(&answer.content_type, &answer.body));
         }
         let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let Some(entries) = told["entries"].as_array().filter(|entries| entries.len() == lines.len()) else {
             progress.abandon();
-            bail!("the call that begins with line {} was not answered", lines.first().map_or(0, |line| line.0));
+            bail!("{}", unfinished());
         };
         for ((number, _), entry) in lines.iter().zip(entries) {
             let text = |name: &str| entry[name].as_str().unwrap_or_default();
-            match text("outcome") {
+            let outcome = text("outcome");
+            match outcome {
                 "recorded" => report.recorded += 1,
                 "unchanged" => report.unchanged += 1,
-                outcome => {
-                    if outcome == "refused" { report.refused += 1 } else { report.undecided += 1 }
-                    let why = [text("reason"), text("message")].join(" ");
-                    progress.suspend(|| println!("line {number}: {outcome}: {}", why.trim()));
-                }
+                "refused" => report.refused += 1,
+                _ => report.undecided += 1,
+            }
+            if !text("message").is_empty() {
+                let why = plain(&[text("reason"), text("message")].join(" "));
+                progress.suspend(|| println!("line {number}: {outcome}: {}", why.trim()));
             }
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    let Report { recorded, unchanged, refused, undecided } = report;
-    eprintln!("{recorded} recorded, {unchanged} unchanged, {refused} refused, {undecided} undecided");
-    Ok(if refused + undecided == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    eprintln!("{report}");
+    Ok(if report.refused + report.undecided == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sends a call, and again while entries of it are undecided.
@@ -191,6 +242,7 @@ async fn send(url: &str, request: &Request) -> Result<Answer> {
         if answer.status != 503 || attempt == ATTEMPTS_MAX {
             return Ok(answer);
         }
+        eprintln!("busy: some entries are undecided, and the call is sent again");
         tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt as u32)).await;
         attempt += 1;
     }
@@ -238,6 +290,21 @@ mod tests {
             ("https://refunds.example.com/entries", None),
         ] {
             assert_eq!(region_of(url).as_deref(), region);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_this_machines_or_secure_and_may_name_the_route() {
+        for (endpoint, to) in [
+            ("http://127.0.0.1:1", Some("http://127.0.0.1:1/entries")),
+            ("http://localhost:8787/", Some("http://localhost:8787/entries")),
+            ("https://refunds.example/entries", Some("https://refunds.example/entries")),
+            ("http://refunds.example", None),
+            ("refunds.example", None),
+            ("ftp://127.0.0.1", None),
+            ("", None),
+        ] {
+            assert_eq!(url(Some(endpoint)).ok().as_deref(), to, "{endpoint}");
         }
     }
 

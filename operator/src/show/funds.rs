@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use shared::ledger::{Account, Cause, ChainBreach, FundingSource, Hash, Movement, Posted, RefundBatch, check_funds};
+use shared::ledger::{
+    Account, Cause, ChainBreach, FundingSource, Hash, Movement, Posted, RefundBatch, check_funds,
+};
 use shared::store::Store;
 
 use super::{plain, time, unchanged};
@@ -71,8 +73,7 @@ async fn read(store: &Store, app: &AppOptions) -> Result<All> {
     };
     let heads =
         |(accounts, _): &All| -> Vec<Hash> { accounts.iter().map(|funds| funds.account.head).collect() };
-    let is_intact =
-        |(accounts, batches): &All| accounts.iter().all(|funds| funds.check(batches).is_ok());
+    let is_intact = |(accounts, batches): &All| accounts.iter().all(|funds| funds.check(batches).is_ok());
     unchanged(&app.name(), read, heads, is_intact).await
 }
 

@@ -78,7 +78,12 @@ async fn unchanged<T, H: PartialEq>(
 
 /// A text that others wrote, fit for a terminal.
 pub fn plain(text: &str) -> String {
-    let plain = |character: char| match character.is_control() {
+    // Those that no terminal shows, and those that turn the direction of what follows.
+    let is_hidden = |character: char| {
+        matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let plain = |character: char| match character.is_control() || is_hidden(character) {
         true => character.escape_default().to_string(),
         false => character.to_string(),
     };

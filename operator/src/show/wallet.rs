@@ -87,9 +87,13 @@ fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBr
             table.set_header(["#", "time (UTC)", "what", "of", "amount", "before", "after", "why"]);
             for posted in postings {
                 let (at, what, of, amount, why) = match posted {
-                    Posted::Debit(debit, taking) => {
-                        (taking.at, "debit", debit.key.id.as_str(), debit.amount, format!("round {}", debit.round))
-                    }
+                    Posted::Debit(debit, taking) => (
+                        taking.at,
+                        "debit",
+                        debit.key.id.as_str(),
+                        debit.amount,
+                        format!("round {}", debit.round),
+                    ),
                     Posted::Refund(debit, refund) => {
                         let why = format!("{} by {}", refund.request, refund.by.as_str());
                         (refund.at, "refund", debit.key.id.as_str(), refund.amount, why)

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::ebet::{ChannelId, Username};
 use crate::epay::MerchantId;
@@ -55,22 +56,26 @@ impl Entry {
     /// # Errors
     /// Says what of it is wrong.
     pub fn read(text: &str) -> Result<Self, InvalidEntry> {
-        let written: Written = serde_json::from_str(text).map_err(|error| {
-            // serde's words, less the place in the text: it is one line.
-            let text = error.to_string();
-            InvalidEntry(text.split(" at line ").next().unwrap_or(&text).to_owned())
-        })?;
-        match written {
-            Written::Wallet(wallet) => wallet.entry(),
-            Written::Debit(debit) => debit.entry(),
-            Written::Credit(movement) => movement.entry(Direction::Credit),
-            Written::Withdrawal(movement) => movement.entry(Direction::Withdrawal),
-            Written::Settle(settle) => settle.entry(),
-            Written::Charge(charge) => charge.entry(),
-            Written::Funds(funds) => funds.entry(),
-            Written::Application(application) => application.entry(),
-            Written::Withdraw(withdraw) => withdraw.entry(),
-            Written::Fail(fail) => fail.entry(),
+        // An array would be read as a struct's members in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(InvalidEntry("must be an object, {\"kind\": ...}".to_owned()));
+        }
+        let Kind { kind } = parse(text)?;
+        match kind.as_str() {
+            "wallet" => parse::<WrittenWallet>(text)?.entry(),
+            "debit" => parse::<WrittenDebit>(text)?.entry(),
+            "credit" => parse::<WrittenMovement>(text)?.entry(Direction::Credit),
+            "withdrawal" => parse::<WrittenMovement>(text)?.entry(Direction::Withdrawal),
+            "settle" => parse::<WrittenSettle>(text)?.entry(),
+            "charge" => parse::<WrittenCharge>(text)?.entry(),
+            "funds" => parse::<WrittenFunds>(text)?.entry(),
+            "application" => parse::<WrittenApplication>(text)?.entry(),
+            "withdraw" => parse::<WrittenWithdraw>(text)?.entry(),
+            "fail" => parse::<WrittenFail>(text)?.entry(),
+            "channel" | "merchant" | "app" | "key" => {
+                Err(InvalidEntry(format!("{kind} is settings: `refundctl import` puts them on record")))
+            }
+            _ => Err(InvalidEntry(format!("kind {kind:?} is none of {}", Self::KINDS.join(", ")))),
         }
     }
 
@@ -133,25 +138,34 @@ impl Entry {
     }
 }
 
-/// An entry as it is written.
 #[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Written {
-    Wallet(WrittenWallet),
-    Debit(WrittenDebit),
-    Credit(WrittenMovement),
-    Withdrawal(WrittenMovement),
-    Settle(WrittenSettle),
-    Charge(WrittenCharge),
-    Funds(WrittenFunds),
-    Application(WrittenApplication),
-    Withdraw(WrittenWithdraw),
-    Fail(WrittenFail),
+struct Kind {
+    kind: String,
+}
+
+/// Reads a JSON text, and says which member of it is wrong.
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, InvalidEntry> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = without_place(&error.into_inner());
+        InvalidEntry(if path == "." { reason } else { format!("{path}: {reason}") })
+    })?;
+    json.end().map_err(|error| InvalidEntry(without_place(&error)))?;
+    Ok(read)
+}
+
+/// serde's words, less the place in the text: it is one line.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenWallet {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     channel_id: ChannelId,
     username: String,
     balance: String,
@@ -170,6 +184,8 @@ impl WrittenWallet {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenDebit {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     channel_id: ChannelId,
     username: String,
     seq_no: String,
@@ -209,6 +225,8 @@ impl WrittenDebit {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenMovement {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     channel_id: ChannelId,
     username: String,
     id: String,
@@ -231,6 +249,8 @@ impl WrittenMovement {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenSettle {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     channel_id: ChannelId,
     username: String,
     seq_no: String,
@@ -246,6 +266,8 @@ impl WrittenSettle {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenCharge {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     app: String,
     livemode: bool,
     id: String,
@@ -275,6 +297,9 @@ impl WrittenCharge {
             let refunded = self.amount_refunded;
             return Err(InvalidEntry(format!("amountRefunded {refunded} is above the amount")));
         }
+        if !self.paid && self.amount_refunded > 0 {
+            return Err(InvalidEntry("nothing is refunded of a charge that is not paid".to_owned()));
+        }
         Ok(Entry::Charge(Box::new(Charge {
             key: app.charge(Mode::of(self.livemode), member("id", &self.id)?),
             channel: member("channel", &self.channel)?,
@@ -295,6 +320,8 @@ impl WrittenCharge {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenFunds {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     app: String,
     livemode: bool,
     source: String,
@@ -309,6 +336,9 @@ impl WrittenFunds {
         let app: AppId = member("app", &self.app)?;
         let source: FundingSource = member("source", &self.source)?;
         let mode = Mode::of(self.livemode);
+        if self.amount == 0 {
+            return Err(InvalidEntry("amount 0 moves nothing".to_owned()));
+        }
         let amount = units("amount", self.amount.unsigned_abs())?;
         let entry = AccountEntry::Movement {
             id: member("id", &self.id)?,
@@ -323,6 +353,8 @@ impl WrittenFunds {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenApplication {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     merchant: String,
     autoid: i64,
     amount: String,
@@ -352,6 +384,8 @@ impl WrittenApplication {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenWithdraw {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     merchant: String,
     autoid: i64,
     reason: Option<String>,
@@ -368,6 +402,8 @@ impl WrittenWithdraw {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WrittenFail {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
     merchant: String,
     autoid: i64,
     batch_no: String,

@@ -9,20 +9,18 @@ use super::{Entry, InvalidEntry, currency_of, tenant_name};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
     AccountEntry, AccountKey, Application, ApplicationKey, ApplicationState, BatchNo, Charge, Currency,
-    EntryOutcome, EntryRefusal, Posting, Reason, TenantKey, Withdrawal,
+    EntryOutcome, EntryRefusal, OnRecord, Reason, TenantKey, Withdrawal,
 };
-use crate::store::{ChargeChange, Creation, Executed, Failing, Session, SettingsCache, StoreError, Withdrawing};
+use crate::store::{
+    ChargeChange, Creation, Executed, Failing, Session, SettingsCache, StoreError, Withdrawing,
+};
 
 /// What became of an entry.
 #[derive(Debug)]
 pub enum Outcome {
-    Recorded {
-        posting: Option<Posting>,
-        /// Of a debit of the past: its refund was asked for before, and refused because it was not there.
-        was_asked: bool,
-    },
+    Recorded(OnRecord),
     /// It was on record before.
-    Unchanged { posting: Option<Posting> },
+    Unchanged(OnRecord),
     /// Nothing of it is on record.
     Refused(Refusal),
     /// Not known in time: sent again, it is recorded, or found to be so.
@@ -111,11 +109,7 @@ impl Recorder {
         (outcomes.into_iter().map(|(_, outcome)| outcome).collect(), executed)
     }
 
-    async fn record_group(
-        &self,
-        session: &Session,
-        group: Group<'_>,
-    ) -> (Vec<(usize, Outcome)>, Executed) {
+    async fn record_group(&self, session: &Session, group: Group<'_>) -> (Vec<(usize, Outcome)>, Executed) {
         let account = group.iter().find_map(|(_, entry)| match entry {
             Entry::Wallet { account, .. } | Entry::OfAccount { account, .. } => Some(account),
             _ => None,
@@ -129,7 +123,9 @@ impl Recorder {
             let outcome = match entry {
                 Entry::Charge(charge) => self.record_charge(session, charge).await,
                 Entry::Application(application) => self.record_application(session, application).await,
-                Entry::Withdraw { application, reason } => withdraw(session, application, reason.as_ref()).await,
+                Entry::Withdraw { application, reason } => {
+                    withdraw(session, application, reason.as_ref()).await
+                }
                 Entry::Fail { application, batch_no, reason } => {
                     fail(session, application, batch_no, reason.as_ref()).await
                 }
@@ -137,7 +133,7 @@ impl Recorder {
             };
             let outcome = outcome.unwrap_or_else(Outcome::Undecided);
             match &outcome {
-                Outcome::Recorded { .. } => executed = Executed::Yes,
+                Outcome::Recorded(_) => executed = Executed::Yes,
                 Outcome::Undecided(_) if executed == Executed::No => executed = Executed::Unknown,
                 _ => {}
             }
@@ -155,8 +151,11 @@ impl Recorder {
     ) -> (Vec<(usize, Outcome)>, Executed) {
         let mut outcomes = Vec::with_capacity(group.len());
         let (mut places, mut entries) = (Vec::new(), Vec::new());
+        let mut is_stuck = false;
         for (place, entry) in group {
             let entry = match entry {
+                // On top of what is not known nothing can be decided.
+                _ if is_stuck => Err(Outcome::Undecided(StoreError::DeadlinePassed { cause: None })),
                 Entry::OfAccount { entry, .. } => Ok(entry.clone()),
                 Entry::Wallet { channel, balance, .. } => {
                     let currency = self.currency(session, &channel.tenant()).await;
@@ -169,14 +168,17 @@ impl Recorder {
                     places.push(*place);
                     entries.push(entry);
                 }
-                Err(outcome) => outcomes.push((*place, outcome)),
+                Err(outcome) => {
+                    is_stuck |= matches!(outcome, Outcome::Undecided(_));
+                    outcomes.push((*place, outcome));
+                }
             }
         }
         let recorded = session.record_entries(account, &entries).await;
         let mut trouble = recorded.trouble;
         let told = recorded.outcomes.into_iter().map(|outcome| match outcome {
-            EntryOutcome::Recorded { posting, was_asked } => Outcome::Recorded { posting, was_asked },
-            EntryOutcome::Unchanged { posting } => Outcome::Unchanged { posting },
+            EntryOutcome::Recorded(on_record) => Outcome::Recorded(on_record),
+            EntryOutcome::Unchanged(on_record) => Outcome::Unchanged(on_record),
             EntryOutcome::Refused(refusal) => Outcome::Refused(refusal.into()),
             // What stood in the way is told with the first of those that it held up.
             EntryOutcome::Undecided => {
@@ -238,8 +240,8 @@ impl Recorder {
     }
 }
 
-const RECORDED: Outcome = Outcome::Recorded { posting: None, was_asked: false };
-const UNCHANGED: Outcome = Outcome::Unchanged { posting: None };
+const RECORDED: Outcome = Outcome::Recorded(OnRecord { posting: None, debit: None });
+const UNCHANGED: Outcome = Outcome::Unchanged(OnRecord { posting: None, debit: None });
 
 async fn withdraw(
     session: &Session,

@@ -109,19 +109,13 @@ pub fn check_funds<'a>(
     check_links(account, postings)
 }
 
-fn movements_of<'a>(
-    account: &Account,
-    movements: impl IntoIterator<Item = &'a Movement>,
-) -> Vec<Posted<'a>> {
+fn movements_of<'a>(account: &Account, movements: impl IntoIterator<Item = &'a Movement>) -> Vec<Posted<'a>> {
     let of_account = movements.into_iter().filter(|movement| movement.key.account == account.key);
     of_account.map(Posted::Movement).collect()
 }
 
 /// An account's postings in the order of their numbers, checked.
-fn check_links<'a>(
-    account: &Account,
-    mut postings: Vec<Posted<'a>>,
-) -> Result<Vec<Posted<'a>>, ChainBreach> {
+fn check_links<'a>(account: &Account, mut postings: Vec<Posted<'a>>) -> Result<Vec<Posted<'a>>, ChainBreach> {
     postings.sort_by_key(|posted| posted.posting().sequence);
     let mut head: Hash = opening_head(&account.key, &account.currency, account.opening);
     let mut balance = account.opening;

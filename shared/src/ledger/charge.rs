@@ -120,13 +120,19 @@ impl Charge {
         fn or_none(no: Option<&TransactionNo>) -> String {
             no.map_or("none".to_owned(), ToString::to_string)
         }
+        if said.refunded > self.refunded {
+            return Some(format!("has amountRefunded {}", self.refunded));
+        }
+        // It may have been paid since, and have got its number then.
+        let is_paid_since = self.paid && !said.paid;
+        let no_said = said.transaction_no.as_ref().or(self.transaction_no.as_ref().filter(|_| is_paid_since));
         let facts: [(&str, String, String); 6] = [
             ("amount", said.amount.to_string(), self.amount.to_string()),
             ("channel", said.channel.to_string(), self.channel.to_string()),
             ("currency", said.currency.to_string(), self.currency.to_string()),
             ("orderNo", said.order_no.to_string(), self.order_no.to_string()),
-            ("transactionNo", or_none(said.transaction_no.as_ref()), or_none(self.transaction_no.as_ref())),
-            ("paid", said.paid.to_string(), self.paid.to_string()),
+            ("transactionNo", or_none(no_said), or_none(self.transaction_no.as_ref())),
+            ("paid", (said.paid || is_paid_since).to_string(), self.paid.to_string()),
         ];
         let different = facts.into_iter().find(|(_, said, there)| said != there);
         different.map(|(name, _, there)| format!("has {name} {there}"))
@@ -140,7 +146,8 @@ impl Charge {
         let transaction_no = said.transaction_no.clone().or_else(|| self.transaction_no.clone());
         let (time_paid, version) = (said.time_paid.or(self.time_paid), self.version + 1);
         let paid = Self { paid: true, transaction_no, time_paid, version, ..self.clone() };
-        paid.difference(said).is_none().then_some(paid)
+        let said = Self { transaction_no: paid.transaction_no.clone(), ..said.clone() };
+        paid.difference(&said).is_none().then_some(paid)
     }
 
     /// What can still be refunded, in minor units: neither refunded nor held.

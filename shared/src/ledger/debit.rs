@@ -10,6 +10,8 @@ pub struct Debit {
     pub amount: Amount,
     /// How the ledger took it; none of a debit of the past, whose money was gone before.
     pub taken: Option<Taking>,
+    /// Of a debit of the past: when its refund was asked for, and refused, before it was on record. Unix milliseconds.
+    pub asked: Option<u64>,
     pub state: DebitState,
 }
 
@@ -59,6 +61,12 @@ impl Debit {
         })
     }
 
+    /// Whether its refund was asked for, and refused, before it was on record, and is still to be made: asked for under
+    /// a new number, it is.
+    pub fn is_due(&self) -> bool {
+        self.asked.is_some() && self.state == DebitState::Open
+    }
+
     /// Whether the posting's hash vouches for `taking`, in `account`.
     pub fn is_vouched_for(&self, taking: &Taking, account: &Account) -> bool {
         let facts = PostingFacts {
@@ -79,6 +87,17 @@ pub enum DebitState {
     /// The bet was played: no refund any more.
     Settled,
     Refunded(Refund),
+}
+
+impl DebitState {
+    /// As it stands in the table, and as callers are told.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Settled => "settled",
+            Self::Refunded(_) => "refunded",
+        }
+    }
 }
 
 /// The one refund of a debit.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::{
     Account, AccountKey, Amount, Balance, Cause, Currency, Debit, DebitDifference, DebitId, DebitKey,
-    DebitState, Direction, InvalidMoney, Movement, MovementId, MovementKey, Posting, PostingFacts, Reason,
-    RoundCode, Snapshot, Taking,
+    DebitState, Direction, Hash, InvalidMoney, Movement, MovementId, MovementKey, Posting, PostingFacts,
+    Reason, RoundCode, Snapshot, Taking,
 };
 
 /// What is said of an account. Said again, it changes nothing: each has an id of its own.
@@ -28,19 +28,49 @@ pub enum AccountEntry {
 /// What becomes of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryOutcome {
-    Recorded {
-        /// Of what moves money.
-        posting: Option<Posting>,
-        /// Of a debit of the past: its refund was asked for before, and refused because it was not there. Asked for
-        /// again, it is refunded.
-        was_asked: bool,
-    },
-    /// It was on record before, by another call or by an attempt whose answer was lost.
-    Unchanged { posting: Option<Posting> },
+    Recorded(OnRecord),
+    /// It was on record before, by another call.
+    Unchanged(OnRecord),
     /// Nothing of it is on record.
     Refused(EntryRefusal),
     /// Not known in time: said again, it is recorded, or found to be so.
     Undecided,
+}
+
+/// What is on record of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnRecord {
+    /// Of what moves money.
+    pub posting: Option<Posting>,
+    /// Of a debit or its settlement.
+    pub debit: Option<DebitNow>,
+}
+
+/// How a debit is now, whatever it was when it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebitNow {
+    /// `open`, `settled` or `refunded`.
+    pub state: &'static str,
+    /// Its refund was asked for before it was on record, and refused because it was not there. It is open: asked for
+    /// under a new number, it is refunded.
+    pub is_due: bool,
+}
+
+impl OnRecord {
+    fn of_debit(debit: &Debit) -> Self {
+        let debit_now = DebitNow { state: debit.state.as_str(), is_due: debit.is_due() };
+        let posting = debit.taken.as_ref().map(|taking| taking.posting.clone());
+        Self { posting, debit: Some(debit_now) }
+    }
+
+    /// A settlement posts nothing.
+    fn of_settlement(debit: &Debit) -> Self {
+        Self { posting: None, ..Self::of_debit(debit) }
+    }
+
+    fn of_movement(movement: &Movement) -> Self {
+        Self { posting: Some(movement.posting.clone()), debit: None }
+    }
 }
 
 /// Why an entry is not recorded.
@@ -96,6 +126,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// The hashes of its postings.
+    pub fn hashes(&self) -> impl Iterator<Item = Hash> {
+        let takings = self.debits.iter().filter_map(|(_, debit)| Some(debit.taken.as_ref()?.posting.hash));
+        takings.chain(self.movements.iter().map(|movement| movement.posting.hash))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.account.is_none() && self.debits.is_empty() && self.movements.is_empty()
     }
@@ -178,7 +214,7 @@ impl Draft<'_> {
     fn open(&mut self, currency: &Currency, balance: Balance) -> Result<EntryOutcome, EntryRefusal> {
         match &self.account {
             Some(there) if (&there.currency, there.opening) == (currency, balance) => {
-                Ok(EntryOutcome::Unchanged { posting: None })
+                Ok(EntryOutcome::Unchanged(OnRecord::default()))
             }
             Some(there) => {
                 let (balance, currency) = (there.opening, there.currency.clone());
@@ -186,7 +222,7 @@ impl Draft<'_> {
             }
             None => {
                 self.account = Some(Account::open(self.key.clone(), currency.clone(), balance));
-                Ok(EntryOutcome::Recorded { posting: None, was_asked: false })
+                Ok(EntryOutcome::Recorded(OnRecord::default()))
             }
         }
     }
@@ -202,20 +238,16 @@ impl Draft<'_> {
             let past = || there.taken.is_none().then_some(DebitDifference::Past);
             return match there.difference(round, amount).or_else(past) {
                 Some(difference) => Err(EntryRefusal::Conflict(Conflict::Debit(difference))),
-                None => {
-                    let posting = there.taken.as_ref().map(|taking| taking.posting.clone());
-                    Ok(EntryOutcome::Unchanged { posting })
-                }
+                None => Ok(EntryOutcome::Unchanged(OnRecord::of_debit(there))),
             };
         }
-        if self.snapshot.tombstones.contains(&key) {
+        if self.snapshot.tombstones.contains_key(&key) {
             return Err(EntryRefusal::RefundAsked);
         }
         let posting = self.post(amount, Cause::Debit { debit: id, round })?;
-        let taken = Some(Taking { at: self.at, posting: posting.clone() });
-        let debit = Debit { key: key.clone(), round: round.clone(), amount, taken, state: DebitState::Open };
-        self.debits.insert(key, debit);
-        Ok(EntryOutcome::Recorded { posting: Some(posting), was_asked: false })
+        let taken = Some(Taking { at: self.at, posting });
+        let state = DebitState::Open;
+        Ok(self.put_debit(Debit { key, round: round.clone(), amount, taken, asked: None, state }))
     }
 
     fn past_debit(
@@ -232,26 +264,25 @@ impl Draft<'_> {
         if let Some(there) = self.known_debit(&key) {
             return match there.difference_from_past(round, amount, is_settled) {
                 Some(difference) => Err(EntryRefusal::Conflict(Conflict::Debit(difference))),
-                None => Ok(EntryOutcome::Unchanged { posting: None }),
+                None => Ok(EntryOutcome::Unchanged(OnRecord::of_debit(there))),
             };
         }
-        let was_asked = self.snapshot.tombstones.contains(&key);
+        let asked = self.snapshot.tombstones.get(&key).copied();
         let state = if is_settled { DebitState::Settled } else { DebitState::Open };
-        let debit = Debit { key: key.clone(), round: round.clone(), amount, taken: None, state };
-        self.debits.insert(key, debit);
-        Ok(EntryOutcome::Recorded { posting: None, was_asked })
+        Ok(self.put_debit(Debit { key, round: round.clone(), amount, taken: None, asked, state }))
     }
 
     fn settle(&mut self, id: &DebitId) -> Result<EntryOutcome, EntryRefusal> {
         let key = DebitKey { account: self.key.clone(), id: id.clone() };
         let there = self.known_debit(&key).ok_or(EntryRefusal::UnknownDebit)?;
         match there.state {
-            DebitState::Settled => Ok(EntryOutcome::Unchanged { posting: None }),
+            DebitState::Settled => Ok(EntryOutcome::Unchanged(OnRecord::of_settlement(there))),
             DebitState::Refunded(_) => Err(EntryRefusal::Refunded),
             DebitState::Open => {
                 let settled = Debit { state: DebitState::Settled, ..there.clone() };
-                self.debits.insert(key, settled);
-                Ok(EntryOutcome::Recorded { posting: None, was_asked: false })
+                let on_record = OnRecord::of_settlement(&settled);
+                self.put_debit(settled);
+                Ok(EntryOutcome::Recorded(on_record))
             }
         }
     }
@@ -266,22 +297,23 @@ impl Draft<'_> {
         let key = MovementKey { account: self.key.clone(), id: id.clone() };
         if let Some(there) = self.movements.get(&key).or_else(|| self.snapshot.movements.get(&key)) {
             if (there.direction, there.amount, &there.reason) == (direction, amount, reason) {
-                return Ok(EntryOutcome::Unchanged { posting: Some(there.posting.clone()) });
+                return Ok(EntryOutcome::Unchanged(OnRecord::of_movement(there)));
             }
             let (direction, amount, reason) = (there.direction, there.amount, there.reason.clone());
             return Err(EntryRefusal::Conflict(Conflict::Movement { direction, amount, reason }));
         }
         let posting = self.post(amount, Cause::Movement { id, direction, reason })?;
-        let movement = Movement {
-            key: key.clone(),
-            direction,
-            amount,
-            reason: reason.clone(),
-            at: self.at,
-            posting: posting.clone(),
-        };
+        let movement =
+            Movement { key: key.clone(), direction, amount, reason: reason.clone(), at: self.at, posting };
+        let on_record = OnRecord::of_movement(&movement);
         self.movements.insert(key, movement);
-        Ok(EntryOutcome::Recorded { posting: Some(posting), was_asked: false })
+        Ok(EntryOutcome::Recorded(on_record))
+    }
+
+    fn put_debit(&mut self, debit: Debit) -> EntryOutcome {
+        let on_record = OnRecord::of_debit(&debit);
+        self.debits.insert(debit.key.clone(), debit);
+        EntryOutcome::Recorded(on_record)
     }
 
     /// Makes the account's next posting.
@@ -306,7 +338,7 @@ impl Draft<'_> {
         let debits = self.debits.into_values().map(|debit| {
             let was = match () {
                 () if self.snapshot.debits.contains_key(&debit.key) => DebitWas::Open,
-                () if self.snapshot.tombstones.contains(&debit.key) => DebitWas::Asked,
+                () if self.snapshot.tombstones.contains_key(&debit.key) => DebitWas::Asked,
                 () => DebitWas::Absent,
             };
             (was, debit)

@@ -60,8 +60,10 @@ fn record(snapshot: &mut Snapshot, entries: &[AccountEntry]) -> Vec<EntryOutcome
     for (was, debit) in recording.debits {
         let (there, asked) = (snapshot.debits.get(&debit.key), snapshot.tombstones.remove(&debit.key));
         match was {
-            DebitWas::Absent => assert!(there.is_none() && !asked),
-            DebitWas::Asked => assert!(there.is_none() && asked && debit.taken.is_none()),
+            DebitWas::Absent => assert!(there.is_none() && asked.is_none()),
+            DebitWas::Asked => {
+                assert!(there.is_none() && asked.is_some() && debit.asked == asked && debit.taken.is_none())
+            }
             DebitWas::Open => assert!(there.is_some_and(|debit| debit.state == DebitState::Open)),
         }
         snapshot.debits.insert(debit.key.clone(), debit);
@@ -70,7 +72,8 @@ fn record(snapshot: &mut Snapshot, entries: &[AccountEntry]) -> Vec<EntryOutcome
         assert!(snapshot.movements.insert(movement.key.clone(), movement).is_none());
     }
     let chain = snapshot.accounts.get(&account_key()).map(|account| {
-        check_chain(account, snapshot.debits.values(), snapshot.movements.values()).map(|postings| postings.len())
+        check_chain(account, snapshot.debits.values(), snapshot.movements.values())
+            .map(|postings| postings.len())
     });
     assert!(chain.is_none_or(|chain| chain.is_ok()), "the chain is intact");
     outcomes
@@ -79,10 +82,14 @@ fn record(snapshot: &mut Snapshot, entries: &[AccountEntry]) -> Vec<EntryOutcome
 /// An outcome in a word: with the balance after it where money moved, or with why it is refused.
 fn told(outcome: &EntryOutcome) -> String {
     match outcome {
-        EntryOutcome::Recorded { posting: Some(posting), .. } => format!("recorded {}", posting.after),
-        EntryOutcome::Recorded { posting: None, was_asked: false } => "recorded".to_owned(),
-        EntryOutcome::Recorded { posting: None, was_asked: true } => "recorded, was asked".to_owned(),
-        EntryOutcome::Unchanged { .. } => "unchanged".to_owned(),
+        EntryOutcome::Recorded(OnRecord { posting: Some(posting), .. }) => {
+            format!("recorded {}", posting.after)
+        }
+        EntryOutcome::Recorded(OnRecord { debit: Some(debit), .. }) if debit.is_due => {
+            "recorded, due".to_owned()
+        }
+        EntryOutcome::Recorded(_) => "recorded".to_owned(),
+        EntryOutcome::Unchanged(_) => "unchanged".to_owned(),
         EntryOutcome::Refused(refusal) => refusal.to_string(),
         EntryOutcome::Undecided => "undecided".to_owned(),
     }
@@ -130,8 +137,11 @@ fn each_entry_stands_on_those_before_it() {
 fn what_is_on_record_under_an_id_stays_as_it_is() {
     let mut ledger = wallet("100");
     record(&mut ledger, &[bet("b", "10"), past("p", "5", false), credit("c", "1")]);
-    let other_round =
-        AccountEntry::Debit { id: "b".parse().unwrap(), round: "B2".parse().unwrap(), amount: "10".parse().unwrap() };
+    let other_round = AccountEntry::Debit {
+        id: "b".parse().unwrap(),
+        round: "B2".parse().unwrap(),
+        amount: "10".parse().unwrap(),
+    };
     let other_reason = AccountEntry::Movement {
         id: "c".parse().unwrap(),
         direction: Direction::Credit,
@@ -162,16 +172,24 @@ fn what_is_on_record_under_an_id_stays_as_it_is() {
 #[test]
 fn a_bet_whose_refund_was_asked_for_takes_nothing_and_one_of_the_past_takes_its_place() {
     let mut ledger = wallet("100");
-    ledger.tombstones.insert(debit_key("failed"));
+    ledger.tombstones.insert(debit_key("failed"), 7);
     let asked = "its refund was asked for before";
     assert_eq!(all_told(&mut ledger, &[bet("failed", "10")]), [asked]);
     assert_eq!(all_told(&mut ledger, &[settled("failed")]), ["there is no such debit"]);
     assert!(ledger.debits.is_empty() && ledger.tombstones.len() == 1);
     assert_eq!(
         all_told(&mut ledger, &[past("failed", "10", false), bet("failed", "10")]),
-        ["recorded, was asked", "the debit of this id is one of the past, whose money was gone before"]
+        ["recorded, due", "the debit of this id is one of the past, whose money was gone before"]
     );
     assert!(ledger.tombstones.is_empty());
+    assert_eq!(ledger.debits[&debit_key("failed")].asked, Some(7), "when that was stays on record");
+
+    ledger.tombstones.insert(debit_key("played"), 8);
+    assert_eq!(
+        all_told(&mut ledger, &[past("played", "10", true)]),
+        ["recorded"],
+        "nothing is due of a played one"
+    );
 }
 
 #[test]
@@ -248,12 +266,12 @@ proptest! {
         let recorded: Vec<AccountEntry> = entries
             .into_iter()
             .zip(&first)
-            .filter(|(_, outcome)| matches!(outcome, EntryOutcome::Recorded { .. }))
+            .filter(|(_, outcome)| matches!(outcome, EntryOutcome::Recorded(_)))
             .map(|(entry, _)| entry)
             .collect();
         let (again, recording) = decide_entries(&account_key(), &recorded, &ledger, 2);
         // A debit of the past that was settled since is as it was said, too.
-        prop_assert!(again.iter().all(|outcome| matches!(outcome, EntryOutcome::Unchanged { .. })), "{again:?}");
+        prop_assert!(again.iter().all(|outcome| matches!(outcome, EntryOutcome::Unchanged(_))), "{again:?}");
         prop_assert!(recording.is_empty());
     }
 }

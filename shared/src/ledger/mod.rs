@@ -24,8 +24,8 @@ pub use chain::{ChainBreach, Posted, check_chain, check_funds};
 pub use charge::{CHARGES_PREFIX, Charge, FundingSource, Hold, MinorUnits};
 pub use debit::{Debit, DebitDifference, DebitState, Refund, RefundedBy, Taking};
 pub use entry::{
-    AccountEntry, Conflict, DebitWas, EntryOutcome, EntryRefusal, Recording, decide_entries,
-    rests_on_the_balance,
+    AccountEntry, Conflict, DebitNow, DebitWas, EntryOutcome, EntryRefusal, OnRecord, Recording,
+    decide_entries, rests_on_the_balance,
 };
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use movement::{Direction, Movement, MovementKey};

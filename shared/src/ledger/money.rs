@@ -10,7 +10,7 @@ use crate::limits;
 /// Why a number or text is not money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMoney {
-    #[error("not a decimal number that can be held exactly")]
+    #[error("is not a decimal number that can be held exactly")]
     NotExact,
     #[error("must be more than zero")]
     NotPositive,

@@ -9,6 +9,7 @@ use super::{
     Account, AccountKey, Amount, Cause, Currency, Debit, DebitKey, DebitState, Hash, Movement, MovementKey,
     PostingFacts, Refund, RefundedBy, RequestKey, RoundCode,
 };
+use crate::limits;
 
 /// Refunds asked for together under one idempotency key: a whole request, or a part of one.
 #[derive(Debug, Clone)]
@@ -171,8 +172,8 @@ pub struct Snapshot {
     pub accounts: HashMap<AccountKey, Account>,
     pub debits: HashMap<DebitKey, Debit>,
     /// Debits that are not there, and whose refund was asked for: each has a tombstone, under which it can't be taken
-    /// any more.
-    pub tombstones: HashSet<DebitKey>,
+    /// any more; since when (Unix milliseconds).
+    pub tombstones: HashMap<DebitKey, u64>,
     pub movements: HashMap<MovementKey, Movement>,
     pub record: Option<RequestRecord>,
 }
@@ -276,20 +277,25 @@ fn decide_item(
     }
 }
 
-/// The debits that `verdicts` refuse because they are not there, and that have no tombstone yet. Each needs one before
-/// the refusal is told: else it could be taken afterwards, and its stake would be lost.
+/// The debits that `verdicts` refuse because they are not there, and that have no tombstone yet, or one that has stood
+/// for half its time. Each needs one before the refusal is told `at` this time: else it could be taken afterwards, and
+/// its stake would be lost.
 pub fn tombstones_due<'a>(
     request: &'a RefundRequest,
     snapshot: &Snapshot,
     verdicts: &[Verdict],
+    at: u64,
 ) -> Vec<&'a DebitKey> {
+    let half = limits::TOMBSTONE_KEPT.as_millis() as u64 / 2;
+    let is_fresh = |since: &u64| at < since + half;
     let is_unknown = |verdict: &Verdict| {
         matches!(verdict, Verdict::Refused(Refusal::UnknownDebit | Refusal::UnknownAccount))
     };
     let unknown = request.items.iter().zip(verdicts).filter(|(_, verdict)| is_unknown(verdict));
     let debits: BTreeSet<&DebitKey> = unknown
         .filter_map(|(item, _)| Some(&item.asked()?.debit))
-        .filter(|debit| !snapshot.debits.contains_key(debit) && !snapshot.tombstones.contains(debit))
+        .filter(|debit| !snapshot.debits.contains_key(debit))
+        .filter(|debit| !snapshot.tombstones.get(debit).is_some_and(is_fresh))
         .collect();
     debits.into_iter().collect()
 }
@@ -297,11 +303,19 @@ pub fn tombstones_due<'a>(
 /// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment.
 ///
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
-/// that isn't there may come of an item that was read before that: read again, to know.
+/// that isn't there may come of an item that was read before that: read again, to know. Nor is an account known to be
+/// missing where its debit is there: the two may have come between their reads.
 pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
     let record = request.record(snapshot);
     let has_begun = record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
     let is_recorded = |position| record.is_some_and(|record| record.refused.contains_key(&position));
+    let came_meanwhile = |(item, verdict): (&AskedItem, &Verdict)| {
+        *verdict == Verdict::Refused(Refusal::UnknownAccount)
+            && item.asked().is_some_and(|asked| snapshot.debits.contains_key(&asked.debit))
+    };
+    if request.items.iter().zip(verdicts).any(came_meanwhile) {
+        return false;
+    }
     let mut verdicts = verdicts.iter().enumerate();
     !has_begun
         || verdicts

@@ -21,6 +21,7 @@ fn debit(holder: &str, id: &str, amount: &str, state: DebitState) -> Debit {
         round: "B1-1".parse().unwrap(),
         amount: amount.parse().unwrap(),
         taken: None,
+        asked: None,
         state,
     }
 }

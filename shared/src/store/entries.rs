@@ -1,7 +1,7 @@
 //! Recording what the operator's own systems say of an account: read, decide, write together what is of one account;
 //! and again where the ledger has moved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Instant, SystemTime};
 
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
@@ -13,8 +13,8 @@ use super::transact::{Action, Commit};
 use super::{Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
-    AccountEntry, AccountKey, Debit, DebitKey, DebitWas, EntryOutcome, MovementKey, Recording, Snapshot,
-    decide_entries, rests_on_the_balance,
+    AccountEntry, AccountKey, Debit, DebitKey, DebitState, DebitWas, EntryOutcome, Hash, MovementKey,
+    Recording, Snapshot, decide_entries, rests_on_the_balance,
 };
 use crate::limits;
 
@@ -69,8 +69,8 @@ impl Session {
     ///         .await;
     ///     for outcome in &recorded.outcomes {
     ///         match outcome {
-    ///             EntryOutcome::Recorded { posting, .. } => println!("recorded: {posting:?}"),
-    ///             EntryOutcome::Unchanged { .. } => println!("was on record before"),
+    ///             EntryOutcome::Recorded(on_record) => println!("recorded: {:?}", on_record.posting),
+    ///             EntryOutcome::Unchanged(_) => println!("was on record before"),
     ///             EntryOutcome::Refused(refusal) => println!("refused: {refusal}"),
     ///             EntryOutcome::Undecided => println!("record it again: {:?}", recorded.trouble),
     ///         }
@@ -124,24 +124,36 @@ impl Session {
         let mut snapshot = self.read_for_entries(account, entries).await?;
         // Whether all items were read after the account was.
         let mut items_are_later = false;
+        let mut is_read_again = false;
+        // The hashes of the postings that were sent without an answer.
+        let mut sent_before: HashSet<Hash> = HashSet::new();
         loop {
             let at = unix_milliseconds(SystemTime::now());
-            let (outcomes, recording) = decide_entries(account, entries, &snapshot, at);
+            let (mut outcomes, recording) = decide_entries(account, entries, &snapshot, at);
             if rests_on_the_balance(&outcomes) && !items_are_later {
                 let mut later = self.read_for_entries(account, entries).await?;
-                if let Some(known) = snapshot.accounts.remove(account)
-                    && later.has_nothing_after(&known)
-                {
-                    later.accounts.insert(account.clone(), known);
-                    items_are_later = true;
+                // Seldom more than once: what was recorded meanwhile shows in the next read.
+                if is_read_again && !backoff.pause_after_race(self).await {
+                    let cause = Some("the account is older than its own postings".to_owned());
+                    return Err(StoreError::DeadlinePassed { cause });
+                }
+                is_read_again = true;
+                match snapshot.accounts.remove(account) {
+                    None => items_are_later = !later.accounts.contains_key(account),
+                    Some(known) if later.has_nothing_after(&known) => {
+                        later.accounts.insert(account.clone(), known);
+                        items_are_later = true;
+                    }
+                    Some(_) => {}
                 }
                 snapshot = later;
                 continue;
             }
+            // What was sent without an answer is on record by now, or never will be.
+            let is_ours = recognise(&mut outcomes, &sent_before);
             if recording.is_empty() {
                 if *executed == Executed::Unknown {
-                    // Whatever was sent without an answer: it is on record by now, or nothing of it ever will be.
-                    *executed = Executed::No;
+                    *executed = if is_ours { Executed::Yes } else { Executed::No };
                 }
                 return Ok(outcomes);
             }
@@ -164,7 +176,10 @@ impl Session {
                     let has_time = backoff.pause_after_race(self).await;
                     (has_time, "others were writing to the same items".to_owned())
                 }
-                Commit::Unknown(cause) => (backoff.pause(self).await, cause),
+                Commit::Unknown(cause) => {
+                    sent_before.extend(recording.hashes());
+                    (backoff.pause(self).await, cause)
+                }
             };
             if !has_time {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) });
@@ -196,7 +211,10 @@ impl Session {
         }
         let debits = debits.iter().map(items::debit_key);
         let movements = movements.iter().map(items::movement_key);
-        let keys = [items::account_key(account)].into_iter().chain(debits).chain(movements).collect();
+        // A settlement moves no money: the account has nothing to do with it.
+        let is_of_account = |entry: &AccountEntry| !matches!(entry, AccountEntry::Settlement { .. });
+        let account = entries.iter().any(is_of_account).then(|| items::account_key(account));
+        let keys = account.into_iter().chain(debits).chain(movements).collect();
         let mut snapshot = Snapshot::default();
         for item in self.read_items(keys).await? {
             items::take_in(&mut snapshot, &item)?;
@@ -222,9 +240,7 @@ impl Session {
         let debits = recording.debits.iter().map(|(was, debit)| match was {
             DebitWas::Absent => self.new_item(items::debit_item(debit)),
             DebitWas::Asked => self.replace_tombstone(debit),
-            DebitWas::Open => {
-                Ok((settling(debit).action(self.store.table())?, items::debit_item(debit)))
-            }
+            DebitWas::Open => Ok((settling(debit).action(self.store.table())?, items::debit_item(debit))),
         });
         let movements =
             recording.movements.iter().map(|movement| self.new_item(items::movement_item(movement)));
@@ -251,6 +267,20 @@ impl Session {
     }
 }
 
+/// Makes those of `outcomes` recorded ones whose postings this call has sent before; whether there are any.
+fn recognise(outcomes: &mut [EntryOutcome], sent: &HashSet<Hash>) -> bool {
+    let mut is_ours = false;
+    for outcome in outcomes {
+        if let EntryOutcome::Unchanged(on_record) = outcome
+            && on_record.posting.as_ref().is_some_and(|posting| sent.contains(&posting.hash))
+        {
+            *outcome = EntryOutcome::Recorded(on_record.clone());
+            is_ours = true;
+        }
+    }
+    is_ours
+}
+
 /// The debit's way from open to settled.
 fn settling(debit: &Debit) -> Change {
     Change {
@@ -259,8 +289,8 @@ fn settling(debit: &Debit) -> Change {
         condition: "#state = :open",
         name: Some(("#state", "state".to_owned())),
         values: Item::from([
-            items::text(":open", items::OPEN),
-            items::text(":settled", items::SETTLED),
+            items::text(":open", DebitState::Open.as_str()),
+            items::text(":settled", DebitState::Settled.as_str()),
         ]),
     }
 }

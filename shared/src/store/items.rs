@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -31,8 +32,8 @@ const REFUND_VERSION: u64 = 1;
 const TAKING_VERSION: u64 = 1;
 const MOVEMENT_VERSION: u64 = 1;
 
-pub(super) const OPEN: &str = "open";
-pub(super) const SETTLED: &str = "settled";
+const OPEN: &str = "open";
+const SETTLED: &str = "settled";
 const REFUNDED: &str = "refunded";
 /// What stands in a debit's place whose refund was asked for before it came.
 pub(super) const ASKED: &str = "refund_asked";
@@ -136,7 +137,7 @@ pub(super) fn debit_item(debit: &Debit) -> Item {
         text(INDEX_SORT_KEY, "PAYMENT"),
         text("roundCode", debit.round.as_str()),
         number("amount", debit.amount),
-        text("state", debit_state_name(&debit.state)),
+        text("state", debit.state.as_str()),
     ]);
     if let Some(taking) = &debit.taken {
         item.insert("taken".to_owned(), taking_value(taking));
@@ -144,6 +145,7 @@ pub(super) fn debit_item(debit: &Debit) -> Item {
     if let DebitState::Refunded(refund) = &debit.state {
         item.insert("refund".to_owned(), refund_value(refund));
     }
+    item.extend(debit.asked.map(|at| number("askedAt", at)));
     item
 }
 
@@ -151,7 +153,7 @@ pub(super) fn debit_item(debit: &Debit) -> Item {
 /// asks for that refund again.
 pub(super) fn tombstone_item(debit: &DebitKey, at: u64) -> Item {
     let mut item = debit_key(debit);
-    item.extend([text("state", ASKED), number("at", at), expires_after(at)]);
+    item.extend([text("state", ASKED), number("at", at), expires(at, limits::TOMBSTONE_KEPT)]);
     item
 }
 
@@ -174,8 +176,8 @@ fn taking_value(taking: &Taking) -> AttributeValue {
 }
 
 /// When what was written `at` (Unix milliseconds) may vanish.
-fn expires_after(at: u64) -> (String, AttributeValue) {
-    number(EXPIRES, at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs())
+fn expires(at: u64, kept: Duration) -> (String, AttributeValue) {
+    number(EXPIRES, at / 1_000 + kept.as_secs())
 }
 
 /// Where a bet is found by its `seqNo` alone: under its tenant, which is the account's path less the holder.
@@ -183,14 +185,6 @@ fn index_partition(debit: &DebitKey) -> String {
     let account = debit.account.as_str();
     let tenant = account.rsplit_once('#').map_or(account, |(tenant, _holder)| tenant);
     format!("{tenant}#debit#{}", debit.id)
-}
-
-pub(super) fn debit_state_name(state: &DebitState) -> &'static str {
-    match state {
-        DebitState::Open => OPEN,
-        DebitState::Settled => SETTLED,
-        DebitState::Refunded(_) => REFUNDED,
-    }
 }
 
 pub(super) fn refund_value(refund: &Refund) -> AttributeValue {
@@ -254,12 +248,22 @@ pub(super) fn record_item(request: &RefundRequest, record: &RequestRecord, at: u
         number("version", record.version),
         ("refused".to_owned(), refused_value(record)),
         number("at", at),
-        expires_after(at),
+        expires(at, limits::REQUEST_RECORD_KEPT),
     ]);
     item
 }
 
 // ---- reading ----
+
+/// What an item under a debit's key is.
+pub(super) enum Payment {
+    Debit(Debit),
+    /// The debit is not there, and since then (Unix milliseconds) its refund is asked for.
+    Tombstone {
+        debit: DebitKey,
+        since: u64,
+    },
+}
 
 /// Reads an item's attributes, and says which one is wrong.
 pub(super) struct Reader<'a> {
@@ -372,12 +376,14 @@ impl<'a> Reader<'a> {
         Ok(DebitKey { account: AccountKey::recorded(self.text(PARTITION_KEY)?), id })
     }
 
-    /// The debit, or the key of one that is not there, and whose refund was asked for.
-    pub(super) fn debit_or_tombstone(&self) -> Result<Result<Debit, DebitKey>, StoreError> {
-        if self.text("state")? == ASKED { self.debit_key().map(Err) } else { self.debit().map(Ok) }
+    pub(super) fn payment(&self) -> Result<Payment, StoreError> {
+        Ok(match self.text("state")? {
+            ASKED => Payment::Tombstone { debit: self.debit_key()?, since: self.integer("at")? },
+            _ => Payment::Debit(self.debit()?),
+        })
     }
 
-    pub(super) fn debit(&self) -> Result<Debit, StoreError> {
+    fn debit(&self) -> Result<Debit, StoreError> {
         let state = match self.text("state")? {
             OPEN => DebitState::Open,
             SETTLED => DebitState::Settled,
@@ -392,6 +398,7 @@ impl<'a> Reader<'a> {
                 true => Some(self.inside(self.map("taken")?).taking()?),
                 false => None,
             },
+            asked: self.has("askedAt").then(|| self.integer("askedAt")).transpose()?,
             state,
         })
     }
@@ -401,7 +408,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn movement(&self) -> Result<Movement, StoreError> {
-        let id = self.get(SORT_KEY, |value| value.as_s().ok()?.strip_prefix(MOVEMENT_PREFIX)?.parse().ok())?;
+        let id =
+            self.get(SORT_KEY, |value| value.as_s().ok()?.strip_prefix(MOVEMENT_PREFIX)?.parse().ok())?;
         Ok(Movement {
             key: MovementKey { account: AccountKey::recorded(self.text(PARTITION_KEY)?), id },
             direction: self.get("direction", |value| Direction::recorded(value.as_s().ok()?))?,
@@ -447,13 +455,13 @@ pub(super) fn take_in(snapshot: &mut Snapshot, item: &Item) -> Result<(), StoreE
             let account = reader.account()?;
             snapshot.accounts.insert(account.key.clone(), account);
         }
-        sort if sort.starts_with(PAYMENT_PREFIX) => match reader.debit_or_tombstone()? {
-            Ok(debit) => {
+        sort if sort.starts_with(PAYMENT_PREFIX) => match reader.payment()? {
+            Payment::Debit(debit) => {
                 snapshot.tombstones.remove(&debit.key);
                 snapshot.debits.insert(debit.key.clone(), debit);
             }
-            Err(asked) => {
-                snapshot.tombstones.insert(asked);
+            Payment::Tombstone { debit, since } => {
+                snapshot.tombstones.insert(debit, since);
             }
         },
         sort if sort.starts_with(MOVEMENT_PREFIX) => {

@@ -35,7 +35,7 @@ pub use entries::Recorded;
 pub use error::StoreError;
 pub use meter::Usage;
 pub use open_batches::Found;
-pub use records::{ChargeChange, Creation, DebitCreation, SettingsChange, Wallet};
+pub use records::{ChargeChange, Creation, DebitOnRecord, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
 pub use refund_batches::BatchAccepted;
 pub use settings::SettingsCache;

@@ -5,16 +5,16 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 
 use super::attribute::{PARTITION_KEY, SORT_KEY};
 use super::error::CallFailure;
-use super::items::{self, Item, Reader};
+use super::items::{self, Item, Payment, Reader};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 use crate::ledger::{
-    Account, AccountKey, ChainBreach, CredentialKey, Debit, DebitKey, DebitState, Movement, Posted, TenantKey,
-    check_chain,
+    Account, AccountKey, ChainBreach, CredentialKey, Debit, DebitKey, DebitState, Movement, Posted,
+    TenantKey, check_chain,
 };
 
 /// What became of a fact to put on record.
@@ -46,14 +46,12 @@ pub enum ChargeChange {
     Different(String),
 }
 
-/// What became of a debit of the past to put on record.
+/// A debit of the past that was to be put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DebitCreation {
-    Created,
-    /// Its refund was asked for before, and refused because it was not there. Asked for again, it is refunded.
-    CreatedAfterAsked,
-    /// There is one under this key already; it stays as it is.
-    Existing(Debit),
+pub struct DebitOnRecord {
+    /// Whether it was put just now. One that was there stays as it is.
+    pub is_new: bool,
+    pub debit: Debit,
 }
 
 /// An account with all that was posted to it.
@@ -86,24 +84,29 @@ impl Session {
         }
     }
 
-    /// Records a debit of the past, open or settled; it moves no money.
+    /// Records a debit of the past, open or settled; it moves no money. One whose refund was asked for before stands in
+    /// its tombstone's place from then on, with when that was.
     ///
     /// # Errors
     /// [`StoreError::Refused`] also for one that was taken or refunded: that is done, not recorded.
-    pub async fn create_debit(&self, debit: &Debit) -> Result<DebitCreation, StoreError> {
+    pub async fn create_debit(&self, debit: &Debit) -> Result<DebitOnRecord, StoreError> {
         if debit.taken.is_some() || matches!(debit.state, DebitState::Refunded(_)) {
             return Err(StoreError::Refused("money is moved, not recorded".to_owned()));
         }
-        let absent_or_asked = Condition {
-            expression: "attribute_not_exists(#state) OR #state = :asked",
-            names: [("#state".to_owned(), "state".to_owned())].into(),
-            values: Item::from([items::text(":asked", items::ASKED)]),
-        };
-        Ok(match self.put(items::debit_item(debit), Some(absent_or_asked)).await? {
-            Put::Done(None) => DebitCreation::Created,
-            Put::Done(Some(_tombstone)) => DebitCreation::CreatedAfterAsked,
-            Put::Refused(existing) => DebitCreation::Existing(Reader::new(&existing).debit()?),
-        })
+        loop {
+            let Some(existing) = self.put_new(items::debit_item(debit)).await? else {
+                return Ok(DebitOnRecord { is_new: true, debit: debit.clone() });
+            };
+            let since = match Reader::new(&existing).payment()? {
+                Payment::Debit(debit) => return Ok(DebitOnRecord { is_new: false, debit }),
+                Payment::Tombstone { since, .. } => since,
+            };
+            let after_asked = Debit { asked: Some(since), ..debit.clone() };
+            if let Put::Done = self.put(items::debit_item(&after_asked), Some(Condition::asked())).await? {
+                return Ok(DebitOnRecord { is_new: true, debit: after_asked });
+            }
+            // An attempt whose answer was lost, or another import, has put one; or the tombstone has vanished.
+        }
     }
 
     /// Records a tenant's settings (JSON). Existing ones are only replaced if `replace`.
@@ -187,7 +190,10 @@ impl Session {
     /// A debit, if there is such a debit.
     pub async fn debit(&self, debit: &DebitKey) -> Result<Option<Debit>, StoreError> {
         let Some(item) = self.read_item(items::debit_key(debit)).await? else { return Ok(None) };
-        Ok(Reader::new(&item).debit_or_tombstone()?.ok())
+        Ok(match Reader::new(&item).payment()? {
+            Payment::Debit(debit) => Some(debit),
+            Payment::Tombstone { .. } => None,
+        })
     }
 
     /// An account with all that was posted to it, if there is such an account. Not a snapshot: it is read in pages.
@@ -198,9 +204,9 @@ impl Session {
             let reader = Reader::new(&item);
             match reader.text(SORT_KEY)? {
                 items::ACCOUNT => found = Some(reader.account()?),
-                sort if sort.starts_with(items::PAYMENT_PREFIX) => match reader.debit_or_tombstone()? {
-                    Ok(debit) => debits.push(debit),
-                    Err(asked) => tombstones.push(asked),
+                sort if sort.starts_with(items::PAYMENT_PREFIX) => match reader.payment()? {
+                    Payment::Debit(debit) => debits.push(debit),
+                    Payment::Tombstone { debit, .. } => tombstones.push(debit),
                 },
                 sort if sort.starts_with(items::MOVEMENT_PREFIX) => movements.push(reader.movement()?),
                 _ => {}
@@ -211,15 +217,12 @@ impl Session {
 
     /// Puts `item` unless there is one under its key: then that one is returned, untouched.
     pub(super) async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
-        let absent = Condition {
-            expression: "attribute_not_exists(#partition)",
-            names: [("#partition".to_owned(), PARTITION_KEY.to_owned())].into(),
-            values: Item::new(),
-        };
-        Ok(match self.put(item, Some(absent)).await? {
-            Put::Done(_) => None,
-            Put::Refused(existing) => Some(existing),
-        })
+        Ok(self.put(item, Some(Condition::absent())).await?.refused())
+    }
+
+    /// Puts a tombstone, unless there is the debit: then that one is returned, untouched.
+    pub(super) async fn put_unless_debit(&self, tombstone: Item) -> Result<Option<Item>, StoreError> {
+        Ok(self.put(tombstone, Some(Condition::absent_or_asked())).await?.refused())
     }
 
     /// Puts `item` in the place of the one under its key, if that still has the version that was read.
@@ -229,7 +232,7 @@ impl Session {
             names: HashMap::new(),
             values: Item::from([items::number(":read", read)]),
         };
-        Ok(matches!(self.put(item, Some(unchanged)).await?, Put::Done(_)))
+        Ok(matches!(self.put(item, Some(unchanged)).await?, Put::Done))
     }
 
     async fn put(&self, item: Item, condition: Option<Condition>) -> Result<Put, StoreError> {
@@ -244,7 +247,6 @@ impl Session {
             };
             let call = put
                 .set_item(Some(item.clone()))
-                .return_values(ReturnValue::AllOld)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .customize()
@@ -252,7 +254,7 @@ impl Session {
             match self.in_time(call.send()).await? {
                 Ok(answer) => {
                     self.meter.wrote(answer.consumed_capacity());
-                    Ok(Put::Done(answer.attributes))
+                    Ok(Put::Done)
                 }
                 Err(error) => {
                     let existing = existing_item(&error).ok_or_else(|| CallFailure::from(error))?;
@@ -273,12 +275,41 @@ struct Condition {
     values: Item,
 }
 
+impl Condition {
+    /// There is nothing under the key.
+    fn absent() -> Self {
+        let names = [("#partition".to_owned(), PARTITION_KEY.to_owned())].into();
+        Self { expression: "attribute_not_exists(#partition)", names, values: Item::new() }
+    }
+
+    /// There is a tombstone under the key.
+    fn asked() -> Self {
+        Self {
+            expression: "#state = :asked",
+            names: [("#state".to_owned(), "state".to_owned())].into(),
+            values: Item::from([items::text(":asked", items::ASKED)]),
+        }
+    }
+
+    fn absent_or_asked() -> Self {
+        Self { expression: "attribute_not_exists(#state) OR #state = :asked", ..Self::asked() }
+    }
+}
+
 /// What became of an item to put.
 enum Put {
-    /// With what was under its key before.
-    Done(Option<Item>),
+    Done,
     /// There is one under its key that stays.
     Refused(Item),
+}
+
+impl Put {
+    fn refused(self) -> Option<Item> {
+        match self {
+            Self::Done => None,
+            Self::Refused(existing) => Some(existing),
+        }
+    }
 }
 
 fn existing_item<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {

@@ -61,7 +61,7 @@ impl Session {
     /// same request at any time, and from several processes at once.
     ///
     /// # Errors
-    /// If another request was executed under its key: then nothing is written.
+    /// If another request was executed under its key: then no money moves.
     pub async fn refund(&self, request: &RefundRequest) -> Result<Refunds, KeyReused> {
         self.refund_part(request, &Claim::new(request), Refunds::undecided(request), None).await
     }
@@ -216,8 +216,9 @@ impl Refunds {
     }
 
     /// Until its tombstone is there nobody can say that a debit is not: it may be taken at any time.
-    pub(super) fn reopen_without_tombstone(&mut self, request: &RefundRequest, snapshot: &Snapshot) {
-        let due: HashSet<&DebitKey> = tombstones_due(request, snapshot, &self.verdicts).into_iter().collect();
+    pub(super) fn reopen_without_tombstone(&mut self, request: &RefundRequest, snapshot: &Snapshot, at: u64) {
+        let due = tombstones_due(request, snapshot, &self.verdicts, at);
+        let due: HashSet<&DebitKey> = due.into_iter().collect();
         for (item, verdict) in request.items.iter().zip(&mut self.verdicts) {
             if item.asked().is_some_and(|asked| due.contains(&asked.debit)) {
                 *verdict = Verdict::Due;

@@ -14,8 +14,8 @@ use crate::ledger::{DebitKey, RefundRequest, Snapshot, tombstones_due};
 use crate::limits;
 
 impl Session {
-    /// Puts the tombstones that the verdicts of a request need. What came in the place of one meanwhile is returned: a
-    /// debit, or another's tombstone; decide again with it.
+    /// Puts the tombstones that the verdicts of a request need. Debits that came in the place of one meanwhile are
+    /// returned: decide again with them.
     ///
     /// # Errors
     /// If not all could be put, or the request's key is another's. What has none yet is due again, and not refused.
@@ -26,13 +26,14 @@ impl Session {
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
     ) -> Result<Vec<Item>, Stop> {
-        let due = tombstones_due(request, snapshot, &refunds.verdicts);
+        let at = unix_milliseconds(SystemTime::now());
+        let due = tombstones_due(request, snapshot, &refunds.verdicts, at);
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let put = self.put_each(request, claim, &due, snapshot).await;
+        let put = self.put_each(request, claim, &due, snapshot, at).await;
         if put.is_err() {
-            refunds.reopen_without_tombstone(request, snapshot);
+            refunds.reopen_without_tombstone(request, snapshot, at);
         }
         put
     }
@@ -43,22 +44,26 @@ impl Session {
         claim: &Claim<'_>,
         due: &[&DebitKey],
         snapshot: &mut Snapshot,
+        at: u64,
     ) -> Result<Vec<Item>, Stop> {
-        if request.part.is_some() {
-            claim.check(self).await?;
-        }
-        let at = unix_milliseconds(SystemTime::now());
+        let at_once = match request.part {
+            None => limits::PARTS_AT_ONCE,
+            Some(_) => {
+                claim.check(self).await?;
+                limits::TOMBSTONES_AT_ONCE
+            }
+        };
         let put = |debit: DebitKey| async move {
-            let there = self.put_new(items::tombstone_item(&debit, at)).await?;
+            let there = self.put_unless_debit(items::tombstone_item(&debit, at)).await?;
             Ok::<_, Stop>((debit, there))
         };
         let due: Vec<DebitKey> = due.iter().map(|debit| (*debit).clone()).collect();
-        let mut puts = stream::iter(due.into_iter().map(put)).buffer_unordered(limits::PARTS_AT_ONCE);
+        let mut puts = stream::iter(due.into_iter().map(put)).buffer_unordered(at_once);
         let mut came = Vec::new();
         while let Some((debit, there)) = puts.try_next().await? {
             match there {
                 None => {
-                    snapshot.tombstones.insert(debit);
+                    snapshot.tombstones.insert(debit, at);
                 }
                 Some(item) => came.push(item),
             }

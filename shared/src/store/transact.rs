@@ -12,7 +12,7 @@ use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
-use crate::ledger::{Account, Debit, Refund, RefundRequest, RequestRecord, Transaction};
+use crate::ledger::{Account, Debit, DebitState, Refund, RefundRequest, RequestRecord, Transaction};
 
 /// One write of a transaction, and the item that it makes: refused writes are billed by its size.
 pub(super) type Action = (TransactWriteItem, Item);
@@ -147,8 +147,8 @@ impl Session {
             condition: "#state = :open",
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
-                items::text(":open", items::OPEN),
-                items::text(":refunded", items::debit_state_name(&debit.state)),
+                items::text(":open", DebitState::Open.as_str()),
+                items::text(":refunded", debit.state.as_str()),
                 (":refund".to_owned(), items::refund_value(refund)),
             ]),
         };
