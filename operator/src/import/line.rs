@@ -98,8 +98,8 @@ pub enum Line {
 #[derive(Debug)]
 pub enum Fact {
     Wallet { account: AccountKey, tenant: TenantKey, balance: Balance },
-    Debit { debit: Debit, tenant: TenantKey },
-    Application(Application),
+    Debit { debit: Box<Debit>, tenant: TenantKey },
+    Application(Box<Application>),
     Charge(Box<Charge>),
 }
 
@@ -183,9 +183,10 @@ impl Fact {
             } => {
                 let state = if is_settled { DebitState::Settled } else { DebitState::Open };
                 let key = DebitKey { account, id };
-                Self::Debit { debit: Debit { key, round, amount, taken: None, asked: None, state }, tenant }
+                let debit = Debit { key, round, amount, taken: None, asked: None, state };
+                Self::Debit { debit: Box::new(debit), tenant }
             }
-            Entry::Application(application) => Self::Application(application),
+            Entry::Application(application) => Self::Application(Box::new(application)),
             Entry::Charge(charge) => Self::Charge(charge),
             entry => bail!("a live {} happens now: `refundctl send record-entries` sends it", entry.kind()),
         })

@@ -173,8 +173,8 @@ impl std::fmt::Display for Report {
 fn url(endpoint: Option<&str>) -> Result<String> {
     let Some(endpoint) = endpoint else { return Ok(format!("{}{PATH}", target::gateway_url())) };
     let base = endpoint.trim_end_matches('/').trim_end_matches(PATH);
-    let is_secure = base.starts_with("https://");
-    if !is_secure && !(base.starts_with("http://") && is_loopback(base)) {
+    let is_local = base.starts_with("http://") && is_loopback(base);
+    if !is_local && !base.starts_with("https://") {
         bail!("the endpoint {endpoint:?} is neither https://... nor http://... on this machine");
     }
     Ok(format!("{base}{PATH}"))

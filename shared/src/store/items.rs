@@ -257,7 +257,7 @@ pub(super) fn record_item(request: &RefundRequest, record: &RequestRecord, at: u
 
 /// What an item under a debit's key is.
 pub(super) enum Payment {
-    Debit(Debit),
+    Debit(Box<Debit>),
     /// The debit is not there, and since then (Unix milliseconds) its refund is asked for.
     Tombstone {
         debit: DebitKey,
@@ -379,7 +379,7 @@ impl<'a> Reader<'a> {
     pub(super) fn payment(&self) -> Result<Payment, StoreError> {
         Ok(match self.text("state")? {
             ASKED => Payment::Tombstone { debit: self.debit_key()?, since: self.integer("at")? },
-            _ => Payment::Debit(self.debit()?),
+            _ => Payment::Debit(Box::new(self.debit()?)),
         })
     }
 
@@ -458,7 +458,7 @@ pub(super) fn take_in(snapshot: &mut Snapshot, item: &Item) -> Result<(), StoreE
         sort if sort.starts_with(PAYMENT_PREFIX) => match reader.payment()? {
             Payment::Debit(debit) => {
                 snapshot.tombstones.remove(&debit.key);
-                snapshot.debits.insert(debit.key.clone(), debit);
+                snapshot.debits.insert(debit.key.clone(), *debit);
             }
             Payment::Tombstone { debit, since } => {
                 snapshot.tombstones.insert(debit, since);

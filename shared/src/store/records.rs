@@ -98,7 +98,7 @@ impl Session {
                 return Ok(DebitOnRecord { is_new: true, debit: debit.clone() });
             };
             let since = match Reader::new(&existing).payment()? {
-                Payment::Debit(debit) => return Ok(DebitOnRecord { is_new: false, debit }),
+                Payment::Debit(debit) => return Ok(DebitOnRecord { is_new: false, debit: *debit }),
                 Payment::Tombstone { since, .. } => since,
             };
             let after_asked = Debit { asked: Some(since), ..debit.clone() };
@@ -191,7 +191,7 @@ impl Session {
     pub async fn debit(&self, debit: &DebitKey) -> Result<Option<Debit>, StoreError> {
         let Some(item) = self.read_item(items::debit_key(debit)).await? else { return Ok(None) };
         Ok(match Reader::new(&item).payment()? {
-            Payment::Debit(debit) => Some(debit),
+            Payment::Debit(debit) => Some(*debit),
             Payment::Tombstone { .. } => None,
         })
     }
@@ -205,7 +205,7 @@ impl Session {
             match reader.text(SORT_KEY)? {
                 items::ACCOUNT => found = Some(reader.account()?),
                 sort if sort.starts_with(items::PAYMENT_PREFIX) => match reader.payment()? {
-                    Payment::Debit(debit) => debits.push(debit),
+                    Payment::Debit(debit) => debits.push(*debit),
                     Payment::Tombstone { debit, .. } => tombstones.push(debit),
                 },
                 sort if sort.starts_with(items::MOVEMENT_PREFIX) => movements.push(reader.movement()?),
