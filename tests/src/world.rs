@@ -9,6 +9,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use refundctl::functions::function;
 use refundctl::import::{self, Source};
 pub use refundctl::local::Stream;
@@ -202,6 +204,15 @@ impl World {
         call.send().await.unwrap().item.unwrap()[attribute].clone()
     }
 
+    /// One item, as DynamoDB's own tools show it: each value with its type.
+    pub async fn typed(&self, pk: &str, sk: &str) -> Value {
+        let call = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let call =
+            call.key("pk", AttributeValue::S(pk.to_owned())).key("sk", AttributeValue::S(sk.to_owned()));
+        let item = call.send().await.unwrap().item.unwrap_or_else(|| panic!("there is no {pk} {sk}"));
+        item.iter().map(|(name, value)| (name.clone(), typed(value))).collect()
+    }
+
     /// Sets one attribute of one item, or `map.member`, to what it should not be.
     pub async fn set_raw(&self, pk: &str, sk: &str, attribute: &str, value: AttributeValue) {
         let call = self.client.update_item().table_name(&self.table);
@@ -337,6 +348,19 @@ fn as_json(value: &AttributeValue) -> Value {
             json!({ "SS": texts })
         }
         other => json!(format!("{other:?}")),
+    }
+}
+
+fn typed(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(number) => json!({ "N": number }),
+        AttributeValue::B(bytes) => json!({ "B": BASE64.encode(bytes) }),
+        AttributeValue::M(members) => {
+            let members: Value = members.iter().map(|(name, value)| (name.clone(), typed(value))).collect();
+            json!({ "M": members })
+        }
+        other => panic!("{other:?}"),
     }
 }
 
