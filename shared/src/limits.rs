@@ -40,6 +40,9 @@ pub const ACTIONS_PER_TRANSACTION_MAX: usize = 100;
 /// Largest body of a call of `record-entries`, in bytes: 25 entries with the longest texts have ample room.
 pub const ENTRIES_BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// Longest message about what an entry says, in characters: it quotes what is wrong, which may be any text.
+pub const MESSAGE_CHARS_MAX: usize = 300;
+
 /// Entries of one account that are recorded in one transaction: with the account itself it is full.
 pub const ENTRIES_PER_TRANSACTION_MAX: usize = ACTIONS_PER_TRANSACTION_MAX - 1;
 

@@ -170,6 +170,43 @@ async fn a_debit_and_its_refund_at_once_are_both_done_or_neither() {
     the_player_loses_and_wins_nothing(Order::AtOnce).await;
 }
 
+/// A player's first bet comes with the wallet. Whoever asks for its refund sees both or neither, however its reads fall.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_opens_with_a_bet_and_the_refund_of_that_bet_at_once_are_both_done_or_neither() {
+    let world = World::with_channel().await;
+    let most = Duration::from_millis(if is_embedded() { 4 } else { 30 });
+    let entries = world.instance_of_with("record-entries", slow(most));
+    let (one, many) = (world.instance_with(slow(most)), world.batch_instance_with(slow(most)));
+    let (entries, one, many) = (&entries, &one, &many);
+    let mut refunded = 0;
+    let count = if is_embedded() { 500 } else { 100 };
+    let played = stream::iter(0..count).map(|round| async move {
+        let player = format!("player{round}");
+        let opening = [wallet(&player, "100"), bet(&player, "bet", "10")];
+        let by_batch = round % 2 == 0;
+        let refund = async {
+            match by_batch {
+                true => many.call(&batch(&player, &[(&player, "bet", "10")])).await,
+                false => one.call(&single(&player, &player, &[("bet", "10")])).await,
+            }
+        };
+        let ((_, told), answer) = join(entries.record(&opening), refund).await;
+        (player, outcomes(&told)[1].to_owned(), by_batch, answer)
+    });
+    let played: Vec<_> = played.buffer_unordered(16).collect().await;
+    for (player, taken, by_batch, answer) in played {
+        let found = world.wallet(&player).await;
+        assert_eq!(found.account.balance.to_string(), "100", "{player}: {taken}, {answer}");
+        let is_refunded = match by_batch {
+            true => answer["refundResultList"][0]["refundTotalMoney"] == 10,
+            false => answer["status"] == 200,
+        };
+        assert_eq!(taken, if is_refunded { "recorded" } else { "refund_asked" }, "{player}: {answer}");
+        refunded += usize::from(is_refunded);
+    }
+    println!("{refunded} of {count} first bets were taken and refunded, the others not taken");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bet_that_is_settled_and_refunded_at_once_is_one_of_the_two() {
     let world = World::with_channel().await;
@@ -424,6 +461,41 @@ async fn when_the_deadline_comes_first_the_answer_is_503_and_sending_again_compl
     assert_eq!((status, outcomes(&told)), (200, vec!["recorded"]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_on_an_entry_that_is_undecided_is_undecided_too() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("q", "10", &[]).await;
+    let no_settings: Faults = Arc::new(|call: Attempt<'_>| match call.operation {
+        "GetItem" => Fault::Throttled,
+        _ => Fault::None,
+    });
+    let instance = world.instance_of_with("record-entries", no_settings);
+    let entries = [wallet("p", "0"), credit("p", "deposit", "5"), credit("q", "deposit", "5")];
+    let body = json!({ "entries": entries }).to_string();
+    let event = entries_event(body.as_bytes()).to_string();
+    let response = instance.call_event_within(&event, Duration::from_secs(2)).await;
+    let answer: Value = serde_json::from_slice(&response.bytes()).unwrap();
+    assert_eq!(response.status_code, 503, "{answer}");
+    let told = answer["entries"].as_array().unwrap();
+    assert_eq!(outcomes(told), ["undecided", "undecided", "recorded"]);
+    let (status, told) = world.entries_instance().record(&entries).await;
+    assert_eq!((status, outcomes(&told)), (200, vec!["recorded", "recorded", "unchanged"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_is_opened_though_what_it_does_not_hold_is_refused() {
+    let world = World::with_channel().await;
+    let instance = world.entries_instance();
+    instance.record(&[wallet("warm", "0")]).await;
+    instance.wire.take_calls();
+    let (status, told) =
+        instance.record(&[wallet("p", "5"), withdrawal("p", "out", "9"), bet("p", "bet", "6")]).await;
+    assert_eq!(status, 200);
+    assert_eq!(outcomes(&told), ["recorded", "insufficient_balance", "insufficient_balance"]);
+    let (round_trips, _) = costs(&instance.wire.take_calls());
+    assert_eq!(round_trips, 3, "two reads and a transaction");
+}
+
 /// Until its tombstone is there nobody is told that a bet is not: it could be taken a moment later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_whose_tombstone_could_not_be_put_is_busy_and_asked_for_again_it_finds_the_bet() {
@@ -576,6 +648,12 @@ async fn bodies_of_any_size_and_depth_are_answered() {
     ] {
         let response = instance.call_event(&entries_event(body.as_bytes()).to_string()).await;
         assert_eq!(response.status_code, status, "{}", &body[..60.min(body.len())]);
+    }
+    let long_id = json!({"entries": [credit("p", &"x".repeat(100_000), "1")]}).to_string();
+    let long_member = json!({"y".repeat(100_000): 1}).to_string();
+    for body in [long_id, long_member] {
+        let response = instance.call_event(&entries_event(body.as_bytes()).to_string()).await;
+        assert!(response.bytes().len() < 1_000, "what is wrong is quoted in part");
     }
     // Bytes that are no text arrive in base64.
     let response = instance.call_event(&entries_event(b"{\"entries\":[\"\xff\"]}").to_string()).await;

@@ -2,35 +2,18 @@
 
 use serde::Serialize;
 use serde_json::json;
-use shared::edge::{MalformedEvent, Response};
+use shared::edge::Response;
 use shared::entries::Outcome;
 use shared::ledger::Posting;
-use shared::limits;
 
-use crate::request::Said;
+use crate::request::{Error, Said};
 
-/// Why no entry of a call was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    #[error("the request is malformed: {0}")]
-    Malformed(MalformedEvent),
-    #[error("the request must be signed by AWS Signature Version 4, for the service execute-api")]
-    Unsigned,
-    #[error("the body has more than {} bytes", limits::ENTRIES_BODY_BYTES_MAX)]
-    TooLarge,
-    #[error("the body must be {{\"entries\": [...]}}: {0}")]
-    Unreadable(String),
-    #[error("a call has 1 to {max} entries, and this one has {0}", max = limits::ENTRIES_PER_CALL_MAX)]
-    Count(usize),
-}
-
-impl Error {
-    fn status(&self) -> u16 {
-        match self {
-            Self::Unsigned => 403,
-            Self::TooLarge => 413,
-            Self::Malformed(_) | Self::Unreadable(_) | Self::Count(_) => 400,
-        }
+/// The HTTP status of a call of which no entry was looked at.
+fn status(error: &Error) -> u16 {
+    match error {
+        Error::Unsigned => 403,
+        Error::TooLarge => 413,
+        Error::Malformed(_) | Error::Unreadable(_) | Error::Count(_) => 400,
     }
 }
 
@@ -72,7 +55,7 @@ pub fn response(result: &Result<Vec<(Option<Said>, Outcome)>, Error>) -> Respons
         Ok(outcomes) => outcomes,
         Err(error) => {
             let body = json!({"error": {"message": error.to_string()}});
-            return Response::text(error.status(), "application/json", body.to_string());
+            return Response::text(status(error), "application/json", body.to_string());
         }
     };
     let entries = outcomes.iter().map(|(said, outcome)| told(said.as_ref(), outcome)).collect();

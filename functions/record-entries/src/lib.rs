@@ -14,8 +14,7 @@ use shared::edge::{
 use shared::entries::{Outcome, Recorder};
 use shared::store::{Deadline, Executed, Session, Store};
 
-use answer::Error;
-use request::Said;
+use request::{Error, Said};
 
 /// The function, with what it keeps between requests.
 pub struct RecordEntries {

@@ -2,10 +2,24 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared::edge::MalformedEvent;
 use shared::entries::{Entry, InvalidEntry};
 use shared::limits;
 
-use crate::answer::Error;
+/// Why no entry of a call was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the request is malformed: {0}")]
+    Malformed(MalformedEvent),
+    #[error("the request must be signed by AWS Signature Version 4, for the service execute-api")]
+    Unsigned,
+    #[error("the body has more than {} bytes", limits::ENTRIES_BODY_BYTES_MAX)]
+    TooLarge,
+    #[error("the body must be {{\"entries\": [...]}}: {0}")]
+    Unreadable(String),
+    #[error("a call has 1 to {max} entries, and this one has {0}", max = limits::ENTRIES_PER_CALL_MAX)]
+    Count(usize),
+}
 
 /// What an entry said it is, for the answer.
 #[derive(Debug)]
@@ -40,9 +54,14 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Entry, InvalidEntry>>, Error> {
         return Err(Error::Unreadable("it is no object".to_owned()));
     }
     let body: Body<'_> =
-        serde_json::from_slice(body).map_err(|error| Error::Unreadable(error.to_string()))?;
+        serde_json::from_slice(body).map_err(|error| Error::Unreadable(shortened(&error.to_string())))?;
     if !(1..=limits::ENTRIES_PER_CALL_MAX).contains(&body.entries.len()) {
         return Err(Error::Count(body.entries.len()));
     }
     Ok(body.entries.into_iter().map(|entry| Entry::read(entry.get())).collect())
+}
+
+/// It may quote what is wrong, which may be any text.
+fn shortened(message: &str) -> String {
+    message.chars().take(limits::MESSAGE_CHARS_MAX).collect()
 }

@@ -12,6 +12,7 @@ use crate::ledger::{
     AccountEntry, AccountKey, Application, ApplicationKey, ApplicationState, Balance, BatchNo, Charge,
     Direction, FundingSource, MinorUnits, Reason, TenantKey,
 };
+use crate::limits;
 use crate::pingpp::{AppId, Mode};
 
 /// What is said, and of what.
@@ -36,6 +37,15 @@ pub enum Entry {
 #[error("{0}")]
 pub struct InvalidEntry(String);
 
+impl InvalidEntry {
+    fn new(text: String) -> Self {
+        match text.char_indices().nth(limits::MESSAGE_CHARS_MAX) {
+            None => Self(text),
+            Some((end, _)) => Self(format!("{}…", text.get(..end).unwrap_or_default())),
+        }
+    }
+}
+
 impl Entry {
     /// The kinds that there are.
     pub const KINDS: [&'static str; 10] = [
@@ -58,7 +68,7 @@ impl Entry {
     pub fn read(text: &str) -> Result<Self, InvalidEntry> {
         // An array would be read as a struct's members in their order.
         if !text.trim_start().starts_with('{') {
-            return Err(InvalidEntry("must be an object, {\"kind\": ...}".to_owned()));
+            return Err(InvalidEntry::new("must be an object, {\"kind\": ...}".to_owned()));
         }
         let Kind { kind } = parse(text)?;
         match kind.as_str() {
@@ -73,9 +83,9 @@ impl Entry {
             "withdraw" => parse::<WrittenWithdraw>(text)?.entry(),
             "fail" => parse::<WrittenFail>(text)?.entry(),
             "channel" | "merchant" | "app" | "key" => {
-                Err(InvalidEntry(format!("{kind} is settings: `refundctl import` puts them on record")))
+                Err(InvalidEntry::new(format!("{kind} is settings: `refundctl import` puts them on record")))
             }
-            _ => Err(InvalidEntry(format!("kind {kind:?} is none of {}", Self::KINDS.join(", ")))),
+            _ => Err(InvalidEntry::new(format!("kind {kind:?} is none of {}", Self::KINDS.join(", ")))),
         }
     }
 
@@ -149,9 +159,9 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, InvalidEntry> {
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let reason = without_place(&error.into_inner());
-        InvalidEntry(if path == "." { reason } else { format!("{path}: {reason}") })
+        InvalidEntry::new(if path == "." { reason } else { format!("{path}: {reason}") })
     })?;
-    json.end().map_err(|error| InvalidEntry(without_place(&error)))?;
+    json.end().map_err(|error| InvalidEntry::new(without_place(&error)))?;
     Ok(read)
 }
 
@@ -210,7 +220,7 @@ impl WrittenDebit {
         let amount = member("amount", &self.amount)?;
         let entry = match (self.live, self.state) {
             (true, Some(_)) => {
-                return Err(InvalidEntry("a live debit is open: it has no state".to_owned()));
+                return Err(InvalidEntry::new("a live debit is open: it has no state".to_owned()));
             }
             (true, None) => AccountEntry::Debit { id, round, amount },
             (false, state) => {
@@ -295,10 +305,10 @@ impl WrittenCharge {
         let amount = units("amount", self.amount)?;
         if self.amount_refunded > self.amount {
             let refunded = self.amount_refunded;
-            return Err(InvalidEntry(format!("amountRefunded {refunded} is above the amount")));
+            return Err(InvalidEntry::new(format!("amountRefunded {refunded} is above the amount")));
         }
         if !self.paid && self.amount_refunded > 0 {
-            return Err(InvalidEntry("nothing is refunded of a charge that is not paid".to_owned()));
+            return Err(InvalidEntry::new("nothing is refunded of a charge that is not paid".to_owned()));
         }
         Ok(Entry::Charge(Box::new(Charge {
             key: app.charge(Mode::of(self.livemode), member("id", &self.id)?),
@@ -337,13 +347,13 @@ impl WrittenFunds {
         let source: FundingSource = member("source", &self.source)?;
         let mode = Mode::of(self.livemode);
         if self.amount == 0 {
-            return Err(InvalidEntry("amount 0 moves nothing".to_owned()));
+            return Err(InvalidEntry::new("amount 0 moves nothing".to_owned()));
         }
         let amount = units("amount", self.amount.unsigned_abs())?;
         let entry = AccountEntry::Movement {
             id: member("id", &self.id)?,
             direction: if self.amount < 0 { Direction::Withdrawal } else { Direction::Credit },
-            amount: amount.amount().map_err(|error| InvalidEntry(format!("amount {amount} {error}")))?,
+            amount: amount.amount().map_err(|error| InvalidEntry::new(format!("amount {amount} {error}")))?,
             reason: member("reason", &self.reason)?,
         };
         Ok(Entry::OfAccount { tenant: app.tenant(mode), account: app.funds(mode, source), entry })
@@ -366,7 +376,7 @@ struct WrittenApplication {
 impl WrittenApplication {
     fn entry(self) -> Result<Entry, InvalidEntry> {
         if self.status != 0 {
-            return Err(InvalidEntry(format!(
+            return Err(InvalidEntry::new(format!(
                 "status {}: only requested applications (0) are recorded; the calls bring them on",
                 self.status
             )));
@@ -434,9 +444,9 @@ fn of_wallet(channel: ChannelId, username: &str, entry: AccountEntry) -> Result<
 }
 
 fn member<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, InvalidEntry> {
-    text.parse().map_err(|error| InvalidEntry(format!("{name} {text:?} {error}")))
+    text.parse().map_err(|error| InvalidEntry::new(format!("{name} {text:?} {error}")))
 }
 
 fn units(name: &str, units: u64) -> Result<MinorUnits, InvalidEntry> {
-    MinorUnits::new(units).map_err(|error| InvalidEntry(format!("{name} {units} {error}")))
+    MinorUnits::new(units).map_err(|error| InvalidEntry::new(format!("{name} {units} {error}")))
 }
