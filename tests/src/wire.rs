@@ -45,6 +45,8 @@ pub enum Fault {
     Refused,
     /// All but the first key of a batch read are left for later.
     UnprocessedKeys,
+    /// The first key of a batch read is left for later.
+    UnprocessedFirstKey,
     /// The call takes this much longer.
     Slow(Duration),
     /// The call is given up by its sender, and is carried out all the same once the next one was.
@@ -172,8 +174,8 @@ impl Connector {
                 let reasons = json!({"CancellationReasons": reasons});
                 Ok(failure(400, "TransactionCanceledException", reasons))
             }
-            Fault::UnprocessedKeys => {
-                let left = leave_all_but_one(&mut asked);
+            Fault::UnprocessedKeys | Fault::UnprocessedFirstKey => {
+                let left = leave_keys(&mut asked, fault == Fault::UnprocessedFirstKey);
                 *request.body_mut() = SdkBody::from(asked.to_string());
                 request.headers_mut().insert("content-length", asked.to_string().len().to_string());
                 let (status, mut body) = read(self.inner.call(request).await?).await;
@@ -208,11 +210,15 @@ impl Connector {
     }
 }
 
-/// Cuts a batch read down to one key; returns the rest as DynamoDB reports unprocessed ones.
-fn leave_all_but_one(asked: &mut Value) -> Value {
+/// Cuts a batch read down to its first key, or to all but this one; returns the rest as DynamoDB reports unprocessed
+/// ones.
+fn leave_keys(asked: &mut Value, leave_first: bool) -> Value {
     let (table, request) = asked["RequestItems"].as_object_mut().unwrap().iter_mut().next().unwrap();
     let keys = request["Keys"].as_array_mut().unwrap();
-    let rest = keys.split_off(1);
+    let mut rest = keys.split_off(1);
+    if leave_first && !rest.is_empty() {
+        std::mem::swap(keys, &mut rest);
+    }
     if rest.is_empty() { json!({}) } else { json!({ table: {"Keys": rest, "ConsistentRead": true} }) }
 }
 

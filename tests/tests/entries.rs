@@ -14,6 +14,8 @@ use tests::entries::{bet, credit, outcomes, past_debit, settle, wallet, withdraw
 use tests::faults::dies_at;
 use tests::wire::{Attempt, Call, Fault, Faults};
 use tests::world::{Instance, World, batch, entries_event, event_of, is_embedded, single};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
 /// Round trips and write units of `calls`.
 fn costs(calls: &[Call]) -> (usize, f64) {
@@ -248,6 +250,32 @@ async fn copies_of_a_bet_that_takes_all_are_never_told_that_the_balance_is_too_l
         assert_eq!((count("recorded"), count("unchanged")), (1, 3), "{told:?}");
         assert_eq!(world.balance(&player).await, "0");
     }
+}
+
+/// The items of a read are not of one moment: here a copy of the call comes between that of the bet and that of the
+/// account.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bet_that_a_copy_of_its_call_took_during_the_read_is_not_refused() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[]).await;
+    let entry = [bet("p", "bet", "10")];
+    let (copy, of_copy) = (world.entries_instance(), entry.clone());
+    let torn = world.instance_of_with(
+        "record-entries",
+        Arc::new(move |call: Attempt<'_>| match (call.operation, call.number) {
+            ("BatchGetItem", 0) => Fault::UnprocessedFirstKey,
+            ("BatchGetItem", 1) => {
+                let copy = copy.record(&of_copy);
+                let (status, told) = block_in_place(|| Handle::current().block_on(copy));
+                assert_eq!((status, outcomes(&told)), (200, vec!["recorded"]));
+                Fault::None
+            }
+            _ => Fault::None,
+        }),
+    );
+    let (status, told) = torn.record(&entry).await;
+    assert_eq!((status, outcomes(&told)), (200, vec!["unchanged"]));
+    assert_eq!(world.balance("p").await, "0");
 }
 
 const WRITERS: usize = 32;
@@ -538,9 +566,16 @@ async fn a_batch_leaves_a_tombstone_for_each_bet_that_is_not_there_unless_its_nu
     let taken = world.batch_instance().call(&batch("taken", &of_p)).await;
     assert_eq!(taken["refundResultList"][0]["refundTotalMoney"], 1, "{taken}");
     for first in [&of_p[..], &[]] {
-        let body = batch("taken", &[first, &unknown].concat());
-        assert_eq!(world.batch_instance().call(&body).await["status"], 4025);
-        assert_eq!(world.tombstones().await, [""; 0], "the number is another body's");
+        // The leading part, which learns it first, is slow: the others wait for it, or look for themselves.
+        for delay in [0, 200, 1_000] {
+            let leading: Faults = Arc::new(move |call: Attempt<'_>| match call.operation {
+                "BatchGetItem" if call.number == 0 => Fault::Slow(Duration::from_millis(delay)),
+                _ => Fault::None,
+            });
+            let body = batch("taken", &[first, &unknown].concat());
+            assert_eq!(world.batch_instance_with(leading).call(&body).await["status"], 4025);
+            assert_eq!(world.tombstones().await, [""; 0], "the number is another body's");
+        }
     }
     let answer = world.batch_instance().call(&batch("free", &unknown)).await;
     assert_eq!(answer["status"], 200, "{answer}");
