@@ -3,6 +3,7 @@
 //! The binary carries the template it was built with. Intrinsic functions are resolved as far as the
 //! local stack needs them: `!Ref` and `!Sub` of parameters; the others stay what they are.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -22,8 +23,21 @@ pub struct Template {
     pub table: Table,
     pub routes: Vec<Route>,
     pub workers: Vec<Worker>,
+    /// What each function may do with the table, by the name of its binary.
+    pub grants: HashMap<String, Vec<Grant>>,
     /// Of every function that is called.
     pub timeout: Duration,
+}
+
+/// Actions on the table that a function's policy allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Such as `dynamodb:GetItem`.
+    pub actions: Vec<String>,
+    /// Whether they are on the index, and not on the table itself.
+    pub is_on_index: bool,
+    /// What the partition keys must be like, `*` for anything.
+    pub leading_keys: Vec<String>,
 }
 
 /// A function that nobody calls, with one of the things that run it.
@@ -131,6 +145,7 @@ impl Template {
         let mut tables = Vec::new();
         let mut routes = Vec::new();
         let mut workers = Vec::new();
+        let mut grants = HashMap::new();
         let timeout = template["Globals"]["Function"]["Timeout"].as_u64();
         for (name, resource) in resources {
             match resource["Type"].as_str() {
@@ -142,6 +157,8 @@ impl Template {
                     routes.extend(routes_of(resource).with_context(|| format!("function {name}"))?);
                     let of_function = workers_of(resource, timeout);
                     workers.extend(of_function.with_context(|| format!("function {name}"))?);
+                    let of_function = grants_of(resource).with_context(|| format!("function {name}"))?;
+                    grants.insert(binary_of(resource)?.to_owned(), of_function);
                 }
                 _ => {}
             }
@@ -149,7 +166,7 @@ impl Template {
         let [table] =
             <[Table; 1]>::try_from(tables).map_err(|tables| anyhow!("has {} tables", tables.len()))?;
         let timeout = timeout.context("has no Globals.Function.Timeout")?;
-        Ok(Self { table, routes, workers, timeout: Duration::from_secs(timeout) })
+        Ok(Self { table, routes, workers, grants, timeout: Duration::from_secs(timeout) })
     }
 }
 
@@ -189,6 +206,35 @@ fn stream_of(event: &Value) -> Result<Trigger> {
         filters: filters.iter().map(pattern).collect::<Result<_>>()?,
         batch_size: usize::try_from(batch_size)?,
     })
+}
+
+fn grants_of(function: &Value) -> Result<Vec<Grant>> {
+    let policies = function["Properties"]["Policies"].as_array().into_iter().flatten();
+    let statements = policies.flat_map(|policy| policy["Statement"].as_array().into_iter().flatten());
+    let mut grants = Vec::new();
+    for statement in statements {
+        let actions = texts(&statement["Action"])?;
+        if !actions.iter().all(|action| action.starts_with("dynamodb:")) {
+            continue;
+        }
+        if statement["Effect"] != "Allow" {
+            return Err(anyhow!("an effect other than Allow is not known"));
+        }
+        let is_on_index = match &statement["Resource"] {
+            table if table["Fn::GetAtt"] == "Table.Arn" => false,
+            index if index == "${Table.Arn}/index/gsi1" => true,
+            other => return Err(anyhow!("the resource {other} is not known")),
+        };
+        let condition = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        grants.push(Grant { actions, is_on_index, leading_keys: texts(condition)? });
+    }
+    Ok(grants)
+}
+
+/// A text, or a list of them.
+fn texts(node: &Value) -> Result<Vec<String>> {
+    let texts = node.as_array().map_or_else(|| vec![node], |list| list.iter().collect());
+    texts.into_iter().map(|text| Ok(text.as_str().context("is no text")?.to_owned())).collect()
 }
 
 /// Of a schedule such as `rate(1 minute)`.

@@ -7,6 +7,7 @@ pub mod epay;
 pub mod events;
 pub mod faults;
 pub mod lambda;
+pub mod permissions;
 pub mod pingpp;
 pub mod wire;
 pub mod world;

@@ -329,7 +329,16 @@ impl World {
             check_funds(&account, source, &batches, &found.movements)
                 .unwrap_or_else(|breach| panic!("{context}: {breach}"));
             let out = rust_decimal::Decimal::from(out.get(&source).copied().unwrap_or_default());
-            assert_eq!(account.opening.value() - out, account.balance.value(), "{context}: {source:?}");
+            let moved: rust_decimal::Decimal = found
+                .movements
+                .iter()
+                .map(|movement| movement.posting.after.value() - movement.posting.before.value())
+                .sum();
+            assert_eq!(
+                account.opening.value() - out + moved,
+                account.balance.value(),
+                "{context}: {source:?}"
+            );
         }
     }
 }

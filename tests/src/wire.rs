@@ -18,6 +18,8 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
+use crate::permissions::Permissions;
+
 /// One call as it went over the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -85,12 +87,14 @@ struct Shared {
     /// Calls that are still on their way.
     late: Mutex<Vec<HttpRequest>>,
     faults: Faults,
+    /// What the caller may do; a process of the operator's own may do anything.
+    permissions: Option<Permissions>,
 }
 
 impl Wire {
-    pub fn new(inner: SharedHttpClient, faults: Faults) -> Self {
-        let shared =
-            Shared { calls: Mutex::default(), started: Mutex::default(), late: Mutex::default(), faults };
+    pub fn new(inner: SharedHttpClient, faults: Faults, permissions: Option<Permissions>) -> Self {
+        let (calls, started, late) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Shared { calls, started, late, faults, permissions };
         Self { inner, shared: Arc::new(shared) }
     }
 
@@ -149,6 +153,12 @@ impl Connector {
         };
         let fault =
             (self.shared.faults)(Attempt { operation: &operation, number, request: &asked.to_string() });
+        let denied =
+            self.shared.permissions.as_ref().and_then(|permissions| permissions.denied(&operation, &asked));
+        if let Some(denied) = denied {
+            // Told so that nobody misses it: what is refused may be answered as trouble of another kind.
+            panic!("{denied}");
+        }
         if let Fault::Slow(delay) = fault {
             tokio::time::sleep(delay).await;
         }

@@ -29,6 +29,7 @@ use shared::ledger::{
 use shared::store::{self, Deadline, Session, Store, Wallet};
 use tokio::net::TcpListener;
 
+use crate::permissions::Permissions;
 use crate::wire::{Fault, Faults, Wire};
 
 /// A table of its own: embedded, or in the DynamoDB that `DYNAMODB_ENDPOINT` names.
@@ -266,7 +267,7 @@ impl World {
 
     /// A process of the function that `binary` runs, whose calls to the table go wrong as `faults` says.
     pub fn instance_of_with(&self, binary: &str, faults: Faults) -> Instance {
-        let (store, wire) = self.store_with(faults);
+        let (store, wire) = self.store_of(faults, Some(Permissions::of(binary)));
         Instance { function: function(binary, &store).unwrap(), wire }
     }
 
@@ -298,8 +299,13 @@ impl World {
     }
 
     pub fn store_with(&self, faults: Faults) -> (Store, Wire) {
+        self.store_of(faults, None)
+    }
+
+    /// The table as one that has these permissions uses it.
+    pub fn store_of(&self, faults: Faults, permissions: Option<Permissions>) -> (Store, Wire) {
         let http = self.client.config().http_client().expect("the client has an HTTP client");
-        let wire = Wire::new(http, faults);
+        let wire = Wire::new(http, faults, permissions);
         let config =
             self.client.config().to_builder().http_client(SharedHttpClient::new(wire.clone())).build();
         (Store::new(Client::from_conf(config), &self.table), wire)

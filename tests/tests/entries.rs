@@ -14,6 +14,7 @@ use tests::entries::{bet, credit, outcomes, past_debit, settle, wallet, withdraw
 use tests::faults::dies_at;
 use tests::wire::{Attempt, Call, Fault, Faults};
 use tests::world::{Instance, World, batch, entries_event, event_of, is_embedded, single};
+use tests::{epay, pingpp};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -639,6 +640,73 @@ async fn each_change_of_what_was_recorded_is_found() {
         let found = world.session().wallet(&account).await.unwrap().unwrap();
         assert!(found.check().is_err(), "without {sk}");
     }
+}
+
+#[tokio::test]
+async fn an_application_lives_by_what_its_merchants_system_and_the_callers_say() {
+    let world = World::with_applications(0).await;
+    let entries = world.entries_instance();
+    let (begin, end) = (world.instance_of(epay::BEGIN), world.instance_of(epay::END));
+    let application = |autoid: i64| json!({"kind": "application", "merchant": "demo", "autoid": autoid, "amount": "2.00", "orderNo": "o"});
+    let withdraw = |autoid: i64| json!({"kind": "withdraw", "merchant": "demo", "autoid": autoid});
+    let fail = |autoid: i64, batch_no: &str| json!({"kind": "fail", "merchant": "demo", "autoid": autoid, "batchNo": batch_no, "reason": "no account"});
+    let told = entries.record(&[application(1), application(2), fail(1, "B1")]).await.1;
+    assert_eq!(outcomes(&told), ["recorded", "recorded", "not_under_way"]);
+    assert_eq!(begin.errcode(&epay::begin(1, "B1", "2")).await, 0);
+    assert_eq!(begin.errcode(&epay::begin(2, "B2", "2")).await, 0);
+
+    // Under way it can't be withdrawn; failed, it can be.
+    let told =
+        entries.record(&[withdraw(1), fail(1, "other"), fail(1, "B1"), fail(1, "B1"), withdraw(1)]).await.1;
+    assert_eq!(
+        outcomes(&told),
+        ["not_requested", "not_under_way", "recorded", "unchanged", "recorded"],
+        "{told:?}"
+    );
+    // What the payment provider says it paid has not failed, whatever it says it paid.
+    entries.record(&[application(3)]).await;
+    assert_eq!(begin.errcode(&epay::begin(3, "B4", "2")).await, 0);
+    assert_ne!(end.errcode(&epay::end("B4", "T", "1")).await, 0);
+    assert_eq!(outcomes(&entries.record(&[fail(3, "B4")]).await.1), ["confirmed"]);
+    assert_eq!(end.errcode(&epay::end("B2", "T", "2")).await, 0);
+    let told = entries.record(&[fail(2, "B2"), withdraw(2)]).await.1;
+    assert_eq!(outcomes(&told), ["not_under_way", "not_requested"]);
+    assert_eq!(begin.errcode(&epay::begin(1, "B3", "2")).await, 203, "withdrawn");
+}
+
+#[tokio::test]
+async fn a_batch_refunds_what_was_recorded_as_paid_from_what_was_recorded_as_funds() {
+    let world = World::with_funds("0", "0").await;
+    world.with_keys().await;
+    let entries = world.entries_instance();
+    let charge = |paid: bool| {
+        json!({"kind": "charge", "app": "app_1", "livemode": false, "id": "ch_1", "amount": 10, "currency": "cny",
+               "channel": "wx", "orderNo": "o", "created": 1, "paid": paid})
+    };
+    let funds = |id: &str, amount: i64| {
+        json!({"kind": "funds", "app": "app_1", "livemode": false, "source": "unsettled_funds", "id": id,
+               "amount": amount, "reason": "charge paid"})
+    };
+    let create = async |batch_no: &str| {
+        let asked = pingpp::request(batch_no, &[("ch_1", Some(4))]);
+        world.session().create_batch(&asked, pingpp::new).await.result.unwrap()
+    };
+    for (said, is_accepted) in [
+        (vec![charge(false)], false),
+        (vec![funds("in", 5)], false),
+        (vec![charge(true), charge(false)], true),
+        (vec![funds("out", -1)], false),
+        (vec![funds("in again", 4)], true),
+    ] {
+        let (status, told) = entries.record(&said).await;
+        assert!(status == 200 && outcomes(&told).iter().all(|word| *word != "conflict"), "{told:?}");
+        let accepted = create(&format!("batch-{}", said[0]["id"].as_str().unwrap())).await;
+        assert_eq!(accepted.is_ok(), is_accepted, "{said:?}: {accepted:?}");
+    }
+    world.check_batches("entries and batches").await;
+    // Over-drawn by one; what the batches took is not there any more.
+    let told = entries.record(&[funds("too much", -1)]).await.1;
+    assert_eq!(outcomes(&told), ["insufficient_balance"]);
 }
 
 #[tokio::test]
