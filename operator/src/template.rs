@@ -410,6 +410,7 @@ mod tests {
             assert!(template.routes.contains(&route), "{:?}", template.routes);
         }
         assert_eq!(template.routes.len(), 8);
+        assert!(!TEMPLATE.contains("AWS_SAM_LOCAL"), "it opens what must be signed");
     }
 
     #[test]

@@ -76,14 +76,16 @@ fn a_wallets_whole_life_comes_out_to_the_cent() {
     assert!(told.contains("line 1: refused: refund_asked its refund was asked for before"), "{told}");
     assert!(told.contains("1 recorded, 0 unchanged, 1 refused"), "{told}");
 
-    // Thirty win, all that did not fail are settled, and no refund comes after that.
+    // All that did not fail are settled, and no refund comes after that; thirty have won.
+    let settled: Vec<Value> = names[29..].iter().map(|name| settle(name)).collect();
+    sent(&settled, "71 recorded");
     let payouts: Vec<Value> =
         names[29..59].iter().map(|name| credit(&format!("payout of {name}"), "6.66", "payout")).collect();
     sent(&payouts, "30 recorded");
-    let settled: Vec<Value> = names[29..].iter().map(|name| settle(name)).collect();
-    sent(&settled, "71 recorded");
     let (code, answer) = local.send(&["--username", "player1", "--refund", "life-50=3.33"]);
     assert_eq!((code, &answer["status"]), (Some(1), &json!(208)), "{answer}");
+    let (_, answer) = local.send_batch(&["--username", "player1", "--refund", "life-60=3.33"]);
+    assert_eq!(answer["refundResultList"][0]["refundTotalMoney"], json!(0), "{answer}");
     let (_, told) = send(&local, folder.path(), &[settle("life-0")]);
     assert!(told.contains("line 1: refused: refunded the debit was refunded"), "{told}");
 
@@ -113,12 +115,12 @@ fn the_example_is_recorded_once_and_shown() {
         (stdout(&output), stderr(&output))
     };
     let (told, counts) = send();
-    assert!(told.contains("HTTP 200") && counts.contains("4 recorded"), "{told}{counts}");
-    assert!(send().1.contains("4 unchanged"));
+    assert!(told.contains("HTTP 200") && counts.contains("3 recorded"), "{told}{counts}");
+    assert!(send().1.contains("3 unchanged"));
     let shown = local.show("1", "demo");
-    // 16.85 + 100 - 10.50 + 21
-    assert!(shown.contains("balance 127.35 CNY = opening 16.85 and 3 postings, chain intact"), "{shown}");
-    for word in ["deposit-20261122-1", "live-bet-1", "payout-of-live-bet-1", "round BP1-261122093000"] {
+    // 16.85 + 100 - 10.50
+    assert!(shown.contains("balance 106.35 CNY = opening 16.85 and 2 postings, chain intact"), "{shown}");
+    for word in ["deposit-20261122-1", "live-bet-1", "round BP1-261122093000"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
 }

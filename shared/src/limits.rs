@@ -70,9 +70,12 @@ pub const GROUP_READ_PATIENCE: Duration = Duration::from_secs(2);
 /// provider sends again; what makes a refund happen once is the debit's own permanent fact.
 pub const REQUEST_RECORD_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// How long it is known at least that a debit's refund was asked for before it came: much longer than any provider asks
-/// again, or any debit is late. Asked for again, it is known anew.
+/// How long it is known that a debit's refund was asked for before it came: much longer than any provider asks again,
+/// which is for days, or any debit is late. Asked for again, it is known anew.
 pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How old a tombstone may be and still stand for one that is put now: renewing costs a write unit.
+pub const TOMBSTONE_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tombstones that a part of a request puts at the same time: with those of the other parts, few connections.
 pub const TOMBSTONES_AT_ONCE: usize = 4;

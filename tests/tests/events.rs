@@ -57,7 +57,7 @@ async fn each_plays_the_documents_example_on_the_demo_data() {
                 "refund-single-wallet" => ("/moneyAfter", json!(1000)),
                 "auto-batch-refund" => ("/refundResultList/0/refundTotalMoney", json!(20)),
                 "create-batch-refund" => ("/status", json!("created")),
-                "record-entries" => ("/entries/3/outcome", json!("recorded")),
+                "record-entries" => ("/entries/2/outcome", json!("recorded")),
                 "list-batch-refunds" => ("/data/0/status", json!("succeeded")),
                 "retrieve-batch-refund" => ("/error/param", json!("id")),
                 _ => ("/errcode", json!(0)),

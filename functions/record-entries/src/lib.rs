@@ -16,6 +16,9 @@ use shared::store::{Deadline, Executed, Session, Store};
 
 use request::{Error, Said};
 
+/// Entries that are named in the log.
+const ENTRIES_LOGGED: usize = 5;
+
 /// The function, with what it keeps between requests.
 pub struct RecordEntries {
     store: Store,
@@ -78,9 +81,10 @@ impl RecordEntries {
         log_request(&RequestLine {
             function: "RecordEntries",
             request_id: &invocation.request_id,
-            tenant: signer.unwrap_or_default(),
+            tenant: &named(outcomes, |said| said.tenant.to_string()),
             authenticated: signer.is_some() || self.is_local,
-            key: "",
+            signer,
+            key: &named(outcomes, |said| format!("{} {}", said.kind, said.id)),
             outcome: response.status_code.into(),
             items: result.is_ok().then(|| Items {
                 all: outcomes.len(),
@@ -107,6 +111,18 @@ impl Function for RecordEntries {
     ) -> BoxFuture<'_, Response> {
         Box::pin(self.call(request, invocation))
     }
+}
+
+/// Names of the first entries, each once.
+fn named(outcomes: &[(Option<Said>, Outcome)], name: impl Fn(&Said) -> String) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for said in outcomes.iter().filter_map(|(said, _)| said.as_ref()).take(ENTRIES_LOGGED) {
+        let name = name(said);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
 /// Entries refused, by the reason: `conflict 1, unknown_account 2`.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::edge::MalformedEvent;
 use shared::entries::{Entry, InvalidEntry};
+use shared::ledger::TenantKey;
 use shared::limits;
 
 /// Why no entry of a call was looked at.
@@ -16,7 +17,7 @@ pub enum Error {
     #[error("the body has more than {} bytes", limits::ENTRIES_BODY_BYTES_MAX)]
     TooLarge,
     #[error("the body must be {{\"entries\": [...]}}: {0}")]
-    Unreadable(String),
+    Unreadable(InvalidEntry),
     #[error("a call has 1 to {max} entries, and this one has {0}", max = limits::ENTRIES_PER_CALL_MAX)]
     Count(usize),
 }
@@ -24,13 +25,14 @@ pub enum Error {
 /// What an entry said it is, for the answer.
 #[derive(Debug)]
 pub struct Said {
+    pub tenant: TenantKey,
     pub kind: &'static str,
     pub id: String,
 }
 
 impl Said {
     pub fn of(entry: &Entry) -> Self {
-        Self { kind: entry.kind(), id: entry.id() }
+        Self { tenant: entry.tenant(), kind: entry.kind(), id: entry.id() }
     }
 }
 
@@ -51,17 +53,12 @@ pub fn read(body: &[u8]) -> Result<Vec<Result<Entry, InvalidEntry>>, Error> {
     }
     // An array would be read as a struct's members in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Error::Unreadable("it is no object".to_owned()));
+        return Err(Error::Unreadable(InvalidEntry::new("it is no object".to_owned())));
     }
-    let body: Body<'_> =
-        serde_json::from_slice(body).map_err(|error| Error::Unreadable(shortened(&error.to_string())))?;
+    let body: Body<'_> = serde_json::from_slice(body)
+        .map_err(|error| Error::Unreadable(InvalidEntry::new(error.to_string())))?;
     if !(1..=limits::ENTRIES_PER_CALL_MAX).contains(&body.entries.len()) {
         return Err(Error::Count(body.entries.len()));
     }
     Ok(body.entries.into_iter().map(|entry| Entry::read(entry.get())).collect())
-}
-
-/// It may quote what is wrong, which may be any text.
-fn shortened(message: &str) -> String {
-    message.chars().take(limits::MESSAGE_CHARS_MAX).collect()
 }

@@ -30,9 +30,11 @@ async fn the_log_tells_who_has_said_what_became_of_it_and_at_what_price() {
         assert_eq!(line["function"], "RecordEntries", "{line}");
         assert_eq!((&line["outcome"], &line["authenticated"]), (&json!(status), &json!(authenticated)));
         assert_eq!(
-            line["tenant"].as_str().is_some_and(|tenant| tenant.ends_with("user/local")),
+            line["signer"].as_str().is_some_and(|signer| signer.ends_with("user/local")),
             authenticated
         );
+        let named = if authenticated { ("ebet#1", "wallet p, debit b, debit c, credit x") } else { ("", "") };
+        assert_eq!((line["tenant"].as_str().unwrap(), line["key"].as_str().unwrap()), named);
         assert_eq!(
             (line.get("items").unwrap_or(&Value::Null), &line["executed"]),
             (&items, &json!(executed))
@@ -53,5 +55,5 @@ async fn on_a_developers_machine_where_no_gateway_checks_signatures_none_is_aske
     event["requestContext"]["authorizer"] = Value::Null;
     let answer = lambda.invoke(event.to_string()).await.expect("never an error of the function");
     assert_eq!(answer["statusCode"], 200, "{answer}");
-    assert_eq!(world.balance("demo").await, "127.35");
+    assert_eq!(world.balance("demo").await, "106.35");
 }

@@ -24,9 +24,6 @@ enum Written {
     Key(WrittenKey),
 }
 
-/// The kinds of lines that are settings.
-const SETTINGS_KINDS: [&str; 4] = ["channel", "merchant", "app", "key"];
-
 /// The kinds of entries that are facts of the past. The others happen now, one after another.
 const PAST_KINDS: [&str; 4] = ["wallet", "debit", "application", "charge"];
 
@@ -114,8 +111,8 @@ impl Line {
         if Entry::KINDS.contains(&kind.as_str()) {
             bail!("{kind} happens now: `refundctl send record-entries` sends it");
         }
-        if !SETTINGS_KINDS.contains(&kind.as_str()) {
-            let known = [&SETTINGS_KINDS[..], &PAST_KINDS].concat().join(", ");
+        if !Entry::SETTINGS_KINDS.contains(&kind.as_str()) {
+            let known = [&Entry::SETTINGS_KINDS[..], &PAST_KINDS].concat().join(", ");
             bail!("kind {kind:?} is none of {known}");
         }
         Ok(match serde_json::from_str(text).map_err(reason)? {

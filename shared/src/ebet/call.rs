@@ -155,6 +155,7 @@ impl<C: Call> Endpoint<C> {
             request_id: &invocation.request_id,
             tenant: caller.tenant.as_ref().map_or("", TenantKey::as_str),
             authenticated: caller.authenticated,
+            signer: None,
             key: &numbered.seq_no,
             outcome: status.number().into(),
             items: Some(Items { all: report.items, refused: &report.refused, undecided: report.undecided }),

@@ -43,7 +43,9 @@ pub struct RequestLine<'a> {
     /// Who calls, or says so: `authenticated` tells.
     pub tenant: &'a str,
     pub authenticated: bool,
-    /// The idempotency key.
+    /// Who signed the request by AWS's rules, where that is asked for.
+    pub signer: Option<&'a str>,
+    /// The idempotency key; of a request that has several, the first ones.
     pub key: &'a str,
     /// The answer's status in the protocol's own numbers.
     pub outcome: i32,
@@ -80,6 +82,7 @@ pub fn log_request(line: &RequestLine<'_>) {
         request_id = line.request_id,
         tenant = line.tenant,
         authenticated = line.authenticated,
+        signer = line.signer,
         key = line.key,
         outcome = line.outcome,
         items = line.items.map(|items| items.all),

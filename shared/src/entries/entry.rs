@@ -38,7 +38,8 @@ pub enum Entry {
 pub struct InvalidEntry(String);
 
 impl InvalidEntry {
-    fn new(text: String) -> Self {
+    /// With a reason that may quote any text: a long one is cut.
+    pub fn new(text: String) -> Self {
         match text.char_indices().nth(limits::MESSAGE_CHARS_MAX) {
             None => Self(text),
             Some((end, _)) => Self(format!("{}…", text.get(..end).unwrap_or_default())),
@@ -61,6 +62,9 @@ impl Entry {
         "fail",
     ];
 
+    /// The kinds of what is no entry: tenants' settings and keys.
+    pub const SETTINGS_KINDS: [&'static str; 4] = ["channel", "merchant", "app", "key"];
+
     /// Reads one entry's JSON text.
     ///
     /// # Errors
@@ -82,7 +86,7 @@ impl Entry {
             "application" => parse::<WrittenApplication>(text)?.entry(),
             "withdraw" => parse::<WrittenWithdraw>(text)?.entry(),
             "fail" => parse::<WrittenFail>(text)?.entry(),
-            "channel" | "merchant" | "app" | "key" => {
+            kind if Self::SETTINGS_KINDS.contains(&kind) => {
                 Err(InvalidEntry::new(format!("{kind} is settings: `refundctl import` puts them on record")))
             }
             _ => Err(InvalidEntry::new(format!("kind {kind:?} is none of {}", Self::KINDS.join(", ")))),

@@ -88,6 +88,7 @@ impl<C: Call> Endpoint<C> {
             request_id: &invocation.request_id,
             tenant: &tenant,
             authenticated: !tenant.is_empty(),
+            signer: None,
             key: &report.key,
             outcome: refusal.map_or(0, Refusal::errcode),
             items: None,

@@ -29,7 +29,7 @@ pub enum AccountEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryOutcome {
     Recorded(OnRecord),
-    /// It was on record before, by another call.
+    /// It was on record before: by another call, by an entry before it, or by an attempt of this call whose answer was lost.
     Unchanged(OnRecord),
     /// Nothing of it is on record.
     Refused(EntryRefusal),

@@ -193,6 +193,17 @@ fn a_bet_whose_refund_was_asked_for_takes_nothing_and_one_of_the_past_takes_its_
 }
 
 #[test]
+fn nothing_comes_in_beyond_what_the_ledger_holds() {
+    let most = Balance::recorded(rust_decimal::Decimal::from(10i64.pow(18)));
+    let account = Account::open(account_key(), "CNY".parse().unwrap(), most);
+    let mut ledger = Snapshot { accounts: HashMap::from([(account_key(), account)]), ..Snapshot::default() };
+    let (outcomes, recording) = decide_entries(&account_key(), &[credit("c", "0.01")], &ledger, 1);
+    assert_eq!(told(&outcomes[0]), "the balance would be more than the ledger holds");
+    assert!(recording.is_empty() && rests_on_the_balance(&outcomes));
+    assert_eq!(all_told(&mut ledger, &[bet("b", "1")]), ["recorded 999999999999999999"]);
+}
+
+#[test]
 fn without_its_account_nothing_is_recorded() {
     let mut nothing = Snapshot::default();
     for entry in [bet("b", "1"), past("b", "1", false), credit("c", "1"), withdrawal("c", "1")] {

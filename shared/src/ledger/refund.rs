@@ -9,6 +9,7 @@ use super::{
     Account, AccountKey, Amount, Cause, Currency, Debit, DebitKey, DebitState, Hash, Movement, MovementKey,
     PostingFacts, Refund, RefundedBy, RequestKey, RoundCode,
 };
+use crate::clock::milliseconds;
 use crate::limits;
 
 /// Refunds asked for together under one idempotency key: a whole request, or a part of one.
@@ -278,7 +279,7 @@ fn decide_item(
 }
 
 /// The debits that `verdicts` refuse because they are not there, and that have no tombstone yet, or one that has stood
-/// for half its time. Each needs one before the refusal is told `at` this time: else it could be taken afterwards, and
+/// for a while. Each needs one before the refusal is told `at` this time: else it could be taken afterwards, and
 /// its stake would be lost.
 pub fn tombstones_due<'a>(
     request: &'a RefundRequest,
@@ -286,8 +287,7 @@ pub fn tombstones_due<'a>(
     verdicts: &[Verdict],
     at: u64,
 ) -> Vec<&'a DebitKey> {
-    let half = limits::TOMBSTONE_KEPT.as_millis() as u64 / 2;
-    let is_fresh = |since: &u64| at < since + half;
+    let is_fresh = |since: &u64| at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER);
     let is_unknown = |verdict: &Verdict| {
         matches!(verdict, Verdict::Refused(Refusal::UnknownDebit | Refusal::UnknownAccount))
     };

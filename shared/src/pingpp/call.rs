@@ -76,6 +76,7 @@ impl<C: Call> Endpoint<C> {
             request_id: &invocation.request_id,
             tenant: &report.tenant,
             authenticated,
+            signer: None,
             key: &report.key,
             outcome: error.map_or(200, |error| error.status.into()),
             items: None,

@@ -39,42 +39,45 @@ impl Session {
     ///
     /// # Examples
     ///
-    /// A bet takes its stake, pays out, and is settled:
+    /// A bet takes its stake; once it was played it is settled, and then pays out. What depends on an entry follows in a
+    /// call of its own: a refused one holds up none of the others.
     ///
     /// ```
     /// use shared::ebet::ChannelId;
     /// use shared::ledger::{AccountEntry, Direction, EntryOutcome};
     /// use shared::store::Session;
     ///
-    /// async fn play(session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// /// Whether the bet may be played: its stake was taken, and is not given back.
+    /// async fn place(session: &Session) -> Result<bool, Box<dyn std::error::Error>> {
     ///     let wallet = ChannelId(1).wallet(&"player1".parse()?);
-    ///     let recorded = session
-    ///         .record_entries(
-    ///             &wallet,
-    ///             &[
-    ///                 AccountEntry::Debit {
-    ///                     id: "bet-1".parse()?,
-    ///                     round: "B1-1".parse()?,
-    ///                     amount: "10.50".parse()?,
-    ///                 },
-    ///                 AccountEntry::Movement {
-    ///                     id: "payout-of-bet-1".parse()?,
-    ///                     direction: Direction::Credit,
-    ///                     amount: "21".parse()?,
-    ///                     reason: "payout".parse()?,
-    ///                 },
-    ///                 AccountEntry::Settlement { id: "bet-1".parse()? },
-    ///             ],
-    ///         )
-    ///         .await;
-    ///     for outcome in &recorded.outcomes {
-    ///         match outcome {
-    ///             EntryOutcome::Recorded(on_record) => println!("recorded: {:?}", on_record.posting),
-    ///             EntryOutcome::Unchanged(_) => println!("was on record before"),
-    ///             EntryOutcome::Refused(refusal) => println!("refused: {refusal}"),
-    ///             EntryOutcome::Undecided => println!("record it again: {:?}", recorded.trouble),
+    ///     let (id, round) = ("bet-1".parse()?, "B1-1".parse()?);
+    ///     let stake = AccountEntry::Debit { id, round, amount: "10.50".parse()? };
+    ///     let recorded = session.record_entries(&wallet, &[stake]).await;
+    ///     Ok(match recorded.outcomes.first() {
+    ///         Some(EntryOutcome::Recorded(_)) => true,
+    ///         Some(EntryOutcome::Unchanged(bet)) => bet.debit.is_some_and(|debit| debit.state == "open"),
+    ///         Some(EntryOutcome::Refused(refusal)) => {
+    ///             println!("refused: {refusal}");
+    ///             false
     ///         }
-    ///     }
+    ///         Some(EntryOutcome::Undecided) | None => return Err("record it again".into()),
+    ///     })
+    /// }
+    ///
+    /// async fn pay_out(session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let wallet = ChannelId(1).wallet(&"player1".parse()?);
+    ///     let settlement = AccountEntry::Settlement { id: "bet-1".parse()? };
+    ///     let settled = session.record_entries(&wallet, &[settlement]).await;
+    ///     let Some(EntryOutcome::Recorded(_) | EntryOutcome::Unchanged(_)) = settled.outcomes.first() else {
+    ///         return Err("not settled: refunded, or to be recorded again".into());
+    ///     };
+    ///     let payout = AccountEntry::Movement {
+    ///         id: "payout-of-bet-1".parse()?,
+    ///         direction: Direction::Credit,
+    ///         amount: "21".parse()?,
+    ///         reason: "payout".parse()?,
+    ///     };
+    ///     session.record_entries(&wallet, &[payout]).await;
     ///     Ok(())
     /// }
     /// ```
@@ -131,13 +134,13 @@ impl Session {
             let at = unix_milliseconds(SystemTime::now());
             let (mut outcomes, recording) = decide_entries(account, entries, &snapshot, at);
             if rests_on_the_balance(&outcomes) && !items_are_later {
-                let mut later = self.read_for_entries(account, entries).await?;
                 // Seldom more than once: what was recorded meanwhile shows in the next read.
                 if is_read_again && !backoff.pause_after_race(self).await {
-                    let cause = Some("the account is older than its own postings".to_owned());
+                    let cause = Some("the account changed during each read".to_owned());
                     return Err(StoreError::DeadlinePassed { cause });
                 }
                 is_read_again = true;
+                let mut later = self.read_for_entries(account, entries).await?;
                 match snapshot.accounts.remove(account) {
                     None => items_are_later = !later.accounts.contains_key(account),
                     Some(known) if later.has_nothing_after(&known) => {
@@ -152,8 +155,12 @@ impl Session {
             // What was sent without an answer is on record by now, or never will be.
             let is_ours = recognise(&mut outcomes, &sent_before);
             if recording.is_empty() {
-                if *executed == Executed::Unknown {
-                    *executed = if is_ours { Executed::Yes } else { Executed::No };
+                // What has no posting can't be told from another call's.
+                let may_be_ours = |outcome: &EntryOutcome| matches!(outcome, EntryOutcome::Unchanged(on_record) if on_record.posting.is_none());
+                if *executed == Executed::Unknown && is_ours {
+                    *executed = Executed::Yes;
+                } else if *executed == Executed::Unknown && !outcomes.iter().any(may_be_ours) {
+                    *executed = Executed::No;
                 }
                 return Ok(outcomes);
             }
