@@ -56,8 +56,6 @@ impl Backoff {
     /// one account, they then come about as often as the table can serve them one after another. Much
     /// oftener, and each success makes stale what all the others know; much seldomer, and it idles.
     const DOUBLINGS_MAX: u32 = 6;
-    /// To where the longest wait falls again for those who go on losing.
-    const DOUBLINGS_LEFT: u32 = 3;
     /// The first wait after a throttle or a fault: a hiccup's length.
     const HICCUP: Duration = Duration::from_millis(25);
     /// Less time than this is not worth another attempt.
@@ -72,25 +70,20 @@ impl Backoff {
 
     /// Waits after a throttle or a fault; false where too little time is left, or patience is at an end.
     pub(super) async fn pause(&mut self, session: &Session) -> bool {
-        self.pause_by(Self::HICCUP, self.waits.min(Self::DOUBLINGS_MAX), session).await
+        self.pause_by(Self::HICCUP, session).await
     }
 
     /// Waits after losing races, in measures of how fast the table is; false as [`Self::pause`].
-    ///
-    /// Ever longer at first, so that a crowd thins out, and then ever shorter: who has waited longest tries oftenest, or
-    /// those who have just come would be served before it again and again.
     pub(super) async fn pause_after_race(&mut self, session: &Session) -> bool {
-        let falling = Self::DOUBLINGS_MAX.saturating_sub(self.waits.saturating_sub(Self::DOUBLINGS_MAX));
-        let doublings = self.waits.min(falling.max(Self::DOUBLINGS_LEFT));
-        self.pause_by(self.fastest.unwrap_or(Self::HICCUP), doublings, session).await
+        self.pause_by(self.fastest.unwrap_or(Self::HICCUP), session).await
     }
 
-    async fn pause_by(&mut self, first: Duration, doublings: u32, session: &Session) -> bool {
+    async fn pause_by(&mut self, first: Duration, session: &Session) -> bool {
         let left = session.deadline.left();
         if left < Self::ATTEMPT || session.patience.has_passed() {
             return false;
         }
-        let grown = first * 2u32.pow(doublings);
+        let grown = first * 2u32.pow(self.waits.min(Self::DOUBLINGS_MAX));
         let ceiling = grown.min(left / 2).min(session.patience.left());
         self.waits += 1;
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=ceiling.as_micros() as u64))).await;
