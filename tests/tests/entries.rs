@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::{join, join_all};
 use futures::{StreamExt, stream};
+use refundctl::import::{self, Source};
 use serde_json::{Value, json};
 use shared::ledger::{DebitState, FundingSource, Posted, check_funds};
 use tests::entries::{bet, credit, outcomes, past_debit, settle, wallet, withdrawal};
@@ -683,6 +684,33 @@ async fn a_changed_or_missing_movement_of_an_apps_funds_is_found() {
         }
         assert!(checked().await.is_err(), "{attribute}");
     }
+}
+
+#[tokio::test]
+async fn an_import_of_a_bet_whose_refund_was_asked_for_is_reported_until_it_is_refunded() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "10", &[]).await;
+    let instance = world.instance();
+    let asked = single("r", "p", &[("late", "4"), ("played", "1")]);
+    assert_eq!(instance.call(&asked).await["status"], 208);
+    let mut played = past_debit("p", "played", "1");
+    played["state"] = json!("settled");
+    let lines = format!("{}\n{played}\n{}", past_debit("p", "late", "4"), past_debit("p", "other", "1"));
+    let import = async || {
+        let report = import::run(&world.store(), Source::text(&lines), &import::Settings::default()).await;
+        report.unwrap()
+    };
+    for _ in 0..2 {
+        let report = import().await;
+        let due: Vec<(usize, &str)> =
+            report.due.iter().map(|(line, debit)| (*line, debit.id.as_str())).collect();
+        assert_eq!(due, [(1, "late")], "of what was played nothing is due");
+        assert!(report.to_string().contains("line 1: the refund of late was asked for before"), "{report}");
+    }
+    assert!(world.tombstones().await.is_empty());
+    assert_eq!(instance.call(&asked).await["refundMoney"], 4, "nothing was executed under this number");
+    assert!(import().await.due.is_empty());
+    assert_eq!(world.balance("p").await, "14");
 }
 
 /// Asked for again, a tombstone that has stood for a while stands anew.

@@ -22,6 +22,7 @@ use shared::entries::{currency_of, tenant_name};
 use shared::ledger::{Account, CredentialKey, Currency, DebitKey, DebitState, TenantKey};
 use shared::store::{Creation, DebitOnRecord, Session, SettingsChange, Store};
 
+use crate::show::plain;
 use crate::target::{TableOptions, session};
 use line::{Fact, Line};
 
@@ -156,7 +157,7 @@ impl std::fmt::Display for Report {
                 f,
                 "line {number}: the refund of {} was asked for before it was on record; \
                  asked for under a new number, it is made",
-                debit.id
+                plain(debit.id.as_str())
             )?;
         }
         for (number, conflict) in &self.conflicts {

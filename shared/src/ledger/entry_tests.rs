@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{Refund, RefundedBy, TenantKey, check_chain};
+use crate::ledger::{ChainBreach, Refund, RefundedBy, TenantKey, check_chain};
 
 fn account_key() -> AccountKey {
     TenantKey::new("ebet", "1").account("p")
@@ -234,6 +234,25 @@ fn a_bet_that_was_refunded_is_not_settled_and_one_that_was_settled_stays_so() {
         all_told(&mut ledger, &[settled("refunded"), settled("settled"), past("refunded", "1", true)]),
         ["the debit was refunded", "unchanged", "the debit of this id was refunded"]
     );
+}
+
+#[test]
+fn a_refund_that_was_posted_before_its_debit_was_taken_breaks_the_chain() {
+    let mut account = wallet("10").accounts.remove(&account_key()).unwrap();
+    let currency = account.currency.clone();
+    let (id, round, amount): (DebitId, RoundCode, Amount) =
+        ("b".parse().unwrap(), "B1-1".parse().unwrap(), "1".parse().unwrap());
+    let (by, request) = (RefundedBy::Provider, TenantKey::new("ebet", "1").request("r", "1"));
+    let mut post = |cause| {
+        let facts = PostingFacts { account: &account_key(), currency: &currency, amount, cause, at: 1 };
+        account.post(&facts).unwrap()
+    };
+    let posting = post(Cause::Refund { debit: &id, by, request: &request });
+    let taking = Taking { at: 1, posting: post(Cause::Debit { debit: &id, round: &round }) };
+    let state = DebitState::Refunded(Refund { amount, by, request, at: 1, posting });
+    let debit = Debit { key: debit_key("b"), round, amount, taken: Some(taking), asked: None, state };
+    let breach = ChainBreach::TooEarly { sequence: 1, debit: "b".to_owned() };
+    assert_eq!(check_chain(&account, [&debit], []).err(), Some(breach));
 }
 
 /// Any entries, few ids and amounts: so that they meet.

@@ -156,7 +156,10 @@ impl Session {
             let is_ours = recognise(&mut outcomes, &sent_before);
             if recording.is_empty() {
                 // What has no posting can't be told from another call's.
-                let may_be_ours = |outcome: &EntryOutcome| matches!(outcome, EntryOutcome::Unchanged(on_record) if on_record.posting.is_none());
+                let may_be_ours = |outcome: &EntryOutcome| match outcome {
+                    EntryOutcome::Unchanged(on_record) => on_record.posting.is_none(),
+                    _ => false,
+                };
                 if *executed == Executed::Unknown && is_ours {
                     *executed = Executed::Yes;
                 } else if *executed == Executed::Unknown && !outcomes.iter().any(may_be_ours) {
