@@ -4,12 +4,11 @@
 mod answer;
 mod request;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use shared::edge::{
-    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, log_request,
+    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, counted, log_request,
 };
 use shared::entries::{Outcome, Recorder};
 use shared::store::{Deadline, Executed, Session, Store};
@@ -73,7 +72,10 @@ impl RecordEntries {
         let signer = request.as_ref().ok().and_then(|request| request.signer.as_deref());
         let response = answer::response(&result);
         let outcomes = result.as_deref().unwrap_or_default();
-        let refused = refused(outcomes);
+        let refused = counted(outcomes.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Refused(refusal) => Some(refusal.code()),
+            _ => None,
+        }));
         let undecided = outcomes.iter().filter_map(|(_, outcome)| match outcome {
             Outcome::Undecided(trouble) => Some(trouble),
             _ => None,
@@ -123,16 +125,4 @@ fn named(outcomes: &[(Option<Said>, Outcome)], name: impl Fn(&Said) -> String) -
         }
     }
     names.join(", ")
-}
-
-/// Entries refused, by the reason: `conflict 1, unknown_account 2`.
-fn refused(outcomes: &[(Option<Said>, Outcome)]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, outcome) in outcomes {
-        if let Outcome::Refused(refusal) = outcome {
-            *counts.entry(refusal.code()).or_default() += 1;
-        }
-    }
-    let counts: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    counts.join(", ")
 }

@@ -1,7 +1,5 @@
 //! One of eBET's calls from the event to the answer: what all of them have in common.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::time::SystemTime;
 
@@ -9,7 +7,9 @@ use futures::future::BoxFuture;
 
 use super::authenticate::{authenticate, channel_id};
 use super::{Channel, ChannelId, Channels, Code, Fault, Members, Numbered, read_members};
-use crate::edge::{Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, log_request};
+use crate::edge::{
+    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, counted, log_request,
+};
 use crate::ledger::{TenantKey, Verdict};
 use crate::store::{Deadline, Executed, Session, Store};
 
@@ -79,19 +79,16 @@ impl Report {
 
     /// Takes in what became of the items.
     pub fn take_verdicts<'a>(&mut self, verdicts: impl Iterator<Item = &'a Verdict>) {
-        let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut refused = Vec::new();
         for verdict in verdicts {
             self.items += 1;
             match verdict {
                 Verdict::Refunded(_) => {}
                 Verdict::Due => self.undecided += 1,
-                Verdict::Refused(refusal) => *refused.entry(refusal.as_str()).or_default() += 1,
+                Verdict::Refused(refusal) => refused.push(refusal.as_str()),
             }
         }
-        for (reason, count) in refused {
-            let separator = if self.refused.is_empty() { "" } else { ", " };
-            let _ = write!(self.refused, "{separator}{reason} {count}");
-        }
+        self.refused = counted(refused);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Logs: JSON lines, one a request. What a request is known by goes in; no secret, signature, token or
 //! whole body does.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -73,6 +74,16 @@ pub struct Items<'a> {
     pub refused: &'a str,
     /// Items that are neither refunded nor refused.
     pub undecided: usize,
+}
+
+/// How many of each reason: `conflict 1, unknown_account 2`.
+pub fn counted<'a>(reasons: impl IntoIterator<Item = &'a str>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    counts.join(", ")
 }
 
 pub fn log_request(line: &RequestLine<'_>) {

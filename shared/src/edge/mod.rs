@@ -5,5 +5,5 @@ mod log;
 mod run;
 
 pub use event::{MalformedEvent, Request, Response};
-pub use log::{Items, RequestLine, WorkLine, hashed, init_logging, log_request, log_work};
+pub use log::{Items, RequestLine, WorkLine, counted, hashed, init_logging, log_request, log_work};
 pub use run::{Function, Invocation, invoke, run, serve, start};

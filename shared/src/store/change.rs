@@ -1,10 +1,13 @@
-//! A conditional change of one item, by itself or as an action of a transaction.
+//! A conditional change of one item, or when one is put, by itself or as an action of a transaction.
+
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{
     ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
 
+use super::attribute::PARTITION_KEY;
 use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
@@ -35,6 +38,35 @@ impl Change {
             .build()
             .map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
+/// When an item is put, by itself or as an action of a transaction.
+#[derive(Debug, Clone)]
+pub(super) struct PutCondition {
+    pub(super) expression: &'static str,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: Item,
+}
+
+impl PutCondition {
+    /// There is nothing under the key.
+    pub(super) fn absent() -> Self {
+        let names = [("#partition".to_owned(), PARTITION_KEY.to_owned())].into();
+        Self { expression: "attribute_not_exists(#partition)", names, values: Item::new() }
+    }
+
+    /// There is a tombstone under the key.
+    pub(super) fn asked() -> Self {
+        Self {
+            expression: "#state = :asked",
+            names: [("#state".to_owned(), "state".to_owned())].into(),
+            values: Item::from([items::text(":asked", items::ASKED)]),
+        }
+    }
+
+    pub(super) fn absent_or_asked() -> Self {
+        Self { expression: "attribute_not_exists(#state) OR #state = :asked", ..Self::asked() }
     }
 }
 

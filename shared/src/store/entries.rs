@@ -4,9 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Instant, SystemTime};
 
-use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-
-use super::change::{Change, Changed};
+use super::change::{Change, Changed, PutCondition};
 use super::deadline::Backoff;
 use super::items::{self, Item};
 use super::transact::{Action, Commit};
@@ -249,7 +247,7 @@ impl Session {
         });
         let debits = recording.debits.iter().map(|(was, debit)| match was {
             DebitWas::Absent => self.new_item(items::debit_item(debit)),
-            DebitWas::Asked => self.replace_tombstone(debit),
+            DebitWas::Asked => self.put_if(items::debit_item(debit), PutCondition::asked()),
             DebitWas::Open => Ok((settling(debit).action(self.store.table())?, items::debit_item(debit))),
         });
         let movements =
@@ -259,21 +257,11 @@ impl Session {
     }
 
     fn new_item(&self, item: Item) -> Result<Action, StoreError> {
-        Ok((self.put_action(&item)?, item))
+        self.put_if(item, PutCondition::absent())
     }
 
-    fn replace_tombstone(&self, debit: &Debit) -> Result<Action, StoreError> {
-        let item = items::debit_item(debit);
-        let put = Put::builder()
-            .table_name(self.store.table())
-            .set_item(Some(item.clone()))
-            .condition_expression("#state = :asked")
-            .expression_attribute_names("#state", "state")
-            .set_expression_attribute_values(Some(Item::from([items::text(":asked", items::ASKED)])))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok((TransactWriteItem::builder().put(put).build(), item))
+    fn put_if(&self, item: Item, condition: PutCondition) -> Result<Action, StoreError> {
+        Ok((self.put_action_if(&item, condition)?, item))
     }
 }
 

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 
-use super::attribute::{PARTITION_KEY, SORT_KEY};
+use super::attribute::SORT_KEY;
+use super::change::PutCondition;
 use super::error::CallFailure;
 use super::items::{self, Item, Payment, Reader};
 use super::meter::CountAttempts;
@@ -102,7 +103,7 @@ impl Session {
                 Payment::Tombstone { since, .. } => since,
             };
             let after_asked = Debit { asked: Some(since), ..debit.clone() };
-            if let Put::Done = self.put(items::debit_item(&after_asked), Some(Condition::asked())).await? {
+            if let Put::Done = self.put(items::debit_item(&after_asked), Some(PutCondition::asked())).await? {
                 return Ok(DebitOnRecord { is_new: true, debit: after_asked });
             }
             // An attempt whose answer was lost, or another import, has put one; or the tombstone has vanished.
@@ -217,17 +218,17 @@ impl Session {
 
     /// Puts `item` unless there is one under its key: then that one is returned, untouched.
     pub(super) async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
-        Ok(self.put(item, Some(Condition::absent())).await?.refused())
+        Ok(self.put(item, Some(PutCondition::absent())).await?.refused())
     }
 
     /// Puts a tombstone, unless there is the debit: then that one is returned, untouched.
     pub(super) async fn put_unless_debit(&self, tombstone: Item) -> Result<Option<Item>, StoreError> {
-        Ok(self.put(tombstone, Some(Condition::absent_or_asked())).await?.refused())
+        Ok(self.put(tombstone, Some(PutCondition::absent_or_asked())).await?.refused())
     }
 
     /// Puts `item` in the place of the one under its key, if that still has the version that was read.
     pub(super) async fn replace_if_version(&self, item: Item, read: u64) -> Result<bool, StoreError> {
-        let unchanged = Condition {
+        let unchanged = PutCondition {
             expression: "version = :read",
             names: HashMap::new(),
             values: Item::from([items::number(":read", read)]),
@@ -235,12 +236,12 @@ impl Session {
         Ok(matches!(self.put(item, Some(unchanged)).await?, Put::Done))
     }
 
-    async fn put(&self, item: Item, condition: Option<Condition>) -> Result<Put, StoreError> {
+    async fn put(&self, item: Item, condition: Option<PutCondition>) -> Result<Put, StoreError> {
         self.until_answered(|| async {
             let put = self.store.client.put_item().table_name(self.store.table());
             let put = match condition.clone() {
                 None => put,
-                Some(Condition { expression, names, values }) => put
+                Some(PutCondition { expression, names, values }) => put
                     .condition_expression(expression)
                     .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
                     .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty())),
@@ -264,35 +265,6 @@ impl Session {
             }
         })
         .await
-    }
-}
-
-/// When an item is put.
-#[derive(Debug, Clone)]
-struct Condition {
-    expression: &'static str,
-    names: HashMap<String, String>,
-    values: Item,
-}
-
-impl Condition {
-    /// There is nothing under the key.
-    fn absent() -> Self {
-        let names = [("#partition".to_owned(), PARTITION_KEY.to_owned())].into();
-        Self { expression: "attribute_not_exists(#partition)", names, values: Item::new() }
-    }
-
-    /// There is a tombstone under the key.
-    fn asked() -> Self {
-        Self {
-            expression: "#state = :asked",
-            names: [("#state".to_owned(), "state".to_owned())].into(),
-            values: Item::from([items::text(":asked", items::ASKED)]),
-        }
-    }
-
-    fn absent_or_asked() -> Self {
-        Self { expression: "attribute_not_exists(#state) OR #state = :asked", ..Self::asked() }
     }
 }
 

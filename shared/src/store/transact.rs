@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::attribute::PARTITION_KEY;
-use super::change::Change;
+use super::change::{Change, PutCondition};
 use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
@@ -112,10 +112,21 @@ impl Session {
 
     /// A put that makes a new item.
     pub(super) fn put_action(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
+        self.put_action_if(item, PutCondition::absent())
+    }
+
+    pub(super) fn put_action_if(
+        &self,
+        item: &Item,
+        condition: PutCondition,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let PutCondition { expression, names, values } = condition;
         let put = Put::builder()
             .table_name(self.store.table())
             .set_item(Some(item.clone()))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+            .condition_expression(expression)
+            .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
+            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| StoreError::Refused(error.to_string()))?;
