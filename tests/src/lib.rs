@@ -2,6 +2,7 @@
 //! can fail on purpose, and a Lambda runtime interface for running the real binaries.
 
 pub mod case;
+pub mod deployed;
 pub mod entries;
 pub mod epay;
 pub mod events;

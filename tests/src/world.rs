@@ -28,17 +28,21 @@ use shared::ledger::{
 };
 use shared::store::{self, Deadline, Session, Store, Wallet};
 use tokio::net::TcpListener;
+use tokio::sync::OwnedMutexGuard;
 
+use crate::deployed::DEPLOYED;
 use crate::permissions::Permissions;
 use crate::wire::{Fault, Faults, Wire};
 
-/// A table of its own: embedded, or in the DynamoDB that `DYNAMODB_ENDPOINT` names.
+/// A table of its own: embedded, or in the DynamoDB that `DYNAMODB_ENDPOINT` names; or all of a deployed stack's.
 pub struct World {
     client: Client,
     /// What of charges was refunded by others than batches here.
     pub elsewhere: Mutex<HashMap<String, u64>>,
     pub endpoint: String,
     pub table: String,
+    /// Of a stack's table, which all worlds share, one after another.
+    _alone: Option<OwnedMutexGuard<()>>,
 }
 
 /// Whether the tables are in the embedded store, which bills as DynamoDB does and answers in no time, or in
@@ -62,9 +66,14 @@ pub fn channel_line(id: u64) -> Value {
 
 impl World {
     pub async fn new() -> Self {
-        let (endpoint, table) = match std::env::var("DYNAMODB_ENDPOINT") {
-            Ok(endpoint) => (endpoint, format!("refunds-test-{:016x}", fastrand::u64(..))),
-            Err(_) => {
+        let alone = match &*DEPLOYED {
+            Some(deployed) => Some(deployed.alone.clone().lock_owned().await),
+            None => None,
+        };
+        let (endpoint, table) = match (std::env::var("DYNAMODB_ENDPOINT"), &*DEPLOYED) {
+            (Ok(endpoint), Some(deployed)) => (endpoint, deployed.table.clone()),
+            (Ok(endpoint), None) => (endpoint, format!("refunds-test-{:016x}", fastrand::u64(..))),
+            (Err(_), _) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let endpoint = format!("http://{}", listener.local_addr().unwrap());
                 tokio::spawn(dynoxide::server::serve_on(listener, open_database(None).unwrap()));
@@ -73,7 +82,13 @@ impl World {
         };
         let client = store::client(Some(&endpoint)).await;
         Template::built_in().unwrap().table.create_if_absent(&client, &table).await.unwrap();
-        Self { client, elsewhere: Mutex::default(), endpoint, table }
+        let world = Self { client, elsewhere: Mutex::default(), endpoint, table, _alone: alone };
+        if DEPLOYED.is_some() {
+            for (pk, sk) in world.keys().await {
+                world.delete(&pk, &sk).await;
+            }
+        }
+        world
     }
 
     /// A world with one channel (number 1).
@@ -268,6 +283,9 @@ impl World {
     /// A process of the function that `binary` runs, whose calls to the table go wrong as `faults` says.
     pub fn instance_of_with(&self, binary: &str, faults: Faults) -> Instance {
         let (store, wire) = self.store_of(faults, Some(Permissions::of(binary)));
+        if let Some(deployed) = &*DEPLOYED {
+            return Instance { function: Arc::new(deployed.function(binary)), wire };
+        }
         Instance { function: function(binary, &store).unwrap(), wire }
     }
 

@@ -48,7 +48,9 @@ impl Call for Batch {
         let troubles = || players.iter().filter_map(|refunds| refunds.trouble.as_ref());
         // What won't pass by itself is what operators need to know of.
         let worst = troubles().find(|trouble| !trouble.passes()).or_else(|| troubles().next());
-        report.cause = worst.map(ToString::to_string);
+        if let Some(trouble) = worst {
+            report.take_trouble(trouble);
+        }
         let status = match worst {
             Some(trouble) if !trouble.passes() => Code::SystemError,
             _ if report.undecided > 0 => Code::Busy,

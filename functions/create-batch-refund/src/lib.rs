@@ -14,6 +14,8 @@ pub struct Create;
 impl Call for Create {
     const NAME: &'static str = "CreateBatchRefund";
 
+    const EXECUTES: bool = true;
+
     async fn carry_out(
         request: &Request,
         caller: &Checked<'_>,

@@ -8,7 +8,7 @@ use shared::epay::codec::XmlRoot;
 use shared::epay::{Call, Endpoint, Members, Merchant, PARAMETERS_NAMESPACE, Refusal, Report};
 use shared::ledger::Confirmation;
 use shared::limits;
-use shared::store::Session;
+use shared::store::{Executed, Session};
 
 pub type EndSingleRefund = Endpoint<End>;
 
@@ -37,6 +37,9 @@ impl Call for End {
         report.key = batch.no.to_string();
         let ended = session.end(&batch, &said).await;
         report.executed = ended.executed;
+        if ended.executed == Executed::Yes {
+            session.count_refund(&merchant.currency, said.amount.value());
+        }
         let refund = ended.result?.map_err(|mismatch| Refusal::Mismatch { batch_no: batch.no, mismatch })?;
         Ok(refund.id.to_string())
     }

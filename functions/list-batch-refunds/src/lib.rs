@@ -35,6 +35,8 @@ struct ListObject {
 impl Call for List {
     const NAME: &'static str = "ListBatchRefunds";
 
+    const EXECUTES: bool = false;
+
     async fn carry_out(
         request: &Request,
         caller: &Checked<'_>,

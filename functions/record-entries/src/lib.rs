@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use shared::edge::{
-    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, counted, log_request,
+    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, Trouble, counted,
+    log_request,
 };
 use shared::entries::{Outcome, Recorder};
 use shared::store::{Deadline, Executed, Session, Store};
@@ -97,7 +98,11 @@ impl RecordEntries {
             last_start_process_time: None,
             executed: executed.as_str(),
             arrived,
+            is_replay: executed == Executed::No
+                && outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unchanged(_))),
             usage: session.usage(),
+            refunded: session.refunded(),
+            trouble: undecided.clone().next().map_or(Trouble::None, Trouble::from),
             cause: undecided.clone().next().map(ToString::to_string).as_deref(),
             note: result.as_ref().err().map(ToString::to_string).as_deref(),
         });

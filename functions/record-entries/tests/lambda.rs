@@ -28,7 +28,8 @@ async fn the_log_tells_who_has_said_what_became_of_it_and_at_what_price() {
         assert_eq!(answer["statusCode"], status, "{answer}");
         let line = lambda.log_line().await;
         assert_eq!(line["function"], "RecordEntries", "{line}");
-        assert_eq!((&line["outcome"], &line["authenticated"]), (&json!(status), &json!(authenticated)));
+        let is_authenticated = line["authenticated"] == "yes";
+        assert_eq!((&line["outcome"], is_authenticated), (&json!(status.to_string()), authenticated));
         assert_eq!(
             line["signer"].as_str().is_some_and(|signer| signer.ends_with("user/local")),
             authenticated

@@ -43,7 +43,7 @@ impl Call for Single {
         let told = answer::tell(&refund, &refunds);
         match refunds.trouble {
             None => {}
-            Some(late @ StoreError::DeadlinePassed { .. }) => report.cause = Some(late.to_string()),
+            Some(late @ StoreError::DeadlinePassed { .. }) => report.take_trouble(&late),
             Some(trouble) => return Err(trouble.into()),
         }
         Ok(told)

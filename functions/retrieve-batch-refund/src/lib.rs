@@ -12,6 +12,8 @@ pub struct Retrieve;
 impl Call for Retrieve {
     const NAME: &'static str = "RetrieveBatchRefund";
 
+    const EXECUTES: bool = false;
+
     async fn carry_out(
         request: &Request,
         caller: &Checked<'_>,

@@ -124,6 +124,7 @@ impl SettleRefunds {
             events_left: events.left,
             began,
             usage: session.usage(),
+            refunded: session.refunded(),
         });
         Ok(worked)
     }

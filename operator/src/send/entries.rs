@@ -250,7 +250,10 @@ async fn send(url: &str, request: &Request) -> Result<Answer> {
 }
 
 /// Signs a request to AWS, as its API Gateway demands of this route.
-async fn sign_request(url: &str, request: &mut Request) -> Result<()> {
+///
+/// # Errors
+/// If there are no AWS credentials, or no region.
+pub async fn sign_request(url: &str, request: &mut Request) -> Result<()> {
     let settings = aws::settings(None).await;
     let provider = settings.credentials_provider().context("there are no AWS credentials")?;
     let credentials = provider.provide_credentials().await.context("there are no AWS credentials")?;

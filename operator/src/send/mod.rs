@@ -70,10 +70,10 @@ impl Request {
 }
 
 /// An answer as it came.
-struct Answer {
-    status: u16,
-    content_type: String,
-    body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub content_type: String,
+    pub body: Vec<u8>,
 }
 
 impl Call {
@@ -147,7 +147,10 @@ pub async fn command(call: &Call) -> Result<ExitCode> {
 }
 
 /// Sends a request, and waits for its answer.
-fn exchange(url: &str, request: &Request) -> Result<Answer> {
+///
+/// # Errors
+/// If there is none.
+pub fn exchange(url: &str, request: &Request) -> Result<Answer> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER_WITHIN))
         .http_status_as_error(false)

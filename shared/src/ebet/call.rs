@@ -8,10 +8,11 @@ use futures::future::BoxFuture;
 use super::authenticate::{authenticate, channel_id};
 use super::{Channel, ChannelId, Channels, Code, Fault, Members, Numbered, read_members};
 use crate::edge::{
-    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, counted, log_request,
+    Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, Trouble, counted,
+    log_request,
 };
 use crate::ledger::{TenantKey, Verdict};
-use crate::store::{Deadline, Executed, Session, Store};
+use crate::store::{Deadline, Executed, Session, Store, StoreError};
 
 /// What one call has of its own.
 pub trait Call: Send + Sync + 'static {
@@ -52,6 +53,8 @@ pub struct Report {
     /// When the caller began to look for what failed, in Unix milliseconds, as it says.
     pub last_start_process_time: Option<i64>,
     pub items: usize,
+    /// Items that are refunded, now or before.
+    pub refunded: usize,
     /// Refusals by their reason.
     pub refused: String,
     /// Items that are neither refunded nor refused.
@@ -59,6 +62,7 @@ pub struct Report {
     pub executed: Executed,
     /// What stood in the way.
     pub cause: Option<String>,
+    pub trouble: Trouble,
     /// What is odd about the request, and refuses nothing.
     pub note: Option<String>,
 }
@@ -69,12 +73,20 @@ impl Report {
             session: None,
             last_start_process_time: None,
             items: 0,
+            refunded: 0,
             refused: String::new(),
             undecided: 0,
             executed: Executed::No,
             cause: None,
+            trouble: Trouble::None,
             note: None,
         }
+    }
+
+    /// Takes in that the table could not be used as it should.
+    pub fn take_trouble(&mut self, trouble: &StoreError) {
+        self.cause = Some(trouble.to_string());
+        self.trouble = trouble.into();
     }
 
     /// Takes in what became of the items.
@@ -83,7 +95,7 @@ impl Report {
         for verdict in verdicts {
             self.items += 1;
             match verdict {
-                Verdict::Refunded(_) => {}
+                Verdict::Refunded(_) => self.refunded += 1,
                 Verdict::Due => self.undecided += 1,
                 Verdict::Refused(refusal) => refused.push(refusal.as_str()),
             }
@@ -142,7 +154,7 @@ impl<C: Call> Endpoint<C> {
             Ok((status, told)) => (status, Some(told)),
             Err(fault) => {
                 if let Fault::Store(trouble) = &fault {
-                    report.cause = Some(trouble.to_string());
+                    report.take_trouble(trouble);
                 }
                 (fault.code(), None)
             }
@@ -160,7 +172,10 @@ impl<C: Call> Endpoint<C> {
             last_start_process_time: report.last_start_process_time,
             executed: report.executed.as_str(),
             arrived,
+            is_replay: report.refunded > 0 && report.executed == Executed::No,
             usage: session.usage(),
+            refunded: session.refunded(),
+            trouble: report.trouble,
             cause: report.cause.as_deref(),
             note: report.note.as_deref(),
         });

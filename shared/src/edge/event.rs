@@ -15,6 +15,7 @@ use http::uri::{Authority, PathAndQuery};
 use lambda_http::request::LambdaRequest;
 use serde::Serialize;
 
+use super::proxies::{PROXIES, address};
 use crate::limits;
 
 /// One HTTP request, as far as functions need it.
@@ -26,7 +27,7 @@ pub struct Request {
     pub query: String,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// The caller's address, where the gateway knows it.
+    /// The caller's address, where the gateway knows it, or the proxies before it.
     pub source_ip: Option<IpAddr>,
     /// Who signed the request by AWS's rules, as the gateway has found out: an ARN. None where it lets anyone in.
     pub signer: Option<String>,
@@ -60,12 +61,14 @@ impl Request {
                 let authorizer = event.request_context.authorizer;
                 check_host(&event.headers)?;
                 check_query(event.raw_query_string.as_deref().unwrap_or_default())?;
+                let peer = event.request_context.http.source_ip.as_deref().and_then(address);
+                let source_ip = PROXIES.caller(peer, &event.headers);
                 Ok(Self {
                     path: event.raw_path.unwrap_or_default(),
                     query: event.raw_query_string.unwrap_or_default(),
                     headers: event.headers,
                     body: body(event.body, event.is_base64_encoded)?,
-                    source_ip: address(event.request_context.http.source_ip.as_deref()),
+                    source_ip,
                     signer: authorizer.and_then(|authorizer| authorizer.iam?.user_arn),
                     arrived: arrival(event.request_context.time_epoch),
                 })
@@ -74,12 +77,14 @@ impl Request {
                 check_host(&event.headers)?;
                 check_host(&event.multi_value_headers)?;
                 let all = event.multi_value_headers;
+                let headers = if all.is_empty() { event.headers } else { all };
+                let peer = event.request_context.identity.source_ip.as_deref().and_then(address);
                 Ok(Self {
                     path: event.path.unwrap_or_default(),
                     query: String::new(),
-                    headers: if all.is_empty() { event.headers } else { all },
                     body: body(event.body, event.is_base64_encoded)?,
-                    source_ip: address(event.request_context.identity.source_ip.as_deref()),
+                    source_ip: PROXIES.caller(peer, &headers),
+                    headers,
                     signer: event.request_context.identity.user_arn,
                     arrived: arrival(event.request_context.request_time_epoch),
                 })
@@ -105,11 +110,6 @@ fn check_query(query: &str) -> Result<(), MalformedEvent> {
 fn body(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, MalformedEvent> {
     let body = body.unwrap_or_default();
     if is_base64 { BASE64.decode(body).map_err(|_| MalformedEvent::Body) } else { Ok(body.into_bytes()) }
-}
-
-/// An IPv4 address that arrives as an IPv6 one is the IPv4 one.
-fn address(text: Option<&str>) -> Option<IpAddr> {
-    text?.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// The gateway's time (Unix milliseconds) where it is believable: a moment ago. Events that are played

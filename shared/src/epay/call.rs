@@ -10,7 +10,9 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use super::authenticate::{Merchants, authenticate};
 use super::codec::{self, Answer, AnswerType, BodyType, Field, Unreadable, XmlRoot};
 use super::{Members, Merchant, OperationResult, Refusal};
-use crate::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
+use crate::edge::{
+    Function, Invocation, MalformedEvent, Request, RequestLine, Response, Trouble, log_request,
+};
 use crate::store::{Deadline, Executed, Session, Store};
 
 /// What one call has of its own.
@@ -96,7 +98,10 @@ impl<C: Call> Endpoint<C> {
             last_start_process_time: None,
             executed: report.executed.as_str(),
             arrived,
+            is_replay: result.is_ok() && report.executed == Executed::No,
             usage: session.usage(),
+            refunded: session.refunded(),
+            trouble: refusal.map_or(Trouble::None, Refusal::trouble),
             cause: refusal.and_then(Refusal::cause).as_deref(),
             note: refusal.and_then(Refusal::note).as_deref(),
         });

@@ -1,6 +1,7 @@
 //! Why a request is refused: the one table from what happened to EPay's `errcode`, its `errmsg` and the HTTP
 //! status.
 
+use crate::edge::Trouble;
 use crate::ledger::{Amount, BatchNo, BeginRefusal, Mismatch};
 use crate::limits;
 use crate::store::StoreError;
@@ -190,6 +191,13 @@ impl Refusal {
         match self {
             Self::Mismatch { mismatch, .. } => Some(format!("confirmation kept: {}", mismatch.as_str())),
             _ => None,
+        }
+    }
+
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Busy(error) | Self::SystemError(error) => error.into(),
+            _ => Trouble::None,
         }
     }
 

@@ -161,7 +161,7 @@ fn within_limits(value: Decimal) -> Result<Decimal, InvalidMoney> {
 }
 
 /// A currency code such as `CNY`; longer ones than ISO 4217 knows, such as `USDT`, are in use too.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(String);
 
 impl Currency {

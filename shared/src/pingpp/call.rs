@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 
 use super::authenticate::{Checked, Keys, authenticate};
 use super::{ApiError, App, BatchObject};
-use crate::edge::{Function, Invocation, MalformedEvent, Request, RequestLine, Response, log_request};
+use crate::edge::{
+    Function, Invocation, MalformedEvent, Request, RequestLine, Response, Trouble, log_request,
+};
 use crate::ledger::{BatchState, ItemRefund, RefundBatch, RefundId};
 use crate::store::{Deadline, Executed, Session, Store, StoreError};
 
@@ -17,6 +19,9 @@ use crate::store::{Deadline, Executed, Session, Store, StoreError};
 pub trait Call: Send + Sync + 'static {
     /// Its name in logs.
     const NAME: &'static str;
+
+    /// Whether it changes anything; it only looks otherwise.
+    const EXECUTES: bool;
 
     /// Carries out a request whose key is good, and whose signature any of its apps believes: the answer's JSON.
     fn carry_out(
@@ -84,7 +89,10 @@ impl<C: Call> Endpoint<C> {
             last_start_process_time: None,
             executed: report.executed.as_str(),
             arrived,
+            is_replay: C::EXECUTES && error.is_none() && report.executed == Executed::No,
             usage: session.usage(),
+            refunded: session.refunded(),
+            trouble: error.map_or(Trouble::None, |error| error.trouble),
             cause: error.and_then(|error| error.cause.as_deref()),
             note: error.and_then(|error| error.param.as_deref()),
         });

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::edge::Response;
+use crate::edge::{Response, Trouble};
 use crate::ledger::{BatchRefusal, ChargeId, ChargeProblem, DescriptionLimit};
 use crate::store::StoreError;
 
@@ -17,6 +17,7 @@ pub struct ApiError {
     pub code: Option<&'static str>,
     /// What stood in the way, for operators.
     pub cause: Option<String>,
+    pub trouble: Trouble,
 }
 
 #[derive(Serialize)]
@@ -45,6 +46,7 @@ impl ApiError {
             param: Some(param.into()),
             code: None,
             cause: None,
+            trouble: Trouble::None,
         }
     }
 
@@ -158,8 +160,15 @@ impl From<StoreError> for ApiError {
             StoreError::DeadlinePassed { .. } => (503, "Busy. Send the same again."),
             StoreError::Refused(_) | StoreError::Damaged { .. } => (500, "Internal error."),
         };
-        let cause = Some(error.to_string());
-        Self { status, kind: "api_error", message: message.to_owned(), param: None, code: None, cause }
+        Self {
+            status,
+            kind: "api_error",
+            message: message.to_owned(),
+            param: None,
+            code: None,
+            cause: Some(error.to_string()),
+            trouble: (&error).into(),
+        }
     }
 }
 

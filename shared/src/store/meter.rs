@@ -1,6 +1,8 @@
-//! What a request uses of the table: attempts that went over the wire, and capacity.
+//! What a request uses of the table, and what it refunds: for logs and metrics. The ledger says what is true.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -8,6 +10,9 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterce
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use rust_decimal::Decimal;
+
+use crate::ledger::Currency;
 
 /// Round trips and capacity units of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,14 +25,33 @@ pub struct Usage {
     pub write_units: u64,
 }
 
+/// Refunds in one currency that were seen to succeed. One whose answer was lost on the way is not among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refunded {
+    pub refunds: u64,
+    pub amount: Decimal,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     round_trips: AtomicU64,
     read_milliunits: AtomicU64,
     write_units: AtomicU64,
+    refunded: Mutex<BTreeMap<Currency, Refunded>>,
 }
 
 impl Meter {
+    pub(super) fn refunded(&self) -> BTreeMap<Currency, Refunded> {
+        self.refunded.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn count_refund(&self, currency: &Currency, amount: Decimal) {
+        let mut refunded = self.refunded.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_currency = refunded.entry(currency.clone()).or_default();
+        of_currency.refunds += 1;
+        of_currency.amount = of_currency.amount.saturating_add(amount);
+    }
+
     pub(super) fn usage(&self) -> Usage {
         Usage {
             round_trips: self.round_trips.load(Ordering::Relaxed),

@@ -24,8 +24,13 @@ mod stream;
 mod tombstones;
 mod transact;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rust_decimal::Decimal;
+
+use crate::ledger::Currency;
 
 pub use applications::{ApplicationHistory, Attempt, BatchHistory, Failing, KeptConfirmation, Withdrawing};
 pub use batch_lists::BatchRange;
@@ -33,7 +38,7 @@ pub use connect::client;
 pub use deadline::Deadline;
 pub use entries::Recorded;
 pub use error::StoreError;
-pub use meter::Usage;
+pub use meter::{Refunded, Usage};
 pub use open_batches::Found;
 pub use records::{ChargeChange, Creation, DebitOnRecord, SettingsChange, Wallet};
 pub use refund::{Executed, Refunds};
@@ -105,5 +110,16 @@ impl Session {
     /// What this session has used so far.
     pub fn usage(&self) -> Usage {
         self.meter.usage()
+    }
+
+    /// What this session has refunded so far, for metrics.
+    pub fn refunded(&self) -> BTreeMap<Currency, Refunded> {
+        self.meter.refunded()
+    }
+
+    /// Counts a refund that has succeeded. The session does it by itself, but for refunds of applications: they have
+    /// their merchant's currency.
+    pub fn count_refund(&self, currency: &Currency, amount: Decimal) {
+        self.meter.count_refund(currency, amount);
     }
 }

@@ -164,6 +164,9 @@ impl Session {
             }
             let (has_time, cause) = match commit? {
                 Commit::Done => {
+                    for (_, refund) in &transaction.refunds {
+                        self.count_refund(&request.currency, refund.amount.value());
+                    }
                     transaction.apply(request, snapshot, &mut refunds.verdicts);
                     refunds.executed = Executed::Yes;
                     *backoff = Backoff::default();

@@ -113,6 +113,9 @@ impl Session {
             }
             let step = self.transact(actions).await?;
             if let Transacted::Done = step {
+                if matches!(refund.state, ItemState::Succeeded { .. }) {
+                    self.count_refund(&batch.currency, item.amount.value().into());
+                }
                 return Ok(Settled::AsSaid);
             }
             let recorded = self.read_item(batch_items::refund_key(&refund.charge, &refund.id)).await?;
