@@ -25,6 +25,8 @@ pub struct Template {
     pub workers: Vec<Worker>,
     /// What each function may do with the table, by the name of its binary.
     pub grants: HashMap<String, Vec<Grant>>,
+    /// The functions' binaries, and their names as resources.
+    pub functions: Vec<(String, String)>,
     /// Of every function that is called.
     pub timeout: Duration,
 }
@@ -146,6 +148,7 @@ impl Template {
         let mut routes = Vec::new();
         let mut workers = Vec::new();
         let mut grants = HashMap::new();
+        let mut functions = Vec::new();
         let timeout = template["Globals"]["Function"]["Timeout"].as_u64();
         for (name, resource) in resources {
             match resource["Type"].as_str() {
@@ -159,6 +162,7 @@ impl Template {
                     workers.extend(of_function.with_context(|| format!("function {name}"))?);
                     let of_function = grants_of(resource).with_context(|| format!("function {name}"))?;
                     grants.insert(binary_of(resource)?.to_owned(), of_function);
+                    functions.push((binary_of(resource)?.to_owned(), name.clone()));
                 }
                 _ => {}
             }
@@ -166,7 +170,7 @@ impl Template {
         let [table] =
             <[Table; 1]>::try_from(tables).map_err(|tables| anyhow!("has {} tables", tables.len()))?;
         let timeout = timeout.context("has no Globals.Function.Timeout")?;
-        Ok(Self { table, routes, workers, grants, timeout: Duration::from_secs(timeout) })
+        Ok(Self { table, routes, workers, grants, functions, timeout: Duration::from_secs(timeout) })
     }
 }
 
@@ -432,6 +436,107 @@ mod tests {
                 json!({"dynamodb": {"Keys": {"pk": {"S": pk}}, "NewImage": {"state": {"S": state}}}});
             let passes = filters.iter().any(|filter| crate::local::matches(filter, &change));
             assert_eq!(passes, is_wanted, "{change}");
+        }
+    }
+
+    /// The template as it is written, with nothing resolved.
+    fn written() -> Value {
+        resolve(Yaml::load_from_str(TEMPLATE).unwrap().first().unwrap(), &Map::new())
+    }
+
+    /// Every part of a template that is a call of `function`.
+    fn calls_of<'a>(function: &str, node: &'a Value) -> Vec<&'a Value> {
+        let parts: Vec<&Value> = match node {
+            Value::Object(members) => members.values().collect(),
+            Value::Array(values) => values.iter().collect(),
+            _ => Vec::new(),
+        };
+        let own = node.get(function);
+        own.into_iter().chain(parts.into_iter().flat_map(|part| calls_of(function, part))).collect()
+    }
+
+    /// What a parameter may be, where it is not free.
+    fn allowed<'a>(template: &'a Value, parameter: &str) -> Option<Vec<&'a str>> {
+        let parameter = &template["Parameters"][parameter];
+        assert!(parameter.is_object(), "there is no parameter {parameter}");
+        let values = parameter["AllowedValues"].as_array()?;
+        Some(values.iter().map(|value| value.as_str().unwrap()).collect())
+    }
+
+    #[test]
+    fn conditions_and_mappings_know_the_values_that_parameters_may_have_and_no_others() {
+        let template = written();
+        let mut compared = 0;
+        for part in ["Conditions", "Rules", "Resources"] {
+            for equals in calls_of("Fn::Equals", &template[part]) {
+                let (parameter, value) = (equals[0]["Ref"].as_str().unwrap(), equals[1].as_str().unwrap());
+                match allowed(&template, parameter) {
+                    Some(values) => assert!(values.contains(&value), "{parameter} is never {value}"),
+                    // Of a free one only whether it was given is asked.
+                    None => {
+                        let default = &template["Parameters"][parameter]["Default"];
+                        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+                        assert_eq!(default, value, "{parameter}");
+                    }
+                }
+                compared += 1;
+            }
+        }
+        assert!(compared > 5, "{compared}");
+        let lookups = calls_of("Fn::FindInMap", &template);
+        assert!(!lookups.is_empty());
+        for lookup in lookups {
+            let (map, parameter) = (lookup[0].as_str().unwrap(), lookup[1]["Ref"].as_str().unwrap());
+            let mut keys: Vec<&String> = template["Mappings"][map].as_object().unwrap().keys().collect();
+            let mut values = allowed(&template, parameter).unwrap();
+            keys.sort();
+            values.sort_unstable();
+            assert_eq!(keys, values, "{map}");
+        }
+        for switch in calls_of("Fn::If", &template) {
+            assert!(template["Conditions"].get(switch[0].as_str().unwrap()).is_some(), "{switch}");
+        }
+    }
+
+    #[test]
+    fn samconfig_has_every_stage_and_gives_parameters_what_they_may_be() {
+        let template = written();
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../samconfig.toml"));
+        let config: Value = toml::from_str(text).unwrap();
+        for stage in allowed(&template, "Stage").unwrap() {
+            assert_eq!(config[stage]["global"]["parameters"]["stack_name"], format!("refunds-{stage}"));
+            let deploy = &config[stage]["deploy"]["parameters"];
+            let overrides = deploy["parameter_overrides"].as_array().unwrap();
+            let overrides: Vec<(&str, &str)> =
+                overrides.iter().map(|pair| pair.as_str().unwrap().split_once('=').unwrap()).collect();
+            assert!(overrides.contains(&("Stage", stage)));
+            for (parameter, value) in &overrides {
+                assert!(allowed(&template, parameter).is_none_or(|values| values.contains(value)), "{value}");
+            }
+            assert_eq!(overrides.contains(&("CanaryReleases", "true")), stage == "prod");
+            // Where others' money is, someone looks at what is about to change.
+            assert_eq!(deploy["confirm_changeset"] == true, stage != "dev", "{stage}");
+            assert!(deploy["tags"].as_array().unwrap().contains(&json!(format!("stage={stage}"))));
+        }
+    }
+
+    #[test]
+    fn functions_answer_before_their_gateway_cuts_and_every_route_is_throttled_and_has_an_output() {
+        let (template, built_in) = (written(), Template::built_in().unwrap());
+        assert!(built_in.timeout.as_secs() <= 29);
+        assert!(built_in.workers.iter().all(|worker| worker.timeout.as_secs() <= 29));
+        let api = &template["Resources"]["Api"]["Properties"];
+        let routes: Vec<String> =
+            built_in.routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        for route in api["RouteSettings"].as_object().unwrap().keys() {
+            assert!(routes.contains(route), "{route} is none");
+        }
+        assert!(api["DefaultRouteSettings"]["ThrottlingRateLimit"].is_number());
+        let outputs = template["Outputs"].to_string();
+        for route in &built_in.routes {
+            // What is asked by an id stands below its list.
+            let path = route.path.trim_end_matches("/{id}");
+            assert!(outputs.contains(&format!("{path}\"")), "{path}");
         }
     }
 

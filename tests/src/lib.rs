@@ -10,5 +10,6 @@ pub mod faults;
 pub mod lambda;
 pub mod permissions;
 pub mod pingpp;
+pub mod rie;
 pub mod wire;
 pub mod world;

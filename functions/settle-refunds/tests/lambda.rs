@@ -89,7 +89,7 @@ async fn the_binary_settles_what_the_stream_brings_and_puts_each_success_on_the_
     assert_eq!((&line["function"], &line["by"]), (&json!("SettleRefunds"), &json!("stream")), "{line}");
     assert_eq!((&line["batches"], &line["batches_left"]), (&json!(1), &json!(0)), "{line}");
     let line = lambda.log_line().await;
-    assert_eq!((&line["message"], &line["currency"]), (&json!("refunded"), &json!("cny")), "{line}");
+    assert_eq!((&line["message"], &line["currency"]), (&json!("refunded"), &json!("CNY")), "{line}");
     assert_eq!((&line["refunds"], &line["refunded"]), (&json!(12), &json!(120)), "{line}");
 
     let settled = world.changes(&mut stream).await.unwrap();

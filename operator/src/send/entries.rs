@@ -57,7 +57,8 @@ Of applications for refunds:
        the payment provider refused the refund under way; optional: \"reason\"
 
 Without a file it plays a bet's life on the demo data. What is on record stays as it is: sending
-again is safe, and finishes what was cut off. Requests to AWS are signed by your AWS settings.
+again is safe, and finishes what was cut off. Requests to AWS, or to its emulator that
+AWS_ENDPOINT_URL names, are signed by your AWS settings.
 
 Examples:
   refundctl send record-entries
@@ -235,7 +236,7 @@ async fn send(url: &str, request: &Request) -> Result<Answer> {
     let mut attempt = 1;
     loop {
         let mut request = request.clone();
-        if !is_loopback(url) {
+        if !is_loopback(url) || is_emulator() {
             sign_request(url, &mut request).await?;
         }
         let to = url.to_owned();
@@ -247,6 +248,11 @@ async fn send(url: &str, request: &Request) -> Result<Answer> {
         tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt as u32)).await;
         attempt += 1;
     }
+}
+
+/// Whether AWS is emulated on this machine: an emulator's gateway checks signatures as AWS's does.
+fn is_emulator() -> bool {
+    std::env::var_os("AWS_ENDPOINT_URL").is_some()
 }
 
 /// Signs a request to AWS, as its API Gateway demands of this route.

@@ -1,0 +1,143 @@
+"""What ../deploy.sh asks of a deployed stack, by AWS's own calls.
+
+usage: stack.py url STACK            where its API is called
+       stack.py triggers STACK on|off  whether changes and the clock call the worker
+       stack.py listen STACK QUEUE   from now on its events go to a queue too
+       stack.py heard QUEUE COUNT    waits for so many events, and prints their types
+       stack.py versions STACK       each function's live version, and its code's hash
+       stack.py back STACK FUNCTION  points the function's alias to the version before
+       stack.py dump TABLE           every item, in a fixed order
+       stack.py drop TABLE           tries to delete the table
+       stack.py logs FILE            writes all lines of all logs
+       stack.py secrets FILE LOGS    fails if a secret of the file stands in the logs, or the logs are not as promised
+"""
+import json
+import os
+import sys
+import time
+
+import boto3
+
+
+def resources(stack):
+    pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {found["LogicalResourceId"]: found for page in pages for found in page["StackResourceSummaries"]}
+
+
+def physical(stack, name):
+    return resources(stack)[name]["PhysicalResourceId"]
+
+
+def url(stack):
+    print(f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{physical(stack, 'Api')}/$default")
+
+
+def triggers(stack, state):
+    functions, events = boto3.client("lambda"), boto3.client("events")
+    for found in resources(stack).values():
+        name = found["PhysicalResourceId"]
+        if found["ResourceType"] == "AWS::Lambda::EventSourceMapping":
+            functions.update_event_source_mapping(UUID=name, Enabled=state == "on")
+        elif found["ResourceType"] == "AWS::Events::Rule":
+            (events.enable_rule if state == "on" else events.disable_rule)(Name=name)
+
+
+def listen(stack, queue):
+    queues, events = boto3.client("sqs"), boto3.client("events")
+    made = queues.create_queue(QueueName=queue)["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=made, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = physical(stack, "EventBus")
+    events.put_rule(Name=queue, EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
+    events.put_targets(Rule=queue, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+
+
+def heard(queue, count):
+    queues = boto3.client("sqs")
+    url, kinds = queues.get_queue_url(QueueName=queue)["QueueUrl"], []
+    until = time.monotonic() + 30
+    while len(kinds) < int(count):
+        if time.monotonic() > until:
+            sys.exit(f"only {kinds} after 30 s")
+        for message in queues.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", []):
+            kinds.append(json.loads(message["Body"])["detail-type"])
+            queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    print("\n".join(sorted(kinds)))
+
+
+def versions(stack):
+    functions = boto3.client("lambda")
+    for name, found in sorted(resources(stack).items()):
+        if found["ResourceType"] == "AWS::Lambda::Function":
+            live = functions.get_alias(FunctionName=found["PhysicalResourceId"], Name="live")["FunctionVersion"]
+            told = functions.get_function(FunctionName=found["PhysicalResourceId"], Qualifier=live)["Configuration"]
+            print(name, live, told["CodeSha256"])
+
+
+def back(stack, function):
+    functions, name = boto3.client("lambda"), physical(stack, function)
+    live = functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+    functions.update_alias(FunctionName=name, Name="live", FunctionVersion=str(int(live) - 1))
+
+
+def dump(table):
+    items = []
+    for page in boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+        items += [json.dumps(item, sort_keys=True) for item in page["Items"]]
+    print("\n".join(sorted(items)))
+
+
+def drop(table):
+    boto3.client("dynamodb").delete_table(TableName=table)
+
+
+def logs(path):
+    client = boto3.client("logs")
+    with open(path, "w") as file:
+        for groups in client.get_paginator("describe_log_groups").paginate():
+            for group in groups["logGroups"]:
+                name = group["logGroupName"]
+                for page in client.get_paginator("filter_log_events").paginate(logGroupName=name):
+                    for event in page["events"]:
+                        print(name, event["message"].rstrip("\n"), sep="\t", file=file)
+
+
+# Where the platform's own lines begin; the others are the functions'.
+PLATFORM = ("START ", "END ", "REPORT ")
+
+# Shorter ones are found in anything.
+SECRET_CHARS_MIN = 6
+
+
+def secrets(path, log_path):
+    with open(path) as file:
+        wanted = {json.loads(line) for line in file}
+    wanted = {secret for secret in wanted if len(secret) >= SECRET_CHARS_MIN}
+    lines, requests, functions = [], 0, set()
+    with open(log_path) as file:
+        for line in file:
+            group, message = line.rstrip("\n").split("\t", 1)
+            lines.append(message)
+            if message.startswith(PLATFORM):
+                continue
+            told = json.loads(message)
+            if told["message"] in ("answered", "worked"):
+                requests += 1
+                functions.add(told["function"])
+                assert group.startswith("/refunds/"), group
+                metrics = told["_aws"]["CloudWatchMetrics"]
+                assert all(metric["Namespace"].startswith("refunds-") for metric in metrics), told
+    text = "\n".join(lines)
+    # As it stands, and as it stands within JSON.
+    found = [secret for secret in wanted if secret in text or json.dumps(secret)[1:-1] in text]
+    if found:
+        for secret in found:
+            print("in a log:", next(line for line in lines if secret in line or json.dumps(secret)[1:-1] in line))
+        sys.exit(f"{len(found)} secrets stand in the logs")
+    assert len(wanted) > 100 and len(functions) == 9, (len(wanted), functions)
+    print(f"{len(wanted)} secrets, none of them in {len(lines)} lines of {requests} requests of {len(functions)} functions")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in globals():
+        sys.exit(__doc__)
+    globals()[sys.argv[1]](*sys.argv[2:])
