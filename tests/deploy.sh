@@ -67,7 +67,7 @@ sam build --config-env dev >"$work/build.log" 2>&1 || { cat "$work/build.log"; e
 ls -l .aws-sam/build/*/bootstrap | awk '{ print $5, $9 }'
 
 step 'each event of tests/events, under the runtime interface emulator'
-"$python" tests/deploy/rie.py "$tools/python" "$built/refundctl"
+"$built/cold-start" 1
 
 step 'an AWS emulator, which checks permissions'
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -40,6 +40,8 @@ pub struct Grant {
     pub is_on_index: bool,
     /// What the partition keys must be like, `*` for anything.
     pub leading_keys: Vec<String>,
+    /// Patterns of keys that are not among them all the same.
+    pub unlike_keys: Vec<String>,
 }
 
 /// A function that nobody calls, with one of the things that run it.
@@ -229,8 +231,17 @@ fn grants_of(function: &Value) -> Result<Vec<Grant>> {
             index if index == "${Table.Arn}/index/gsi1" => true,
             other => return Err(anyhow!("the resource {other} is not known")),
         };
-        let condition = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
-        grants.push(Grant { actions, is_on_index, leading_keys: texts(condition)? });
+        let condition = &statement["Condition"];
+        let unlike = match &condition["ForAllValues:StringNotLike"]["dynamodb:LeadingKeys"] {
+            Value::Null => Vec::new(),
+            keys => texts(keys)?,
+        };
+        grants.push(Grant {
+            actions,
+            is_on_index,
+            leading_keys: texts(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])?,
+            unlike_keys: unlike,
+        });
     }
     Ok(grants)
 }
@@ -495,6 +506,17 @@ mod tests {
         }
         for switch in calls_of("Fn::If", &template) {
             assert!(template["Conditions"].get(switch[0].as_str().unwrap()).is_some(), "{switch}");
+        }
+    }
+
+    #[test]
+    fn sam_local_replaces_variables_that_the_template_has() {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/sam-local.json"));
+        let file: Value = serde_json::from_str(text).unwrap();
+        let template = written();
+        let variables = template["Globals"]["Function"]["Environment"]["Variables"].as_object().unwrap();
+        for name in file["Parameters"].as_object().unwrap().keys() {
+            assert!(variables.contains_key(name), "{name}: the SAM CLI knows no other");
         }
     }
 

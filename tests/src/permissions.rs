@@ -1,11 +1,17 @@
 //! The permissions that template.yaml gives a function, as DynamoDB would enforce them.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use refundctl::template::{Grant, Template};
 use serde_json::Value;
 
 /// What one function may do.
 #[derive(Debug, Clone)]
-pub struct Permissions(Vec<Grant>);
+pub struct Permissions {
+    binary: String,
+    grants: Vec<Grant>,
+}
 
 /// One action, on one partition or several.
 #[derive(Debug)]
@@ -15,26 +21,67 @@ struct Act<'a> {
     leading_keys: Vec<&'a str>,
 }
 
+/// One action of a function on one partition, of the table or its index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Used {
+    pub binary: String,
+    /// Such as `dynamodb:GetItem`.
+    pub action: String,
+    pub is_on_index: bool,
+    pub key: String,
+}
+
+static USED: Mutex<BTreeSet<Used>> = Mutex::new(BTreeSet::new());
+
+/// What functions were seen to do in this process.
+pub fn used() -> BTreeSet<Used> {
+    USED.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 impl Permissions {
     /// Those of the function that `binary` runs.
     pub fn of(binary: &str) -> Self {
         let mut template = Template::built_in().unwrap();
-        Self(template.grants.remove(binary).unwrap_or_else(|| panic!("template.yaml names no {binary}")))
+        let grants = template.grants.remove(binary);
+        let grants = grants.unwrap_or_else(|| panic!("template.yaml names no {binary}"));
+        Self { binary: binary.to_owned(), grants }
     }
 
-    /// What of a call is not allowed.
+    /// What of a call is not allowed. What is, is known as [`used`] from then on.
     pub fn denied(&self, operation: &str, request: &Value) -> Option<String> {
-        let denied =
-            acts(operation, request).into_iter().find(|act| !self.0.iter().any(|grant| allows(grant, act)));
-        denied.map(|act| format!("{act:?} is not allowed"))
+        let acts = acts(operation, request);
+        if let Some(denied) = acts.iter().find(|act| !self.allow(act)) {
+            return Some(format!("{}: {denied:?} is not allowed", self.binary));
+        }
+        let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
+        for act in acts {
+            let Act { action, is_on_index, leading_keys } = act;
+            used.extend(leading_keys.into_iter().map(|key| Used {
+                binary: self.binary.clone(),
+                action: action.clone(),
+                is_on_index,
+                key: key.to_owned(),
+            }));
+        }
+        None
+    }
+
+    /// Whether an action on one partition is allowed.
+    pub fn allows(&self, action: &str, is_on_index: bool, key: &str) -> bool {
+        self.allow(&Act { action: action.to_owned(), is_on_index, leading_keys: vec![key] })
+    }
+
+    fn allow(&self, act: &Act<'_>) -> bool {
+        self.grants.iter().any(|grant| allows(grant, act))
     }
 }
 
 fn allows(grant: &Grant, act: &Act<'_>) -> bool {
-    let is_like = |key: &str| grant.leading_keys.iter().any(|pattern| is_like(key, pattern));
+    let is_like = |key: &str| grant.leading_keys.iter().any(|pattern| self::is_like(key, pattern));
+    let is_unlike = |key: &str| grant.unlike_keys.iter().any(|pattern| self::is_like(key, pattern));
     grant.actions.contains(&act.action)
         && grant.is_on_index == act.is_on_index
-        && act.leading_keys.iter().all(|key| is_like(key))
+        && act.leading_keys.iter().all(|key| is_like(key) && !is_unlike(key))
 }
 
 /// `*` stands for any characters.

@@ -1,5 +1,6 @@
 //! A function under the runtime interface emulator that the SAM CLI puts into its containers.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,13 +34,16 @@ impl Rie {
             .args(["--log-level", "info"])
             .arg(bootstrap)
             .env_clear()
-            .env("TABLE_NAME", &world.table)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint)
+            // What the SAM CLI gives a container, with tests/sam-local.json.
+            .env("AWS_SAM_LOCAL", "true")
             .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .env("EVENT_BUS", "refunds-dev")
+            .env("AWS_ACCESS_KEY_ID", "defaultkey")
+            .env("AWS_SECRET_ACCESS_KEY", "defaultsecret")
             .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "29")
+            .env("EVENT_BUS", "EventBus")
+            .envs(variables()?)
+            .env("TABLE_NAME", &world.table)
+            .env("DYNAMODB_ENDPOINT", &world.endpoint)
             .stdin(Stdio::null())
             .stdout(File::create(logs.path().join("stdout"))?)
             .stderr(File::create(logs.path().join("stderr"))?)
@@ -107,6 +111,13 @@ impl Rie {
     fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.logs.path().join("stderr"))?)
     }
+}
+
+/// Those of tests/sam-local.json.
+fn variables() -> Result<HashMap<String, String>> {
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sam-local.json"));
+    let file: Value = serde_json::from_str(text)?;
+    Ok(serde_json::from_value(file["Parameters"].clone())?)
 }
 
 /// The number before `ms`, or the next `)`, in the line that has `mark` for the so manieth time.

@@ -87,12 +87,12 @@ struct Shared {
     /// Calls that are still on their way.
     late: Mutex<Vec<HttpRequest>>,
     faults: Faults,
-    /// What the caller may do; a process of the operator's own may do anything.
-    permissions: Option<Permissions>,
+    /// What the caller may do.
+    permissions: Permissions,
 }
 
 impl Wire {
-    pub fn new(inner: SharedHttpClient, faults: Faults, permissions: Option<Permissions>) -> Self {
+    pub fn new(inner: SharedHttpClient, faults: Faults, permissions: Permissions) -> Self {
         let (calls, started, late) = (Mutex::default(), Mutex::default(), Mutex::default());
         let shared = Shared { calls, started, late, faults, permissions };
         Self { inner, shared: Arc::new(shared) }
@@ -153,9 +153,7 @@ impl Connector {
         };
         let fault =
             (self.shared.faults)(Attempt { operation: &operation, number, request: &asked.to_string() });
-        let denied =
-            self.shared.permissions.as_ref().and_then(|permissions| permissions.denied(&operation, &asked));
-        if let Some(denied) = denied {
+        if let Some(denied) = self.shared.permissions.denied(&operation, &asked) {
             // Told so that nobody misses it: what is refused may be answered as trouble of another kind.
             panic!("{denied}");
         }

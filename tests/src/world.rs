@@ -282,16 +282,16 @@ impl World {
 
     /// A process of the function that `binary` runs, whose calls to the table go wrong as `faults` says.
     pub fn instance_of_with(&self, binary: &str, faults: Faults) -> Instance {
-        let (store, wire) = self.store_of(faults, Some(Permissions::of(binary)));
+        let (store, wire) = self.store_of(binary, faults);
         if let Some(deployed) = &*DEPLOYED {
             return Instance { function: Arc::new(deployed.function(binary)), wire };
         }
         Instance { function: function(binary, &store).unwrap(), wire }
     }
 
-    /// A session whose calls to the table go wrong as `faults` says.
-    pub fn session_with(&self, faults: Faults) -> (Session, Wire) {
-        let (store, wire) = self.store_with(faults);
+    /// A session of the function that `binary` runs, whose calls to the table go wrong as `faults` says.
+    pub fn session_of(&self, binary: &str, faults: Faults) -> (Session, Wire) {
+        let (store, wire) = self.store_of(binary, faults);
         (store.session(Deadline::after(Duration::from_secs(20))), wire)
     }
 
@@ -316,14 +316,10 @@ impl World {
         (!records.is_empty()).then(|| json!({ "Records": records }).to_string())
     }
 
-    pub fn store_with(&self, faults: Faults) -> (Store, Wire) {
-        self.store_of(faults, None)
-    }
-
-    /// The table as one that has these permissions uses it.
-    pub fn store_of(&self, faults: Faults, permissions: Option<Permissions>) -> (Store, Wire) {
+    /// The table as the function that `binary` runs may use it.
+    pub fn store_of(&self, binary: &str, faults: Faults) -> (Store, Wire) {
         let http = self.client.config().http_client().expect("the client has an HTTP client");
-        let wire = Wire::new(http, faults, permissions);
+        let wire = Wire::new(http, faults, Permissions::of(binary));
         let config =
             self.client.config().to_builder().http_client(SharedHttpClient::new(wire.clone())).build();
         (Store::new(Client::from_conf(config), &self.table), wire)
@@ -388,7 +384,8 @@ fn typed(value: &AttributeValue) -> Value {
     }
 }
 
-fn no_faults() -> Faults {
+/// Everything goes well.
+pub fn no_faults() -> Faults {
     Arc::new(|_| Fault::None)
 }
 

@@ -222,7 +222,7 @@ async fn a_transaction_whose_answer_is_lost_is_known_to_have_moved_money_once_it
         ("TransactWriteItems", 0..3) => Fault::LostAnswer,
         _ => Fault::None,
     };
-    let (session, _) = world.session_with(Arc::new(lost));
+    let (session, _) = world.session_of("refund-single-wallet", Arc::new(lost));
     let refunds = session.refund(&world.request("r", "p", &[("bet", "1")])).await.unwrap();
     assert_eq!(refunds.executed, Executed::Yes);
     assert_eq!(world.balance("p").await, "11");

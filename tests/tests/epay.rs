@@ -439,7 +439,7 @@ async fn whatever_happens_to_a_call_of_fail_it_is_recorded_once_and_whole() {
             let batch_no = format!("B{autoid}");
             assert_eq!(begins.errcode(&begin(autoid, &batch_no, "2")).await, 0);
             let (key, no) = (demo().application(autoid), batch_no.parse().unwrap());
-            let (session, _wire) = world.session_with(at_call(number, fault, false));
+            let (session, _wire) = world.session_of("record-entries", at_call(number, fault, false));
             let first = session.fail(&key, &no, Some("no such account"), &[]).await;
             let context = format!("{fault:?} at call {number}: {first:?}");
             assert!(matches!(first, Ok(Failing::Failed(_)) | Err(_)), "{context}");

@@ -154,7 +154,7 @@ async fn a_refused_transaction_is_counted_by_its_items_sizes() {
             ("TransactWriteItems", 0) => Fault::TransactionConflict,
             _ => Fault::None,
         };
-        let (session, wire) = world.session_with(Arc::new(first_conflicts));
+        let (session, wire) = world.session_of("refund-single-wallet", Arc::new(first_conflicts));
         let refunds =
             session.refund(&world.request(&format!("{long}{number}"), &username, &debits)).await.unwrap();
         assert!(refunds.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refunded(_))));

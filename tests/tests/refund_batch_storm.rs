@@ -145,7 +145,8 @@ impl Storm {
     async fn actor(&self, number: u64) {
         let seed = self.seed * 1_000 + number;
         let mut rng = Rng::with_seed(seed);
-        let (session, _wire) = self.world.session_with(wind(seed + 500));
+        let (creating, _wire) = self.world.session_of("create-batch-refund", wind(seed + 500));
+        let (settling, _wire) = self.world.session_of("settle-refunds", wind(seed + 500));
         for act in 0..ACTS {
             let batches = self.world.batches().await;
             let batch: Option<&RefundBatch> =
@@ -154,7 +155,7 @@ impl Storm {
                 (0 | 1, _) | (_, None) => {
                     let own = format!("own{number}x{act}");
                     let request = self.request(&mut rng, &own);
-                    let told = match session.create_batch(&request, new).await.result {
+                    let told = match creating.create_batch(&request, new).await.result {
                         Ok(Ok(_)) => Told::Accepted,
                         Ok(Err(_)) => Told::Refused,
                         Err(_) => Told::Unknown,
@@ -164,11 +165,11 @@ impl Storm {
                 (2, _) => {
                     let shared = format!("shared{}", rng.u32(0..2));
                     let request = self.request(&mut rng, &shared);
-                    let _ = session.create_batch(&request, new).await;
+                    let _ = creating.create_batch(&request, new).await;
                 }
                 (3 | 4, Some(batch)) => {
                     let now = self.now(&mut rng);
-                    let _ = advance(&session, &self.channel, &batch.key, now).await;
+                    let _ = advance(&settling, &self.channel, &batch.key, now).await;
                 }
                 (_, Some(batch)) => {
                     let item = &batch.items[rng.usize(0..batch.items.len())];
@@ -180,7 +181,7 @@ impl Storm {
                         false => ItemState::Failed { at: 1, code: "no".to_owned(), message: "no".to_owned() },
                     };
                     let now = self.now(&mut rng);
-                    let _ = decide_refund(&session, &batch.key, &item.refund, state, now).await;
+                    let _ = decide_refund(&settling, &batch.key, &item.refund, state, now).await;
                 }
             }
         }

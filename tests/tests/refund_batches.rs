@@ -86,7 +86,7 @@ async fn a_batch_is_one_round_of_reads_and_one_transaction_and_two_above_96_char
         let mut before = request("before", &[("ch_before", None)]);
         before.items[0].funding_source = Some(FundingSource::Recharge);
         world.session().create_batch(&before, new).await.result.unwrap().unwrap();
-        let (session, wire) = world.session_with(Arc::new(|_| Fault::None));
+        let (session, wire) = world.session_of("create-batch-refund", Arc::new(|_| Fault::None));
         let accepted = session.create_batch(&request("batch1", &all(&names)), new).await;
         let batch = accepted.result.unwrap().unwrap();
         assert_eq!((accepted.executed, batch.state), (Executed::Yes, BatchState::Created));
@@ -108,10 +108,11 @@ async fn a_charge_costs_two_write_units_to_hold_and_five_to_settle() {
     let mut costs = Vec::new();
     for count in [1, 11] {
         let (world, names) = world(count).await;
-        let (session, wire) = world.session_with(Arc::new(|_| Fault::None));
+        let (session, wire) = world.session_of("create-batch-refund", Arc::new(|_| Fault::None));
         let batch =
             session.create_batch(&request("batch1", &all(&names)), new).await.result.unwrap().unwrap();
         let held = written(&wire.take_calls());
+        let (session, wire) = world.session_of("settle-refunds", Arc::new(|_| Fault::None));
         let ended = advance(&session, &Told::default(), &batch.key).await.unwrap().unwrap();
         assert!(matches!(ended.state, BatchState::Ended { end: BatchEnd::Succeeded, .. }));
         let calls = wire.take_calls();
@@ -391,7 +392,7 @@ async fn a_death_at_any_call_of_create_leaves_the_whole_batch_or_none_of_it() {
                     );
                     let (world, names) = world(count).await;
                     let (faults, made) = dies_at(number, is_carried_out);
-                    let (session, _wire) = world.session_with(faults);
+                    let (session, _wire) = world.session_of("create-batch-refund", faults);
                     let asked = request("batch1", &all(&names));
                     let died = session.create_batch(&asked, new).await;
                     if made.load(Ordering::SeqCst) <= number {
@@ -434,7 +435,7 @@ async fn a_death_at_any_call_of_settling_loses_and_doubles_nothing() {
             let (world, names) = world(4).await;
             let batch = create(&world, "batch1", &all(&names)).await.unwrap();
             let (faults, made) = dies_at(number, is_carried_out);
-            let (session, _wire) = world.session_with(faults);
+            let (session, _wire) = world.session_of("settle-refunds", faults);
             let channel = Told::refuses(&["ch_1", "ch_2"]);
             let died = advance(&session, &channel, &batch.key).await;
             if made.load(Ordering::SeqCst) <= number {
@@ -459,7 +460,7 @@ async fn a_batch_whose_further_charges_are_taken_meanwhile_is_taken_back_and_its
     let asked: Vec<(&str, Option<u64>)> = names.iter().map(|name| (name.as_str(), Some(10))).collect();
     // It dies before its second transaction: the first 96 charges are held.
     let (faults, _) = dies_at(3, true);
-    let (session, _wire) = world.session_with(faults);
+    let (session, _wire) = world.session_of("create-batch-refund", faults);
     assert!(session.create_batch(&request("batch1", &asked), new).await.result.is_err());
     assert_eq!(world.batches().await[0].state, BatchState::Creating);
     assert_eq!(world.funds(FundingSource::Unsettled).await.balance.to_string(), "0");
@@ -493,7 +494,7 @@ async fn half_created(world: &World, names: &[String]) -> shared::ledger::BatchR
         item.funding_source = Some(FundingSource::Recharge);
     }
     let (faults, _) = dies_at(3, true);
-    let (session, _wire) = world.session_with(faults);
+    let (session, _wire) = world.session_of("create-batch-refund", faults);
     assert!(session.create_batch(&asked, new).await.result.is_err());
     assert_eq!(world.batches().await[0].state, BatchState::Creating);
     asked
@@ -511,7 +512,8 @@ async fn a_death_at_any_call_of_taking_back_gives_back_to_both_accounts_once() {
             world.refund_elsewhere("ch_99", 1).await;
             let key = world.batches().await[0].key.clone();
             let (faults, made) = dies_at(number, is_carried_out);
-            let (session, _wire) = world.session_with(faults);
+            let by = if number % 2 == 0 { "create-batch-refund" } else { "settle-refunds" };
+            let (session, _wire) = world.session_of(by, faults);
             let died = session.bring_on(&key).await;
             world.check_batches(&context).await;
             let brought_on = world.session().bring_on(&key).await.unwrap().unwrap();
@@ -542,7 +544,7 @@ async fn a_transaction_that_lands_after_it_was_given_up_makes_no_second_batch() 
                 }
                 _ => Fault::None,
             });
-            let (session, _wire) = world.session_with(faults);
+            let (session, _wire) = world.session_of("create-batch-refund", faults);
             let asked = request("batch1", &all(&names));
             let accepted = session.create_batch(&asked, new).await;
             let context = format!("{count} charges, transaction {late}: {:?}", accepted.executed);
@@ -564,10 +566,13 @@ async fn a_transaction_that_lands_after_it_was_given_up_makes_no_second_batch() 
 async fn a_read_that_comes_in_pieces_accepts_and_refuses_the_same() {
     let (world, names) = world(5).await;
     for (batch_no, is_accepted) in [("batch1", true), ("batch1", true), ("batch2", false)] {
-        let (session, _wire) = world.session_with(Arc::new(|attempt: Attempt<'_>| match attempt.number {
-            0..3 if attempt.operation == "BatchGetItem" => Fault::UnprocessedKeys,
-            _ => Fault::None,
-        }));
+        let (session, _wire) = world.session_of(
+            "create-batch-refund",
+            Arc::new(|attempt: Attempt<'_>| match attempt.number {
+                0..3 if attempt.operation == "BatchGetItem" => Fault::UnprocessedKeys,
+                _ => Fault::None,
+            }),
+        );
         let accepted = session.create_batch(&request(batch_no, &all(&names)), new).await.result.unwrap();
         assert_eq!(accepted.is_ok(), is_accepted, "{accepted:?}");
     }

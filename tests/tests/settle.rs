@@ -13,7 +13,6 @@ use shared::ledger::{BatchEnd, BatchState, FundingSource, ItemState, RefundBatch
 use shared::pingpp::{ChannelAnswer, Decided, LedgerChannel, decide_refund};
 use shared::store::{Deadline, Found, Settled};
 use tests::faults::dies_at;
-use tests::permissions::Permissions;
 use tests::pingpp::{Kept, Told, new, refused, request};
 use tests::wire::Faults;
 use tests::world::World;
@@ -31,7 +30,7 @@ impl Worker {
 
     fn with(world: &World, faults: Faults) -> Self {
         let (channel, bus) = (Arc::new(Told::default()), Arc::new(Kept::default()));
-        let (store, _) = world.store_of(faults, Some(Permissions::of("settle-refunds")));
+        let (store, _) = world.store_of("settle-refunds", faults);
         Self { function: SettleRefunds::new(store, channel.clone(), bus.clone()), channel, bus }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use metrique_writer::format::Format;
@@ -35,6 +35,11 @@ pub fn init_logging() {
         .with_span_list(false)
         .with_target(false)
         .with_writer(std::io::stderr);
+    LINES.get_or_init(|| {
+        let namespace = std::env::var(NAMESPACE).ok();
+        let emf = Mutex::new(emf(namespace.as_deref().unwrap_or("none")));
+        Lines { namespace, emf }
+    });
     // A second start in one process, as in tests, keeps the first's settings.
     let _ = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
 }
@@ -285,6 +290,14 @@ pub fn log_work(line: &WorkLine<'_>) {
     }
 }
 
+/// How lines are written.
+struct Lines {
+    namespace: Option<String>,
+    emf: Mutex<Emf>,
+}
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+
 /// The variable that names CloudWatch's namespace for the metrics. Without it, as on a developer's machine, lines are
 /// for people alone.
 const NAMESPACE: &str = "METRICS_NAMESPACE";
@@ -310,12 +323,8 @@ fn emf(namespace: &str) -> Emf {
 }
 
 fn write_line(entry: &impl Entry) {
-    static LINES: LazyLock<(Option<String>, Mutex<Emf>)> = LazyLock::new(|| {
-        let namespace = std::env::var(NAMESPACE).ok();
-        let emf = emf(namespace.as_deref().unwrap_or("none"));
-        (namespace, Mutex::new(emf))
-    });
-    let (namespace, emf) = &*LINES;
+    // Before logging has started, as in a test, nobody asks for lines.
+    let Some(Lines { namespace, emf }) = LINES.get() else { return };
     let mut line = Vec::new();
     let formatted = emf.lock().unwrap_or_else(PoisonError::into_inner).format(entry, &mut line);
     if let Err(error) = formatted {

@@ -55,7 +55,8 @@ pub async fn run<F: Function>(
     .await
 }
 
-/// Starts logging, and the table that `TABLE_NAME` names, with a connection that is ready.
+/// Starts logging, and the table that `TABLE_NAME` names, with a connection that is ready. `DYNAMODB_ENDPOINT` names
+/// another DynamoDB than that of the AWS settings.
 ///
 /// # Errors
 /// If the environment has no `TABLE_NAME`.
@@ -63,7 +64,8 @@ pub async fn start(provider: &'static str) -> Result<Store, lambda_runtime::Erro
     init_logging();
     let table =
         std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
-    let store = Store::new(store::client(None).await, &table);
+    let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+    let store = Store::new(store::client(endpoint.as_deref()).await, &table);
 
     // Init has the whole CPU, and the first TLS handshake is the dearest part of a cold start: make it
     // here, with a read of a tenant that does not exist.

@@ -27,6 +27,7 @@ use tests::events;
 use tests::rie::Rie;
 use tests::world::World;
 
+/// Processes of each function, unless a number is given.
 const PROCESSES: usize = 7;
 
 /// What was measured of one process.
@@ -41,10 +42,11 @@ struct Measured {
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let processes = std::env::args().nth(1).map_or(Ok(PROCESSES), |number| number.parse())?;
     let rie = emulator()?;
     let built = built_functions(&workspace)?;
     let mut measured: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
-    for process in 0..PROCESSES {
+    for process in 0..processes {
         let world = World::new().await;
         import::run(&world.store(), Source::text(DEMO_DATA), &import::Settings::default()).await?;
         for (name, of_function) in events::PLAYED {
@@ -88,7 +90,7 @@ async fn main() -> Result<ExitCode> {
             measured.entry("(an empty function)".to_owned()).or_default().push(measured_now);
         }
     }
-    println!("\nmedian of {PROCESSES} processes each");
+    println!("\nmedian of {processes} processes each");
     println!(
         "{:<24} {:>8} {:>14} {:>13} {:>12} {:>11} {:>11}",
         "function", "init ms", "first call ms", "next call ms", "resident MB", "binary MB", "package MB"

@@ -15,7 +15,7 @@ use shared::pingpp::{AppId, LogBus, Mode};
 
 use super::said;
 use crate::pingpp::{KEY, Told, refused};
-use crate::world::{World, event_of};
+use crate::world::{World, event_of, no_faults};
 
 pub type File = super::File<Step, After>;
 type Case = super::Case<Step, After>;
@@ -135,7 +135,8 @@ async fn settle(world: &World, said: &BTreeMap<String, Said>) -> Result<()> {
             channel.tell(charge, refused());
         }
     }
-    let worker = SettleRefunds::new(world.store(), Arc::new(channel), Arc::new(LogBus));
+    let (store, _wire) = world.store_of("settle-refunds", no_faults());
+    let worker = SettleRefunds::new(store, Arc::new(channel), Arc::new(LogBus));
     let ends = SystemTime::now() + Duration::from_secs(50);
     worker.work(SWEEP, &Invocation { request_id: "case".to_owned(), ends }).await?;
     Ok(())
