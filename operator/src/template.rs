@@ -232,6 +232,11 @@ fn grants_of(function: &Value) -> Result<Vec<Grant>> {
             other => return Err(anyhow!("the resource {other} is not known")),
         };
         let condition = &statement["Condition"];
+        let known = ["ForAllValues:StringLike", "ForAllValues:StringNotLike"];
+        let operators = condition.as_object().context("has no condition")?;
+        if let Some(unknown) = operators.keys().find(|operator| !known.contains(&operator.as_str())) {
+            return Err(anyhow!("the condition {unknown} is not known"));
+        }
         let unlike = match &condition["ForAllValues:StringNotLike"]["dynamodb:LeadingKeys"] {
             Value::Null => Vec::new(),
             keys => texts(keys)?,

@@ -102,6 +102,8 @@ def leading_keys(request):
     for table, what in (request.get("RequestItems") or {}).items():
         for key in what.get("Keys", []):
             keys += key.get(partition_key(table), {}).values()
+    # Without a key any condition on keys would hold.
+    assert keys or not any(name in request for name in ("Key", "Item", "RequestItems", "KeyConditionExpression")), request
     return keys
 
 

@@ -4,6 +4,7 @@ usage: stack.py url STACK            where its API is called
        stack.py triggers STACK on|off  whether changes and the clock call the worker
        stack.py listen STACK QUEUE   from now on its events go to a queue too
        stack.py heard QUEUE COUNT    waits for so many events, and prints their types
+       stack.py limits STACK FUNCTION ALLOWED DENIED  whether its role may read the one partition, and not the other
        stack.py versions STACK       each function's live version, and its code's hash
        stack.py back STACK FUNCTION  points the function's alias to the version before
        stack.py dump TABLE           every item, in a fixed order
@@ -34,12 +35,17 @@ def url(stack):
 
 def triggers(stack, state):
     functions, events = boto3.client("lambda"), boto3.client("events")
+    switched = 0
     for found in resources(stack).values():
         name = found["PhysicalResourceId"]
         if found["ResourceType"] == "AWS::Lambda::EventSourceMapping":
             functions.update_event_source_mapping(UUID=name, Enabled=state == "on")
         elif found["ResourceType"] == "AWS::Events::Rule":
             (events.enable_rule if state == "on" else events.disable_rule)(Name=name)
+        else:
+            continue
+        switched += 1
+    assert switched == 2, f"{switched} triggers"
 
 
 def listen(stack, queue):
@@ -62,6 +68,30 @@ def heard(queue, count):
             kinds.append(json.loads(message["Body"])["detail-type"])
             queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     print("\n".join(sorted(kinds)))
+
+
+def limits(stack, function, allowed, denied):
+    name = physical(stack, function)
+    role = boto3.client("lambda").get_function(FunctionName=name)["Configuration"]["Role"]
+    session = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="limits")["Credentials"]
+    as_function = boto3.client(
+        "dynamodb",
+        aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"],
+        aws_session_token=session["SessionToken"],
+    )
+
+    def read(partition):
+        key = {"pk": {"S": partition}, "sk": {"S": "TENANT"}}
+        as_function.get_item(TableName=stack, Key=key)
+
+    read(allowed)
+    try:
+        read(denied)
+    except as_function.exceptions.ClientError as error:
+        assert "AccessDenied" in error.response["Error"]["Code"], error
+        return
+    sys.exit(f"{function} may read {denied}")
 
 
 def versions(stack):
@@ -108,6 +138,10 @@ PLATFORM = ("START ", "END ", "REPORT ")
 SECRET_CHARS_MIN = 6
 
 
+def as_json(text):
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
 def secrets(path, log_path):
     with open(path) as file:
         wanted = {json.loads(line) for line in file}
@@ -124,14 +158,15 @@ def secrets(path, log_path):
                 requests += 1
                 functions.add(told["function"])
                 assert group.startswith("/refunds/"), group
+                assert told["timestamp"].endswith("Z") and told["level"] in ("INFO", "ERROR"), told
                 metrics = told["_aws"]["CloudWatchMetrics"]
                 assert all(metric["Namespace"].startswith("refunds-") for metric in metrics), told
     text = "\n".join(lines)
     # As it stands, and as it stands within JSON.
-    found = [secret for secret in wanted if secret in text or json.dumps(secret)[1:-1] in text]
+    found = [secret for secret in wanted if secret in text or as_json(secret) in text]
     if found:
         for secret in found:
-            print("in a log:", next(line for line in lines if secret in line or json.dumps(secret)[1:-1] in line))
+            print("in a log:", next(line for line in lines if secret in line or as_json(secret) in line))
         sys.exit(f"{len(found)} secrets stand in the logs")
     assert len(wanted) > 100 and len(functions) == 9, (len(wanted), functions)
     print(f"{len(wanted)} secrets, none of them in {len(lines)} lines of {requests} requests of {len(functions)} functions")

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::BoxFuture;
 use refundctl::send::{self, entries};
 use refundctl::template::{Route, Template};
@@ -56,6 +58,11 @@ impl Deployed {
             if ["authorization", "x-api-key", "pingplusplus-signature"].contains(name) {
                 secrets.push(value.clone());
                 secrets.extend(value.split_once(' ').map(|(_, credential)| credential.to_owned()));
+                // A signature by AWS's rules; a user and a password.
+                secrets.extend(value.split_once("Signature=").map(|(_, signature)| signature.to_owned()));
+                let basic = value.strip_prefix("Basic ").and_then(|basic| BASE64.decode(basic).ok());
+                let basic = basic.and_then(|basic| String::from_utf8(basic).ok());
+                secrets.extend(basic.map(|basic| basic.trim_end_matches(':').to_owned()));
             }
         }
         if let Ok(body) = serde_json::from_slice(&request.body) {

@@ -1,6 +1,7 @@
 //! What the tests share: a world with a fresh table, functions on it, a recording wire between them that
 //! can fail on purpose, and a Lambda runtime interface for running the real binaries.
 
+pub mod built;
 pub mod case;
 pub mod deployed;
 pub mod entries;

@@ -29,7 +29,7 @@ impl Rie {
     pub fn start(rie: &Path, bootstrap: &Path, world: &World) -> Result<Self> {
         let logs = tempfile::tempdir()?;
         let [own, runtime] = [free_port()?, free_port()?].map(|port| format!("127.0.0.1:{port}"));
-        let mut process = Command::new(rie)
+        let process = Command::new(rie)
             .args(["--runtime-interface-emulator-address", &own, "--runtime-api-address", &runtime])
             .args(["--log-level", "info"])
             .arg(bootstrap)
@@ -49,14 +49,15 @@ impl Rie {
             .stderr(File::create(logs.path().join("stderr"))?)
             .spawn()
             .with_context(|| rie.display().to_string())?;
+        let url = format!("http://{own}/2015-03-31/functions/function/invocations");
+        let mut emulator = Self { process, url, logs, invoked: 0 };
         let started = Instant::now();
         while std::net::TcpStream::connect(&own).is_err() {
-            ensure!(process.try_wait()?.is_none(), "the emulator has ended");
+            ensure!(emulator.process.try_wait()?.is_none(), "the emulator has ended");
             ensure!(started.elapsed() < Duration::from_secs(10), "the emulator does not listen on {own}");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let url = format!("http://{own}/2015-03-31/functions/function/invocations");
-        Ok(Self { process, url, logs, invoked: 0 })
+        Ok(emulator)
     }
 
     /// The function's answer to an event.

@@ -71,9 +71,16 @@ impl World {
             None => None,
         };
         let (endpoint, table) = match (std::env::var("DYNAMODB_ENDPOINT"), &*DEPLOYED) {
-            (Ok(endpoint), Some(deployed)) => (endpoint, deployed.table.clone()),
+            (Ok(endpoint), Some(deployed)) => {
+                assert!(
+                    endpoint.starts_with("http://127.0.0.1:"),
+                    "all that is in a stack's table is deleted"
+                );
+                (endpoint, deployed.table.clone())
+            }
+            (Err(_), Some(_)) => panic!("with REFUNDS_URL set DYNAMODB_ENDPOINT"),
             (Ok(endpoint), None) => (endpoint, format!("refunds-test-{:016x}", fastrand::u64(..))),
-            (Err(_), _) => {
+            (Err(_), None) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let endpoint = format!("http://{}", listener.local_addr().unwrap());
                 tokio::spawn(dynoxide::server::serve_on(listener, open_database(None).unwrap()));

@@ -81,6 +81,8 @@ impl RecordEntries {
             Outcome::Undecided(trouble) => Some(trouble),
             _ => None,
         });
+        // What won't pass by itself is what operators need to know of.
+        let worst = undecided.clone().find(|trouble| !trouble.passes()).or_else(|| undecided.clone().next());
         log_request(&RequestLine {
             function: "RecordEntries",
             request_id: &invocation.request_id,
@@ -102,8 +104,8 @@ impl RecordEntries {
                 && outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Unchanged(_))),
             usage: session.usage(),
             refunded: session.refunded(),
-            trouble: undecided.clone().next().map_or(Trouble::None, Trouble::from),
-            cause: undecided.clone().next().map(ToString::to_string).as_deref(),
+            trouble: worst.map_or(Trouble::None, Trouble::from),
+            cause: worst.map(ToString::to_string).as_deref(),
             note: result.as_ref().err().map(ToString::to_string).as_deref(),
         });
         response

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use shared::clock::{milliseconds, unix_milliseconds};
-use shared::edge::{Invocation, WorkLine, log_work};
+use shared::edge::{BROKEN, Invocation, Trouble, WorkLine, log_work};
 use shared::ledger::RefundBatchKey;
 use shared::limits;
 use shared::pingpp::{
@@ -196,14 +196,15 @@ impl SettleRefunds {
             stream::iter(read).buffer_unordered(limits::BATCHES_AT_ONCE).collect().await;
 
         let mut failures = Vec::new();
-        let (mut due, mut told): (Vec<&str>, Vec<Event>) = Default::default();
+        let (mut due, mut told): (Vec<(&str, &RefundBatchKey)>, Vec<Event>) = Default::default();
         for change in changes.iter().filter(succeeded) {
             let number = change.sequence_number.as_str();
-            match succeeded_batch(change).and_then(|key| read.get(key)) {
+            let Some(key) = succeeded_batch(change) else { continue };
+            match read.get(key) {
                 Some(Ok(events)) => {
                     // What a batch no longer says was never true.
                     if let Some(event) = change.fact.as_ref().and_then(|fact| events.get(fact)) {
-                        due.push(number);
+                        due.push((number, key));
                         told.push(event.clone());
                     }
                 }
@@ -214,9 +215,17 @@ impl SettleRefunds {
         }
         let put = tokio::time::timeout(session.time_left(), self.bus.put(&told)).await;
         let put = put.unwrap_or_else(|_| vec![Err("no time was left".to_owned()); told.len()]);
-        for (number, result) in due.iter().zip(&put) {
+        for ((number, key), result) in due.iter().zip(&put) {
             if let Err(why) = result {
-                tracing::error!(why, "an event has not arrived; it is put again");
+                // Should it never arrive, this is where its batch is found by the change's number.
+                let (tenant, batch) = (key.tenant.as_str(), key.id.as_str());
+                tracing::warn!(
+                    why,
+                    tenant,
+                    batch,
+                    change = number,
+                    "an event has not arrived; it is put again"
+                );
                 failures.push(number);
             }
         }
@@ -278,8 +287,13 @@ pub async fn events(session: &Session, key: &RefundBatchKey) -> Result<HashMap<F
 /// Says why a batch could not be worked on: what passes is a warning, what doesn't needs people.
 fn report(key: &RefundBatchKey, error: &StoreError) {
     let (tenant, batch) = (key.tenant.as_str(), key.id.as_str());
-    match error.passes() {
-        true => tracing::warn!(tenant, batch, %error, "a batch was left for later"),
-        false => tracing::error!(tenant, batch, %error, "a batch can't be worked on"),
+    match error.into() {
+        Trouble::None | Trouble::Passes => {
+            tracing::warn!(tenant, batch, %error, "a batch was left for later")
+        }
+        Trouble::Stays => tracing::error!(tenant, batch, %error, "a batch can't be worked on"),
+        Trouble::Broken => {
+            tracing::error!(tenant, batch, %error, invariant = BROKEN, "a batch can't be worked on");
+        }
     }
 }

@@ -172,7 +172,7 @@ impl<C: Call> Endpoint<C> {
             last_start_process_time: report.last_start_process_time,
             executed: report.executed.as_str(),
             arrived,
-            is_replay: report.refunded > 0 && report.executed == Executed::No,
+            is_replay: report.refunded > 0 && report.undecided == 0 && report.executed == Executed::No,
             usage: session.usage(),
             refunded: session.refunded(),
             trouble: report.trouble,

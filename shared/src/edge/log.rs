@@ -15,6 +15,8 @@ use rust_decimal::prelude::ToPrimitive;
 use sha2::{Digest, Sha256};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -22,7 +24,8 @@ use crate::ledger::Currency;
 use crate::store::{Refunded, StoreError, Usage};
 
 /// Logs from here on as JSON lines on stderr, from the level that `AWS_LAMBDA_LOG_LEVEL` names (INFO if
-/// it names none). Libraries log errors only: at finer levels some would log whole bodies.
+/// it names none); requests have their lines at any level, since those are metrics, too. Libraries log errors only: at
+/// finer levels some would log whole bodies.
 pub fn init_logging() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let levels = Targets::new().with_default(LevelFilter::ERROR).with_targets(
@@ -36,9 +39,9 @@ pub fn init_logging() {
         .with_target(false)
         .with_writer(std::io::stderr);
     LINES.get_or_init(|| {
-        let namespace = std::env::var(NAMESPACE).ok();
-        let emf = Mutex::new(emf(namespace.as_deref().unwrap_or("none")));
-        Lines { namespace, emf }
+        let namespace = std::env::var(NAMESPACE).ok().filter(|namespace| !namespace.is_empty());
+        let formats = Mutex::new(formats(namespace.as_deref().unwrap_or("none")));
+        Lines { namespace, formats }
     });
     // A second start in one process, as in tests, keeps the first's settings.
     let _ = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
@@ -101,11 +104,20 @@ pub enum Trouble {
     Passes,
     /// It won't pass by itself: the line's level is ERROR, and every ERROR is for people.
     Stays,
+    /// What is on record is not as the ledger writes it.
+    Broken,
 }
+
+/// What a line says in its member `invariant`, for an alarm of its own.
+pub const BROKEN: &str = "broken";
 
 impl From<&StoreError> for Trouble {
     fn from(error: &StoreError) -> Self {
-        if error.passes() { Self::Passes } else { Self::Stays }
+        match error {
+            StoreError::Damaged { .. } => Self::Broken,
+            _ if error.passes() => Self::Passes,
+            _ => Self::Stays,
+        }
     }
 }
 
@@ -124,6 +136,7 @@ pub fn counted<'a>(reasons: impl IntoIterator<Item = &'a str>) -> String {
 struct RequestEntry<'line> {
     #[entry(timestamp)]
     at: SystemTime,
+    timestamp: String,
     level: &'static str,
     message: &'static str,
     function: &'static str,
@@ -141,6 +154,7 @@ struct RequestEntry<'line> {
     executed: &'static str,
     cause: Option<&'line str>,
     note: Option<&'line str>,
+    invariant: Option<&'static str>,
     /// One.
     requests: AsCount<u64>,
     /// Whether it failed by our fault, whatever its HTTP status.
@@ -173,12 +187,11 @@ impl UsageEntry {
     }
 }
 
-/// Refunds that have succeeded, in one currency: metrics by function and currency, as [`emf`] says.
+/// Refunds that have succeeded, in one currency: metrics by function and currency, as [`Shape::Money`] says.
 #[derive(Entry)]
 struct RefundedEntry {
     currency: String,
     refunds: NoMetric<u64>,
-    /// In the protocol's unit, as near as a double comes: for graphs. The ledger has it to the digit.
     refunded: NoMetric<f64>,
 }
 
@@ -187,15 +200,36 @@ impl RefundedEntry {
         Self {
             currency: currency.as_str().to_owned(),
             refunds: refunded.refunds.into(),
-            refunded: refunded.amount.to_f64().unwrap_or_default().into(),
+            refunded: as_double(refunded).into(),
         }
     }
 }
 
+/// In the protocol's unit, as near as a double comes: for graphs. The ledger has it to the digit.
+fn as_double(refunded: &Refunded) -> f64 {
+    refunded.amount.to_f64().unwrap_or_default()
+}
+
+/// As Lambda reads it: a line without one is of level INFO to it, whatever it says.
+fn timestamp() -> String {
+    let mut text = String::new();
+    let _ = tracing_subscriber::fmt::time::SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
 pub fn log_request(line: &RequestLine<'_>) {
-    write_line(&RequestEntry {
+    let shape = if line.refunded.is_empty() { Shape::Request } else { Shape::Money };
+    write_line(shape, &entry_of(line));
+}
+
+fn entry_of<'line>(line: &'line RequestLine<'_>) -> RequestEntry<'line> {
+    RequestEntry {
         at: SystemTime::now(),
-        level: if line.trouble == Trouble::Stays { "ERROR" } else { "INFO" },
+        timestamp: timestamp(),
+        level: match line.trouble {
+            Trouble::None | Trouble::Passes => "INFO",
+            Trouble::Stays | Trouble::Broken => "ERROR",
+        },
         message: "answered",
         function: line.function,
         request_id: line.request_id,
@@ -212,13 +246,14 @@ pub fn log_request(line: &RequestLine<'_>) {
         executed: line.executed,
         cause: line.cause,
         note: line.note,
+        invariant: (line.trouble == Trouble::Broken).then_some(BROKEN),
         requests: 1.into(),
         faults: u64::from(line.trouble != Trouble::None).into(),
         replays: u64::from(line.is_replay).into(),
         used: UsageEntry::of(line.usage, line.arrived),
-        // A request is of one tenant, and so of one currency.
+        // Whose requests refund is of one tenant, and so of one currency.
         refunded: line.refunded.iter().next().map(RefundedEntry::of),
-    });
+    }
 }
 
 /// What an event that is no request came to, for its line in the log.
@@ -243,6 +278,7 @@ pub struct WorkLine<'a> {
 struct WorkEntry<'line> {
     #[entry(timestamp)]
     at: SystemTime,
+    timestamp: String,
     level: &'static str,
     message: &'static str,
     function: &'static str,
@@ -261,39 +297,63 @@ struct WorkEntry<'line> {
 struct SettledEntry<'line> {
     #[entry(timestamp)]
     at: SystemTime,
+    timestamp: String,
     level: &'static str,
     message: &'static str,
     function: &'static str,
     request_id: &'line str,
-    #[entry(flatten)]
-    refunded: RefundedEntry,
+    currency: &'line str,
+    refunds: AsCount<u64>,
+    refunded: f64,
 }
 
 /// One line, and one more for each currency in which refunds have succeeded.
 pub fn log_work(line: &WorkLine<'_>) {
-    let (at, function, request_id) = (SystemTime::now(), line.function, line.request_id);
-    write_line(&WorkEntry {
-        at,
+    write_line(Shape::Work, &work_entry(line));
+    for (currency, refunded) in &line.refunded {
+        write_line(Shape::Settled, &settled_entry(line, currency, refunded));
+    }
+}
+
+fn work_entry<'line>(line: &'line WorkLine<'_>) -> WorkEntry<'line> {
+    WorkEntry {
+        at: SystemTime::now(),
+        timestamp: timestamp(),
         level: "INFO",
         message: "worked",
-        function,
-        request_id,
+        function: line.function,
+        request_id: line.request_id,
         by: line.by,
         batches: (line.batches as u64).into(),
         batches_left: (line.batches_left as u64).into(),
         events: (line.events as u64).into(),
         events_left: (line.events_left as u64).into(),
         used: UsageEntry::of(line.usage, line.began),
-    });
-    for refunded in line.refunded.iter().map(RefundedEntry::of) {
-        write_line(&SettledEntry { at, level: "INFO", message: "refunded", function, request_id, refunded });
+    }
+}
+
+fn settled_entry<'line>(
+    line: &'line WorkLine<'_>,
+    currency: &'line Currency,
+    refunded: &Refunded,
+) -> SettledEntry<'line> {
+    SettledEntry {
+        at: SystemTime::now(),
+        timestamp: timestamp(),
+        level: "INFO",
+        message: "refunded",
+        function: line.function,
+        request_id: line.request_id,
+        currency: currency.as_str(),
+        refunds: refunded.refunds.into(),
+        refunded: as_double(refunded),
     }
 }
 
 /// How lines are written.
 struct Lines {
     namespace: Option<String>,
-    emf: Mutex<Emf>,
+    formats: Mutex<[Emf; 4]>,
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -302,32 +362,57 @@ static LINES: OnceLock<Lines> = OnceLock::new();
 /// for people alone.
 const NAMESPACE: &str = "METRICS_NAMESPACE";
 
-/// Metrics are by function. Besides, requests are by what they came to, faults are counted together for an alarm, and
-/// money is by currency.
-fn emf(namespace: &str) -> Emf {
+/// Which metrics a line has: CloudWatch wants those, and no others, named in it.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// By function; requests by what they came to, too; faults of all functions together, for an alarm.
+    Request,
+    /// The same, and money by function and currency.
+    Money,
+    Work,
+    Settled,
+}
+
+/// One for each [`Shape`], in their order.
+fn formats(namespace: &str) -> [Emf; 4] {
     const FUNCTION: &str = "function";
+    const CURRENCY: &str = "currency";
     let metric = |name, unit| MetricDefinition { name, unit, storage_resolution: None };
     let directive = |dimensions: &[&'static str], metrics| MetricDirective {
         namespace,
         dimensions: vec![dimensions.to_vec()],
         metrics,
     };
-    Emf::builder(namespace.to_owned(), vec![vec![FUNCTION.to_owned()]])
-        .directive(directive(&[FUNCTION, "outcome"], vec![metric("requests", Unit::Count)]))
-        .directive(directive(&[], vec![metric("faults", Unit::Count)]))
-        .directive(directive(
-            &[FUNCTION, "currency"],
-            vec![metric("refunds", Unit::Count), metric("refunded", Unit::None)],
-        ))
-        .build()
+    let by = |dimensions: &[&str]| {
+        let dimensions = dimensions.iter().map(|name| (*name).to_owned()).collect();
+        Emf::builder(namespace.to_owned(), vec![dimensions])
+    };
+    let request = || {
+        by(&[FUNCTION])
+            .directive(directive(&[FUNCTION, "outcome"], vec![metric("requests", Unit::Count)]))
+            .directive(directive(&[], vec![metric("faults", Unit::Count)]))
+    };
+    let money = vec![metric("refunds", Unit::Count), metric("refunded", Unit::None)];
+    [
+        request().build(),
+        request().directive(directive(&[FUNCTION, CURRENCY], money)).build(),
+        by(&[FUNCTION]).build(),
+        by(&[FUNCTION, CURRENCY]).build(),
+    ]
 }
 
-fn write_line(entry: &impl Entry) {
+fn write_line(shape: Shape, entry: &impl Entry) {
     // Before logging has started, as in a test, nobody asks for lines.
-    let Some(Lines { namespace, emf }) = LINES.get() else { return };
+    let Some(Lines { namespace, formats }) = LINES.get() else { return };
     let mut line = Vec::new();
-    let formatted = emf.lock().unwrap_or_else(PoisonError::into_inner).format(entry, &mut line);
-    if let Err(error) = formatted {
+    let [request, money, work, settled] = &mut *formats.lock().unwrap_or_else(PoisonError::into_inner);
+    let format = match shape {
+        Shape::Request => request,
+        Shape::Money => money,
+        Shape::Work => work,
+        Shape::Settled => settled,
+    };
+    if let Err(error) = format.format(entry, &mut line) {
         tracing::error!(%error, "a line of the log could not be written");
         return;
     }
@@ -339,4 +424,116 @@ fn write_line(entry: &impl Entry) {
     }
     // Where nobody reads the log, a request is answered all the same.
     let _ = std::io::stderr().lock().write_all(&line);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn request<'line>(trouble: Trouble, refunded: BTreeMap<Currency, Refunded>) -> RequestLine<'line> {
+        RequestLine {
+            function: "f",
+            request_id: "r",
+            tenant: "ebet#1\"}\n",
+            authenticated: true,
+            signer: None,
+            key: "_aws",
+            outcome: 200,
+            items: None,
+            session: None,
+            last_start_process_time: None,
+            executed: "yes",
+            is_replay: false,
+            arrived: SystemTime::now(),
+            usage: Usage::default(),
+            refunded,
+            trouble,
+            cause: None,
+            note: None,
+        }
+    }
+
+    fn refunded() -> BTreeMap<Currency, Refunded> {
+        let amount = "10.50".parse().unwrap();
+        BTreeMap::from([("CNY".parse().unwrap(), Refunded { refunds: 2, amount })])
+    }
+
+    /// A line as it is written where metrics have a namespace.
+    fn written(shape: Shape, entry: &impl Entry) -> Value {
+        let mut line = Vec::new();
+        formats("refunds-test")[shape as usize].format(entry, &mut line).unwrap();
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_every_metric_and_dimension_that_it_names_and_a_time() {
+        let work = WorkLine {
+            function: "f",
+            request_id: "r",
+            by: "stream",
+            batches: 1,
+            batches_left: 0,
+            events: 2,
+            events_left: 1,
+            began: SystemTime::now(),
+            usage: Usage::default(),
+            refunded: refunded(),
+        };
+        let money = refunded();
+        let (currency, of_currency) = money.iter().next().unwrap();
+        for (line, wanted) in [
+            (
+                written(Shape::Request, &entry_of(&request(Trouble::None, BTreeMap::new()))),
+                &["requests", "faults", "replays", "round_trips", "write_units", "milliseconds"][..],
+            ),
+            (
+                written(Shape::Money, &entry_of(&request(Trouble::None, refunded()))),
+                &["requests", "faults", "refunds", "refunded"],
+            ),
+            (written(Shape::Work, &work_entry(&work)), &["batches", "batches_left", "events_left"]),
+            (written(Shape::Settled, &settled_entry(&work, currency, of_currency)), &["refunds", "refunded"]),
+        ] {
+            let mut named = Vec::new();
+            for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+                assert_eq!(directive["Namespace"], "refunds-test");
+                for dimension in
+                    directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap())
+                {
+                    assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}: {line}");
+                }
+                let metrics = directive["Metrics"].as_array().unwrap();
+                assert!(!metrics.is_empty(), "{line}");
+                for metric in metrics {
+                    let name = metric["Name"].as_str().unwrap();
+                    assert!(line[name].is_number(), "{name}: {line}");
+                    named.push(name.to_owned());
+                }
+            }
+            for metric in wanted {
+                assert!(named.iter().any(|name| name == metric), "{metric}: {line}");
+            }
+            let time = line["timestamp"].as_str().unwrap();
+            assert!(time.ends_with('Z') && time.contains('T'), "{time}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_people_is_an_error_and_what_is_broken_says_so() {
+        for (trouble, level, invariant, faults) in [
+            (Trouble::None, "INFO", Value::Null, 0),
+            (Trouble::Passes, "INFO", Value::Null, 1),
+            (Trouble::Stays, "ERROR", Value::Null, 1),
+            (Trouble::Broken, "ERROR", Value::from("broken"), 1),
+        ] {
+            let line = written(Shape::Request, &entry_of(&request(trouble, BTreeMap::new())));
+            assert_eq!(
+                (&line["level"], &line["invariant"], &line["faults"]),
+                (&level.into(), &invariant, &faults.into())
+            );
+            assert_eq!(line["tenant"], "ebet#1\"}\n", "text stays what it is");
+        }
+    }
 }

@@ -6,6 +6,8 @@ mod proxies;
 mod run;
 
 pub use event::{MalformedEvent, Request, Response};
-pub use log::{Items, RequestLine, Trouble, WorkLine, counted, hashed, init_logging, log_request, log_work};
+pub use log::{
+    BROKEN, Items, RequestLine, Trouble, WorkLine, counted, hashed, init_logging, log_request, log_work,
+};
 pub use proxies::{PROXY_KEY, Proxies};
 pub use run::{Function, Invocation, invoke, run, serve, start};

@@ -53,7 +53,7 @@ impl Proxies {
             way.extend(value.to_str().unwrap_or_default().split(',').map(address));
         }
         // A gateway may add its own caller, or not.
-        if way.last().is_some_and(|last| *last == peer) {
+        if peer.is_some() && way.last().is_some_and(|last| *last == peer) {
             way.pop();
         }
         way.len().checked_sub(self.count).and_then(|position| way.get(position).copied().flatten())

@@ -45,7 +45,8 @@ pub struct RefundBatch {
     pub key: RefundBatchKey,
     pub batch_no: MerchantBatchNo,
     pub fingerprint: Fingerprint,
-    pub currency: Currency,
+    /// Its charges'. None of a batch from before batches said so.
+    pub currency: Option<Currency>,
     pub description: String,
     /// A JSON object's text.
     pub metadata: String,
@@ -315,7 +316,7 @@ pub fn decide_batch(request: &BatchRequest, snapshot: &BatchSnapshot, created: &
         key,
         batch_no: request.batch_no.clone(),
         fingerprint: request.fingerprint,
-        currency: request.currency.clone(),
+        currency: Some(request.currency.clone()),
         description: request.description.clone(),
         metadata: request.metadata.clone(),
         at: created.at,

@@ -216,7 +216,7 @@ pub(super) mod tests {
             },
             batch_no: "batchrefund20160801001".parse().unwrap(),
             fingerprint: FingerprintBuilder::new("x").finish(),
-            currency: "CNY".parse().unwrap(),
+            currency: Some("CNY".parse().unwrap()),
             description: "Batch refund description.".to_owned(),
             metadata: "{}".to_owned(),
             at: 1_409_634_192_999,

@@ -25,7 +25,8 @@ pub struct Usage {
     pub write_units: u64,
 }
 
-/// Refunds in one currency that were seen to succeed. One whose answer was lost on the way is not among them.
+/// Refunds in one currency that were seen to succeed. One whose answer was lost on the way is not among them, nor what
+/// an operator does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refunded {
     pub refunds: u64,

@@ -134,7 +134,6 @@ pub(super) fn batch_item(batch: &RefundBatch, next_attempt_at: u64) -> Item {
         text("tenant", batch.key.tenant.as_str()),
         text("batchNo", batch.batch_no.as_str()),
         bytes("fingerprint", batch.fingerprint.as_bytes()),
-        text("currency", batch.currency.as_str()),
         text("description", &batch.description),
         text("metadata", &batch.metadata),
         number("at", batch.at),
@@ -143,6 +142,7 @@ pub(super) fn batch_item(batch: &RefundBatch, next_attempt_at: u64) -> Item {
         ("holds".to_owned(), funds_value(&batch.holds)),
         ("releases".to_owned(), funds_value(&batch.releases)),
     ]);
+    item.extend(batch.currency.as_ref().map(|currency| text("currency", currency.as_str())));
     match batch.state {
         BatchState::Ended { at, .. } => item.extend([number("endedAt", at)]),
         BatchState::Void => {}
@@ -300,7 +300,7 @@ impl Reader<'_> {
             key,
             batch_no: self.parsed("batchNo")?,
             fingerprint: self.fingerprint()?,
-            currency: self.parsed("currency")?,
+            currency: self.has("currency").then(|| self.parsed("currency")).transpose()?,
             description: self.text("description")?.to_owned(),
             metadata: self.text("metadata")?.to_owned(),
             at: self.integer("at")?,

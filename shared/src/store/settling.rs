@@ -113,8 +113,8 @@ impl Session {
             }
             let step = self.transact(actions).await?;
             if let Transacted::Done = step {
-                if matches!(refund.state, ItemState::Succeeded { .. }) {
-                    self.count_refund(&batch.currency, item.amount.value().into());
+                if let (ItemState::Succeeded { .. }, Some(currency)) = (&refund.state, &batch.currency) {
+                    self.count_refund(currency, item.amount.value().into());
                 }
                 return Ok(Settled::AsSaid);
             }

@@ -22,13 +22,16 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use refundctl::import::{self, Source};
 use refundctl::local::DEMO_DATA;
-use refundctl::template::Template;
+use tests::built;
 use tests::events;
 use tests::rie::Rie;
 use tests::world::World;
 
 /// Processes of each function, unless a number is given.
 const PROCESSES: usize = 7;
+
+/// The floor under all others.
+const EMPTY: &str = "(an empty function)";
 
 /// What was measured of one process.
 #[derive(Clone, Copy)]
@@ -41,18 +44,14 @@ struct Measured {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let processes = std::env::args().nth(1).map_or(Ok(PROCESSES), |number| number.parse())?;
+    let processes = std::env::args().nth(1).map_or(Ok(PROCESSES), |number| number.parse())?.max(1);
     let rie = emulator()?;
-    let built = built_functions(&workspace)?;
     let mut measured: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
     for process in 0..processes {
         let world = World::new().await;
         import::run(&world.store(), Source::text(DEMO_DATA), &import::Settings::default()).await?;
         for (name, of_function) in events::PLAYED {
-            let bootstrap =
-                built.get(*name).with_context(|| format!("{name} is not built: run `sam build`"))?;
-            let mut function = Rie::start(&rie, bootstrap, &world)?;
+            let mut function = Rie::start(&rie, &built::function(name)?, &world)?;
             let mut took = Vec::new();
             for event in *of_function {
                 let text = std::fs::read_to_string(events::path(event.name))?;
@@ -73,8 +72,8 @@ async fn main() -> Result<ExitCode> {
             };
             measured.entry((*name).to_owned()).or_default().push(measured_now);
         }
-        if let Some(bootstrap) = built.get("floor") {
-            let mut function = Rie::start(&rie, bootstrap, &world)?;
+        if let Some(bootstrap) = built::floor() {
+            let mut function = Rie::start(&rie, &bootstrap, &world)?;
             let event = std::fs::read_to_string(events::path("refund-single-wallet"))?;
             let mut took = Vec::new();
             for _ in 0..2 {
@@ -87,7 +86,7 @@ async fn main() -> Result<ExitCode> {
                 next_call: took[1],
                 memory_kb: function.peak_memory_kb()?,
             };
-            measured.entry("(an empty function)".to_owned()).or_default().push(measured_now);
+            measured.entry(EMPTY.to_owned()).or_default().push(measured_now);
         }
     }
     println!("\nmedian of {processes} processes each");
@@ -96,7 +95,10 @@ async fn main() -> Result<ExitCode> {
         "function", "init ms", "first call ms", "next call ms", "resident MB", "binary MB", "package MB"
     );
     for (name, processes) in &measured {
-        let bootstrap = built.get(name).or(built.get("floor")).context("it was built")?;
+        let bootstrap = match name.as_str() {
+            EMPTY => built::floor().context("it was measured")?,
+            _ => built::function(name)?,
+        };
         let binary = std::fs::read(bootstrap)?;
         let median = |of: fn(&Measured) -> Duration| {
             let mut all: Vec<Duration> = processes.iter().map(of).collect();
@@ -114,7 +116,7 @@ async fn main() -> Result<ExitCode> {
             megabytes(packed(&binary)? as u64),
         );
     }
-    if !built.contains_key("floor") {
+    if built::floor().is_none() {
         println!("(no empty function beside them: `cargo lambda build --release --package floor` makes it)");
     }
     Ok(ExitCode::SUCCESS)
@@ -129,22 +131,6 @@ fn packed(binary: &[u8]) -> Result<usize> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(binary)?;
     Ok(encoder.finish()?.len())
-}
-
-/// The functions' binaries by their names, as `sam build` and `cargo lambda build` leave them.
-fn built_functions(workspace: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut built = BTreeMap::new();
-    for (name, resource) in Template::built_in()?.functions {
-        let bootstrap = workspace.join(".aws-sam/build").join(resource).join("bootstrap");
-        if bootstrap.exists() {
-            built.insert(name, bootstrap);
-        }
-    }
-    let floor = workspace.join("target/lambda/floor/bootstrap");
-    if floor.exists() {
-        built.insert("floor".to_owned(), floor);
-    }
-    Ok(built)
 }
 
 /// The emulator in the SAM CLI's Python package.

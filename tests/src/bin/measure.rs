@@ -1,8 +1,7 @@
-//! Size, memory, CPU time and costs of the functions' release binaries, under Lambda's runtime interface:
+//! Size, memory, CPU time and costs of the functions as they are deployed, under Lambda's runtime interface:
 //!
 //! ```sh
-//! cargo build --release --package refund-single-wallet --package auto-batch-refund \
-//!     --package begin-single-refund --package create-batch-refund --package settle-refunds
+//! sam build --config-env dev
 //! cargo run --package tests --bin measure
 //! ```
 //!
@@ -18,13 +17,14 @@ use anyhow::{Context, Result, anyhow, ensure};
 use refundctl::sample::{Bet, Sample};
 use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
+use tests::built;
 use tests::epay::begin;
 use tests::lambda::Lambda;
 use tests::pingpp::KEY;
 use tests::world::{CALLER, World, batch, channel_line, epay_event, event, event_of, signed, single};
 
 /// Lambda loads the binary at each cold start.
-const BINARY_BYTES_MAX: u64 = 10_000_000;
+const BINARY_BYTES_MAX: u64 = 8_000_000;
 /// After [`SINGLE_REQUESTS`] requests for one bet each; the smallest function has 128 MB.
 const SINGLE_MEMORY_KB_MAX: u64 = 20 * 1024;
 const SINGLE_REQUESTS: usize = 1_000;
@@ -267,17 +267,10 @@ async fn invoke(lambda: &mut Lambda, body: &Value) -> Result<Value> {
     Ok(line)
 }
 
-/// A function's release binary, and its size in bytes.
+/// A function's binary as it is deployed, and its size in bytes.
 fn binary(name: &str) -> Result<(PathBuf, u64)> {
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
-    let binary = target.join("release").join(name);
-    let size = std::fs::metadata(&binary)
-        .with_context(|| {
-            let command = format!("cargo build --release --package {name}");
-            format!("no binary {}; make it with `{command}`", binary.display())
-        })?
-        .len();
+    let binary = built::function(name)?;
+    let size = std::fs::metadata(&binary)?.len();
     println!("{name}\n  binary   {size} bytes (at most {BINARY_BYTES_MAX})");
     Ok((binary, size))
 }
