@@ -26,7 +26,8 @@ def resources(stack):
 
 
 def physical(stack, name):
-    return resources(stack)[name]["PhysicalResourceId"]
+    found = resources(stack).get(name)
+    return found["PhysicalResourceId"] if found else sys.exit(f"{name} of {stack} does not exist")
 
 
 def url(stack):
@@ -112,7 +113,7 @@ def back(stack, function):
 def dump(table):
     items = []
     for page in boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
-        items += [json.dumps(item, sort_keys=True) for item in page["Items"]]
+        items += [json.dumps(item, sort_keys=True, default=bytes.hex) for item in page["Items"]]
     print("\n".join(sorted(items)))
 
 

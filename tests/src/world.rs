@@ -88,7 +88,9 @@ impl World {
             }
         };
         let client = store::client(Some(&endpoint)).await;
-        Template::built_in().unwrap().table.create_if_absent(&client, &table).await.unwrap();
+        if DEPLOYED.is_none() {
+            Template::built_in().unwrap().table.create_if_absent(&client, &table).await.unwrap();
+        }
         let world = Self { client, elsewhere: Mutex::default(), endpoint, table, _alone: alone };
         if DEPLOYED.is_some() {
             for (pk, sk) in world.keys().await {

@@ -47,12 +47,15 @@ pub async fn run<F: Function>(
     provider: &'static str,
     make: impl FnOnce(Store) -> F,
 ) -> Result<(), lambda_runtime::Error> {
-    let function = Arc::new(make(start(provider).await?));
-    serve(move |event, invocation| {
+    answer_all(Arc::new(make(start(provider).await?))).await
+}
+
+/// Boxed, as what else is large: so it is made once, here, and not in every function.
+fn answer_all(function: Arc<dyn Function>) -> BoxFuture<'static, Result<(), lambda_runtime::Error>> {
+    Box::pin(serve(move |event, invocation| {
         let function = function.clone();
         async move { Ok(invoke(&*function, event.get(), invocation).await) }
-    })
-    .await
+    }))
 }
 
 /// Starts logging, and the table that `TABLE_NAME` names, with a connection that is ready. `DYNAMODB_ENDPOINT` names
@@ -60,7 +63,11 @@ pub async fn run<F: Function>(
 ///
 /// # Errors
 /// If the environment has no `TABLE_NAME`.
-pub async fn start(provider: &'static str) -> Result<Store, lambda_runtime::Error> {
+pub fn start(provider: &'static str) -> BoxFuture<'static, Result<Store, lambda_runtime::Error>> {
+    Box::pin(start_up(provider))
+}
+
+async fn start_up(provider: &'static str) -> Result<Store, lambda_runtime::Error> {
     init_logging();
     let table =
         std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;

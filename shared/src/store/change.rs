@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{
     ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
+use futures::future::BoxFuture;
 
 use super::attribute::PARTITION_KEY;
 use super::error::CallFailure;
@@ -81,8 +82,8 @@ pub(super) enum Changed {
 
 impl Session {
     /// Makes a change; tries again until the table has answered.
-    pub(super) async fn change(&self, change: &Change) -> Result<Changed, StoreError> {
-        self.until_answered(|| async {
+    pub(super) fn change<'a>(&'a self, change: &'a Change) -> BoxFuture<'a, Result<Changed, StoreError>> {
+        Box::pin(self.until_answered(|| async {
             let names = change.name.clone().map(|(name, attribute)| [(name.to_owned(), attribute)].into());
             let call = self
                 .store
@@ -111,8 +112,7 @@ impl Session {
                     Ok(Changed::Refused(existing))
                 }
             }
-        })
-        .await
+        }))
     }
 }
 

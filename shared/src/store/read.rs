@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::attribute::{INDEX, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
@@ -31,6 +32,9 @@ pub(super) fn keys(request: &RefundRequest) -> Vec<Item> {
         .chain([items::request_key(request)])
         .collect()
 }
+
+/// What a call of the SDK comes to.
+type Called<'a, T> = BoxFuture<'a, Result<T, CallFailure>>;
 
 impl Session {
     /// Reads all that a request's decision depends on. One round trip for up to
@@ -70,48 +74,54 @@ impl Session {
         }
     }
 
+    // What calls the SDK is boxed: so it is made once, here, and not in every function that comes to it.
+
     /// One BatchGetItem: the items found, and the keys it left out.
-    pub(super) async fn batch_get(&self, keys: &[Item]) -> Result<(Vec<Item>, Vec<Item>), CallFailure> {
-        let asked = KeysAndAttributes::builder()
-            .set_keys(Some(keys.to_vec()))
-            .consistent_read(true)
-            .build()
-            .map_err(|error| CallFailure::Final(StoreError::Refused(error.to_string())))?;
-        let call = self
-            .store
-            .client
-            .batch_get_item()
-            .request_items(self.store.table(), asked)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(CountAttempts(self.meter.clone()));
-        let answer = self.in_time(call.send()).await??;
-        self.meter.read(answer.consumed_capacity());
-
-        let table = self.store.table();
-        let found = answer.responses.and_then(|mut tables| tables.remove(table)).unwrap_or_default();
-        let unprocessed = answer.unprocessed_keys.and_then(|mut tables| tables.remove(table));
-        Ok((found, unprocessed.map(|keys| keys.keys).unwrap_or_default()))
-    }
-
-    /// The item under `key`, with a consistent read.
-    pub(super) async fn read_item(&self, key: Item) -> Result<Option<Item>, StoreError> {
-        self.until_answered(|| async {
+    pub(super) fn batch_get<'a>(&'a self, keys: &'a [Item]) -> Called<'a, (Vec<Item>, Vec<Item>)> {
+        Box::pin(async {
+            let asked = KeysAndAttributes::builder()
+                .set_keys(Some(keys.to_vec()))
+                .consistent_read(true)
+                .build()
+                .map_err(|error| CallFailure::Final(StoreError::Refused(error.to_string())))?;
             let call = self
                 .store
                 .client
-                .get_item()
-                .table_name(self.store.table())
-                .set_key(Some(key.clone()))
-                .consistent_read(true)
+                .batch_get_item()
+                .request_items(self.store.table(), asked)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .customize()
                 .interceptor(CountAttempts(self.meter.clone()));
             let answer = self.in_time(call.send()).await??;
             self.meter.read(answer.consumed_capacity());
-            Ok(answer.item)
+
+            let table = self.store.table();
+            let found = answer.responses.and_then(|mut tables| tables.remove(table)).unwrap_or_default();
+            let unprocessed = answer.unprocessed_keys.and_then(|mut tables| tables.remove(table));
+            Ok((found, unprocessed.map(|keys| keys.keys).unwrap_or_default()))
         })
-        .await
+    }
+
+    /// The item under `key`, with a consistent read.
+    pub(super) fn read_item(&self, key: Item) -> BoxFuture<'_, Result<Option<Item>, StoreError>> {
+        Box::pin(async move {
+            self.until_answered(|| async {
+                let call = self
+                    .store
+                    .client
+                    .get_item()
+                    .table_name(self.store.table())
+                    .set_key(Some(key.clone()))
+                    .consistent_read(true)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .customize()
+                    .interceptor(CountAttempts(self.meter.clone()));
+                let answer = self.in_time(call.send()).await??;
+                self.meter.read(answer.consumed_capacity());
+                Ok(answer.item)
+            })
+            .await
+        })
     }
 
     /// All items of a partition, in the order of their sort keys.
@@ -191,11 +201,13 @@ impl Session {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
-    async fn page_of(&self, query: QueryFluentBuilder) -> Result<(Vec<Item>, Option<Item>), CallFailure> {
-        let call = query.customize().interceptor(CountAttempts(self.meter.clone()));
-        let answer = self.in_time(call.send()).await??;
-        self.meter.read(answer.consumed_capacity());
-        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    fn page_of(&self, query: QueryFluentBuilder) -> Called<'_, (Vec<Item>, Option<Item>)> {
+        Box::pin(async {
+            let call = query.customize().interceptor(CountAttempts(self.meter.clone()));
+            let answer = self.in_time(call.send()).await??;
+            self.meter.read(answer.consumed_capacity());
+            Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+        })
     }
 
     /// Tries again until there is an answer, a failure that stays, or the deadline.

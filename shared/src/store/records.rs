@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use futures::future::BoxFuture;
 
 use super::attribute::SORT_KEY;
 use super::change::PutCondition;
@@ -236,7 +237,15 @@ impl Session {
         Ok(matches!(self.put(item, Some(unchanged)).await?, Put::Done))
     }
 
-    async fn put(&self, item: Item, condition: Option<PutCondition>) -> Result<Put, StoreError> {
+    fn put(&self, item: Item, condition: Option<PutCondition>) -> BoxFuture<'_, Result<Put, StoreError>> {
+        Box::pin(self.put_until_answered(item, condition))
+    }
+
+    async fn put_until_answered(
+        &self,
+        item: Item,
+        condition: Option<PutCondition>,
+    ) -> Result<Put, StoreError> {
         self.until_answered(|| async {
             let put = self.store.client.put_item().table_name(self.store.table());
             let put = match condition.clone() {

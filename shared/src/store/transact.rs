@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
+use futures::future::BoxFuture;
 
 use super::attribute::PARTITION_KEY;
 use super::change::{Change, PutCondition};
@@ -80,7 +81,11 @@ impl Session {
     ///
     /// # Errors
     /// Only what trying again won't mend.
-    pub(super) async fn transact(&self, actions: Vec<Action>) -> Result<Transacted, StoreError> {
+    pub(super) fn transact(&self, actions: Vec<Action>) -> BoxFuture<'_, Result<Transacted, StoreError>> {
+        Box::pin(self.transact_once(actions))
+    }
+
+    async fn transact_once(&self, actions: Vec<Action>) -> Result<Transacted, StoreError> {
         let (actions, items): (Vec<TransactWriteItem>, Vec<Item>) = actions.into_iter().unzip();
         // The SDK adds a client request token, so its own retries of this one call write once.
         let call = self

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures::{StreamExt, stream};
 use refundctl::application::fail;
 use refundctl::template::Template;
 use serde_json::json;
@@ -13,7 +12,6 @@ use settle_refunds::{SWEEP, SettleRefunds};
 use shared::edge::Invocation;
 use shared::ledger::{BatchState, FundingSource, TenantKey};
 use shared::pingpp::LogBus;
-use tests::case::{self, ebet, epay, pingpp};
 use tests::epay::{BEGIN, begin, demo};
 use tests::faults::dies_at;
 use tests::permissions::{Permissions, used};
@@ -85,7 +83,7 @@ async fn policies_allow_what_functions_do_and_nothing_else() {
     if !is_embedded() {
         return;
     }
-    play_the_cases().await;
+    super::play_everything().await;
     create_what_must_be_taken_back().await;
     settle_what_others_began().await;
     fail_what_may_be_confirmed().await;
@@ -129,28 +127,6 @@ fn provider_of(binary: &str) -> &'static str {
         "auto-batch-refund" | "record-entries" | "refund-single-wallet" => "ebet",
         "begin-single-refund" | "end-single-refund" => "epay",
         _ => "pingpp",
-    }
-}
-
-/// Cases that are played at the same time.
-const AT_ONCE: usize = 8;
-
-async fn play_the_cases() {
-    for function in ["refund-single-wallet", "auto-batch-refund", "record-entries"] {
-        for (_, file) in case::files::<ebet::File>(function) {
-            let cases = file.cases.iter().map(|case| file.play(function, case));
-            stream::iter(cases).buffered(AT_ONCE).for_each(|played| async { played.unwrap() }).await;
-        }
-    }
-    for function in ["begin-single-refund", "end-single-refund"] {
-        for (_, file) in case::files::<epay::File>(function) {
-            let cases = file.cases.iter().map(|case| file.play(function, case));
-            stream::iter(cases).buffered(AT_ONCE).for_each(|played| async { played.unwrap() }).await;
-        }
-    }
-    for (_, file) in case::files::<pingpp::File>("batch-refunds") {
-        let cases = file.cases.iter().map(|case| file.play(case));
-        stream::iter(cases).buffered(AT_ONCE).for_each(|played| async { played.unwrap() }).await;
     }
 }
 
