@@ -1,6 +1,6 @@
 """Starts ministack, a local AWS emulator, with what it lacks for this template; run by ../deploy.sh.
 
-What is added works on the emulator's insides, so its version is fixed in requirements.txt:
+What is added works on the emulator's insides, so its version is fixed in emulator.txt:
  - the routes in an HTTP API's Body, which it ignores;
  - dynamodb:LeadingKeys, by which the functions' permissions are limited, where it checks permissions (AUTH=true);
  - alarms on metric math, which it does not know: they are kept, without data;

@@ -1,6 +1,5 @@
 //! Sample events: for each route of the template, what its function gets from an HTTP API when `refundctl send`
-//! plays the API document's example; and what the schedule sends;
-//! with what must be answered.
+//! plays the API document's example, and what must be answered; besides, what the schedule sends.
 
 use std::path::PathBuf;
 

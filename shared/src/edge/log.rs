@@ -11,7 +11,6 @@ use metrique_writer::unit::{AsCount, AsMilliseconds};
 use metrique_writer::{Entry, Unit};
 use metrique_writer_format_emf::{Emf, MetricDefinition, MetricDirective, NoMetric};
 use rust_decimal::prelude::ToPrimitive;
-
 use sha2::{Digest, Sha256};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};

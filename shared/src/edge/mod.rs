@@ -9,5 +9,5 @@ pub use event::{MalformedEvent, Request, Response};
 pub use log::{
     BROKEN, Items, RequestLine, Trouble, WorkLine, counted, hashed, init_logging, log_request, log_work,
 };
-pub use proxies::{PROXY_KEY, Proxies};
+pub use proxies::PROXY_KEY;
 pub use run::{Function, Invocation, invoke, run, serve, start};

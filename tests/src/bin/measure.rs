@@ -220,6 +220,8 @@ async fn measure_batch_refunds() -> Result<bool> {
             let line = settling.log_line().await;
             ensure!(line["batches"] == 1 && line["batches_left"] == 0, "{line}");
             settled += line["write_units"].as_f64().context("write units are logged")?;
+            let line = settling.log_line().await;
+            ensure!(line["refunds"] == charges, "{line}");
         }
         times.sort();
         let all = f64::from(charges * batches);
