@@ -30,7 +30,7 @@ install() {
   local name=$1 requirements=$2
   if ! cmp -s "$requirements" "$tools/$name/installed"; then
     python3 -m venv --clear "$tools/$name"
-    "$tools/$name/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
+    "$tools/$name/bin/pip" install --quiet --no-compile --disable-pip-version-check --requirement "$requirements"
     cp "$requirements" "$tools/$name/installed"
   fi
 }
