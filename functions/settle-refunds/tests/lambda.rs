@@ -90,7 +90,7 @@ async fn the_binary_settles_what_the_stream_brings_and_puts_each_success_on_the_
     assert_eq!((&line["batches"], &line["batches_left"]), (&json!(1), &json!(0)), "{line}");
     let line = lambda.log_line().await;
     assert_eq!((&line["message"], &line["currency"]), (&json!("refunded"), &json!("CNY")), "{line}");
-    assert_eq!((&line["refunds"], &line["refunded"]), (&json!(12), &json!(120)), "{line}");
+    assert_eq!((&line["refunds"], &line["refunded_hundredths"]), (&json!(12), &json!(12_000)), "{line}");
 
     let settled = world.changes(&mut stream).await.unwrap();
     assert_eq!(failures(&lambda.invoke(settled.clone()).await.unwrap()), 0);

@@ -10,6 +10,7 @@ use metrique_writer::format::Format;
 use metrique_writer::unit::{AsCount, AsMilliseconds};
 use metrique_writer::{Entry, Unit};
 use metrique_writer_format_emf::{Emf, MetricDefinition, MetricDirective, NoMetric};
+use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use sha2::{Digest, Sha256};
 use tracing_subscriber::Layer;
@@ -130,9 +131,9 @@ pub fn counted<'a>(reasons: impl IntoIterator<Item = &'a str>) -> String {
     counts.join(", ")
 }
 
-/// A request's line. What is no [`NoMetric`] and no text is a metric.
+/// What every line begins with.
 #[derive(Entry)]
-struct RequestEntry<'line> {
+struct Head<'line> {
     #[entry(timestamp)]
     at: SystemTime,
     timestamp: String,
@@ -140,6 +141,24 @@ struct RequestEntry<'line> {
     message: &'static str,
     function: &'static str,
     request_id: &'line str,
+}
+
+impl<'line> Head<'line> {
+    fn new(
+        level: &'static str,
+        message: &'static str,
+        function: &'static str,
+        request_id: &'line str,
+    ) -> Self {
+        Self { at: SystemTime::now(), timestamp: timestamp(), level, message, function, request_id }
+    }
+}
+
+/// A request's line. What is no [`NoMetric`] and no text is a metric.
+#[derive(Entry)]
+struct RequestEntry<'line> {
+    #[entry(flatten)]
+    head: Head<'line>,
     tenant: &'line str,
     authenticated: &'static str,
     signer: Option<&'line str>,
@@ -191,7 +210,7 @@ impl UsageEntry {
 struct RefundedEntry {
     currency: String,
     refunds: NoMetric<u64>,
-    refunded: NoMetric<f64>,
+    refunded_hundredths: NoMetric<u64>,
 }
 
 impl RefundedEntry {
@@ -199,14 +218,14 @@ impl RefundedEntry {
         Self {
             currency: currency.as_str().to_owned(),
             refunds: refunded.refunds.into(),
-            refunded: as_double(refunded).into(),
+            refunded_hundredths: hundredths(refunded).into(),
         }
     }
 }
 
-/// In the protocol's unit, as near as a double comes: for graphs. The ledger has it to the digit.
-fn as_double(refunded: &Refunded) -> f64 {
-    refunded.amount.to_f64().unwrap_or_default()
+/// The amount in hundredths of the protocol's unit: a metric is a number, and an amount passes through no floating point.
+fn hundredths(refunded: &Refunded) -> u64 {
+    refunded.amount.checked_mul(Decimal::ONE_HUNDRED).and_then(|amount| amount.to_u64()).unwrap_or(u64::MAX)
 }
 
 /// As Lambda reads it: a line without one is of level INFO to it, whatever it says.
@@ -222,16 +241,12 @@ pub fn log_request(line: &RequestLine<'_>) {
 }
 
 fn entry_of<'line>(line: &'line RequestLine<'_>) -> RequestEntry<'line> {
+    let level = match line.trouble {
+        Trouble::None | Trouble::Passes => "INFO",
+        Trouble::Stays | Trouble::Broken => "ERROR",
+    };
     RequestEntry {
-        at: SystemTime::now(),
-        timestamp: timestamp(),
-        level: match line.trouble {
-            Trouble::None | Trouble::Passes => "INFO",
-            Trouble::Stays | Trouble::Broken => "ERROR",
-        },
-        message: "answered",
-        function: line.function,
-        request_id: line.request_id,
+        head: Head::new(level, "answered", line.function, line.request_id),
         tenant: line.tenant,
         authenticated: if line.authenticated { "yes" } else { "no" },
         signer: line.signer,
@@ -275,13 +290,8 @@ pub struct WorkLine<'a> {
 
 #[derive(Entry)]
 struct WorkEntry<'line> {
-    #[entry(timestamp)]
-    at: SystemTime,
-    timestamp: String,
-    level: &'static str,
-    message: &'static str,
-    function: &'static str,
-    request_id: &'line str,
+    #[entry(flatten)]
+    head: Head<'line>,
     by: &'static str,
     batches: AsCount<u64>,
     batches_left: AsCount<u64>,
@@ -294,16 +304,11 @@ struct WorkEntry<'line> {
 /// Refunds of a worker's event in one currency.
 #[derive(Entry)]
 struct SettledEntry<'line> {
-    #[entry(timestamp)]
-    at: SystemTime,
-    timestamp: String,
-    level: &'static str,
-    message: &'static str,
-    function: &'static str,
-    request_id: &'line str,
+    #[entry(flatten)]
+    head: Head<'line>,
     currency: &'line str,
     refunds: AsCount<u64>,
-    refunded: f64,
+    refunded_hundredths: AsCount<u64>,
 }
 
 /// One line, and one more for each currency in which refunds have succeeded.
@@ -316,12 +321,7 @@ pub fn log_work(line: &WorkLine<'_>) {
 
 fn work_entry<'line>(line: &'line WorkLine<'_>) -> WorkEntry<'line> {
     WorkEntry {
-        at: SystemTime::now(),
-        timestamp: timestamp(),
-        level: "INFO",
-        message: "worked",
-        function: line.function,
-        request_id: line.request_id,
+        head: Head::new("INFO", "worked", line.function, line.request_id),
         by: line.by,
         batches: (line.batches as u64).into(),
         batches_left: (line.batches_left as u64).into(),
@@ -337,15 +337,10 @@ fn settled_entry<'line>(
     refunded: &Refunded,
 ) -> SettledEntry<'line> {
     SettledEntry {
-        at: SystemTime::now(),
-        timestamp: timestamp(),
-        level: "INFO",
-        message: "refunded",
-        function: line.function,
-        request_id: line.request_id,
+        head: Head::new("INFO", "refunded", line.function, line.request_id),
         currency: currency.as_str(),
         refunds: refunded.refunds.into(),
-        refunded: as_double(refunded),
+        refunded_hundredths: hundredths(refunded).into(),
     }
 }
 
@@ -391,7 +386,7 @@ fn formats(namespace: &str) -> [Emf; 4] {
             .directive(directive(&[FUNCTION, "outcome"], vec![metric("requests", Unit::Count)]))
             .directive(directive(&[], vec![metric("faults", Unit::Count)]))
     };
-    let money = vec![metric("refunds", Unit::Count), metric("refunded", Unit::None)];
+    let money = vec![metric("refunds", Unit::Count), metric("refunded_hundredths", Unit::Count)];
     [
         request().build(),
         request().directive(directive(&[FUNCTION, CURRENCY], money)).build(),
@@ -490,10 +485,13 @@ mod tests {
             ),
             (
                 written(Shape::Money, &entry_of(&request(Trouble::None, refunded()))),
-                &["requests", "faults", "refunds", "refunded"],
+                &["requests", "faults", "refunds", "refunded_hundredths"],
             ),
             (written(Shape::Work, &work_entry(&work)), &["batches", "batches_left", "events_left"]),
-            (written(Shape::Settled, &settled_entry(&work, currency, of_currency)), &["refunds", "refunded"]),
+            (
+                written(Shape::Settled, &settled_entry(&work, currency, of_currency)),
+                &["refunds", "refunded_hundredths"],
+            ),
         ] {
             let mut named = Vec::new();
             for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
@@ -513,6 +511,9 @@ mod tests {
             }
             for metric in wanted {
                 assert!(named.iter().any(|name| name == metric), "{metric}: {line}");
+            }
+            if named.iter().any(|name| name == "refunds") {
+                assert_eq!((&line["refunds"], &line["refunded_hundredths"]), (&2.into(), &1_050.into()));
             }
             let time = line["timestamp"].as_str().unwrap();
             assert!(time.ends_with('Z') && time.contains('T'), "{time}");
