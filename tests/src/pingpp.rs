@@ -17,6 +17,7 @@ use shared::pingpp::{AppId, ChannelAnswer, ChannelRefund, Event, EventBus, Mode,
 
 use tokio::sync::Notify;
 
+use crate::faults::dies_at;
 use crate::world::World;
 
 /// The app of all tests, in test mode.
@@ -181,6 +182,20 @@ impl World {
         for (id, amount) in charges {
             self.charge_in(id, *amount, "CNY").await;
         }
+    }
+
+    /// A batch of 100 charges, every third of them paid from the recharge funds, of which only the first 96 are held:
+    /// its creation has died.
+    pub async fn half_created(&self, names: &[String]) -> BatchRequest {
+        let asked: Vec<(&str, Option<u64>)> = names.iter().map(|name| (name.as_str(), Some(10))).collect();
+        let mut asked = request("batch1", &asked);
+        for item in asked.items.iter_mut().step_by(3) {
+            item.funding_source = Some(FundingSource::Recharge);
+        }
+        let (session, _wire) = self.session_of("create-batch-refund", dies_at(3, true).0);
+        assert!(session.create_batch(&asked, new).await.result.is_err());
+        assert_eq!(self.batches().await[0].state, BatchState::Creating);
+        asked
     }
 
     /// Records a paid charge in any currency.

@@ -486,20 +486,6 @@ async fn a_batch_whose_further_charges_are_taken_meanwhile_is_taken_back_and_its
     world.check_batches("free again").await;
 }
 
-/// A batch of 100 charges, every third of them paid from the recharge funds, of which only the first 96 are held.
-async fn half_created(world: &World, names: &[String]) -> shared::ledger::BatchRequest {
-    let asked: Vec<(&str, Option<u64>)> = names.iter().map(|name| (name.as_str(), Some(10))).collect();
-    let mut asked = request("batch1", &asked);
-    for item in asked.items.iter_mut().step_by(3) {
-        item.funding_source = Some(FundingSource::Recharge);
-    }
-    let (faults, _) = dies_at(3, true);
-    let (session, _wire) = world.session_of("create-batch-refund", faults);
-    assert!(session.create_batch(&asked, new).await.result.is_err());
-    assert_eq!(world.batches().await[0].state, BatchState::Creating);
-    asked
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_at_any_call_of_taking_back_gives_back_to_both_accounts_once() {
     // Transactions of 100 actions take DynamoDB Local its time.
@@ -507,7 +493,7 @@ async fn a_death_at_any_call_of_taking_back_gives_back_to_both_accounts_once() {
         for number in 0.. {
             let context = format!("call {number}, carried out: {is_carried_out}");
             let (world, names) = world(100).await;
-            half_created(&world, &names).await;
+            world.half_created(&names).await;
             // What is needed of the last charge is taken: the batch can't be completed.
             world.refund_elsewhere("ch_99", 1).await;
             let key = world.batches().await[0].key.clone();

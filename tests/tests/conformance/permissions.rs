@@ -10,10 +10,9 @@ use refundctl::template::Template;
 use serde_json::json;
 use settle_refunds::{SWEEP, SettleRefunds};
 use shared::edge::Invocation;
-use shared::ledger::{BatchState, FundingSource, TenantKey};
+use shared::ledger::{BatchState, TenantKey};
 use shared::pingpp::LogBus;
 use tests::epay::{BEGIN, begin, demo};
-use tests::faults::dies_at;
 use tests::permissions::{Permissions, used};
 use tests::pingpp::{KEY, Told, new, request};
 use tests::world::{World, event_of, is_embedded, no_faults};
@@ -136,14 +135,7 @@ async fn half_created() -> World {
     world.with_keys().await;
     let names: Vec<String> = (0..100).map(|number| format!("ch_{number}")).collect();
     world.charges(&names.iter().map(|name| (name.as_str(), 10)).collect::<Vec<_>>()).await;
-    let mut asked = request("batch1", &names.iter().map(|name| (name.as_str(), None)).collect::<Vec<_>>());
-    for item in asked.items.iter_mut().step_by(3) {
-        item.funding_source = Some(FundingSource::Recharge);
-    }
-    let (faults, _) = dies_at(3, true);
-    let (session, _wire) = world.session_of("create-batch-refund", faults);
-    assert!(session.create_batch(&asked, new).await.result.is_err());
-    assert_eq!(world.batches().await[0].state, BatchState::Creating);
+    world.half_created(&names).await;
     world.refund_elsewhere("ch_99", 1).await;
     world
 }
