@@ -1,5 +1,6 @@
 //! refundctl: the local stack, and what operators do with the ledger.
 
+pub mod agreement;
 pub mod app;
 pub mod application;
 pub mod batch;
@@ -9,8 +10,11 @@ pub mod keygen;
 pub mod local;
 pub mod refund;
 pub mod sample;
+pub mod scan;
+pub mod screen;
 pub mod self_refund;
 pub mod send;
 pub mod show;
+pub mod state;
 pub mod target;
 pub mod template;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use shared::aws;
 use shared::ledger::TenantKey;
 use shared::store::{self, Deadline, Session, Store};
 
+use crate::agreement::WrongUsage;
 use crate::template::Template;
 
 pub const GATEWAY_PORT: u16 = 8787;
@@ -25,29 +27,35 @@ pub fn dynamodb_url() -> String {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct TableOptions {
-    /// DynamoDB to use [default: the local stack's; with --table and AWS settings, AWS]
+    /// Stage in AWS to use, by your AWS settings: dev, staging, prod
+    #[arg(long, value_name = "NAME", env = "REFUNDS_STAGE", value_parser = stage)]
+    pub stage: Option<String>,
+    /// DynamoDB to use [default: the local stack's; with --stage, or --table and AWS settings, AWS]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// Table to use [default: the local stack's]
+    /// Table to use [default: the stage's, or the local stack's]
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
+}
+
+fn stage(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match (1..=20).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("must be small letters, digits and -".to_owned()),
+    }
+}
+
+/// What the template calls a stage's resources: the table, the event bus, and the beginning of the queue's name.
+pub fn of_stage(stage: &str) -> String {
+    format!("refunds-{stage}")
 }
 
 impl TableOptions {
     /// The table; says on stderr where it is, unless it is the local stack's.
     pub async fn store(&self) -> Result<Store> {
-        let table = match &self.table {
-            Some(table) => table.clone(),
-            None => Template::built_in()?.table.table_name,
-        };
-        let local = dynamodb_url();
-        let endpoint = match &self.endpoint {
-            Some(url) => Some(url.as_str()),
-            // Only a table that was named, never one that settings alone point to.
-            None if self.table.is_some() && has_aws_settings() => None,
-            None => Some(local.as_str()),
-        };
-        match endpoint {
+        let (table, endpoint) = (self.table()?, self.endpoint()?);
+        match &endpoint {
             None => eprintln!("table {table} in AWS, by your AWS settings"),
             Some(url) if self.endpoint.is_some() => eprintln!("table {table} at {url}"),
             Some(url) if self.table.is_some() => {
@@ -55,7 +63,61 @@ impl TableOptions {
             }
             Some(_) => {}
         }
-        Ok(Store::new(store::client(endpoint).await, &table))
+        Ok(Store::new(store::client(endpoint.as_deref()).await, &table))
+    }
+
+    fn table(&self) -> Result<String> {
+        Ok(match (&self.table, &self.stage) {
+            (Some(table), _) => table.clone(),
+            (None, Some(stage)) => of_stage(stage),
+            (None, None) => Template::built_in()?.table.table_name,
+        })
+    }
+
+    /// Where DynamoDB is; none for AWS itself.
+    fn endpoint(&self) -> Result<Option<String>> {
+        if let Some(url) = &self.endpoint {
+            return Ok(Some(url.clone()));
+        }
+        match (&self.stage, &self.table) {
+            (Some(stage), _) if !has_aws_settings() => Err(WrongUsage(format!(
+                "stage {stage} is in AWS, and there are no AWS settings: set AWS_PROFILE, or AWS_REGION and credentials"
+            ))
+            .into()),
+            (Some(_), _) => Ok(None),
+            // Only a table that was named, never one that settings alone point to.
+            (None, Some(_)) if has_aws_settings() => Ok(None),
+            (None, _) => Ok(Some(dynamodb_url())),
+        }
+    }
+
+    /// The table and where it is: what tells it from all others.
+    pub fn place(&self) -> Result<String> {
+        let region = std::env::var("AWS_REGION").or_else(|_| std::env::var("AWS_DEFAULT_REGION"));
+        let profile = std::env::var("AWS_PROFILE").unwrap_or_default();
+        let of_aws = || format!("AWS {profile} {}", region.unwrap_or_default());
+        Ok(format!("{} at {}", self.table()?, self.endpoint()?.unwrap_or_else(of_aws)))
+    }
+
+    /// Settings for another service of AWS, where the table is: at the same endpoint if one was named.
+    pub async fn aws(&self) -> Result<aws_config::SdkConfig> {
+        Ok(aws::settings(self.endpoint()?.as_deref()).await)
+    }
+
+    /// Who is running this command, for the record: the user here, and where the table is in AWS the identity there.
+    pub async fn who(&self) -> Result<String> {
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        let user = user.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let here = format!("{user}@{host}");
+        if self.endpoint()?.is_some() {
+            return Ok(here);
+        }
+        let identity = aws_sdk_sts::Client::new(&self.aws().await?).get_caller_identity().send().await;
+        let identity = identity
+            .map_err(|error| anyhow::anyhow!(aws::with_causes(&error)))
+            .context("nothing was changed: AWS did not say who you are")?;
+        Ok(format!("{} ({here})", identity.arn().unwrap_or("an unnamed identity")))
     }
 }
 

@@ -13,7 +13,9 @@ use shared::ledger::{
     Account, AskedCharge, BatchRequest, BatchState, Charge, ChargeKey, Created, FingerprintBuilder,
     FundingSource, ItemState, MinorUnits, RefundBatch, RefundBatchKey, TenantKey, check_funds,
 };
-use shared::pingpp::{AppId, ChannelAnswer, ChannelRefund, Event, EventBus, Mode, PaymentChannel, SecretKey};
+use shared::pingpp::{
+    AppId, ChannelAnswer, ChannelRefund, Event, EventBus, Mode, PaymentChannel, SecretKey, tenant_of,
+};
 
 use tokio::sync::Notify;
 
@@ -161,7 +163,15 @@ impl World {
         }
         for key in [KEY, "sk_live_ibbTe5jLGCi5rzfH4OqPW9KC"] {
             let key: SecretKey = key.parse().unwrap();
-            self.session().put_shared_credential(&key.credential, &["app_1".to_owned()], true).await.unwrap();
+            self.session()
+                .put_shared_credential(
+                    &key.credential,
+                    &["app_1".to_owned()],
+                    |app| tenant_of(app, key.mode),
+                    true,
+                )
+                .await
+                .unwrap();
         }
     }
 
@@ -208,6 +218,7 @@ impl World {
             transaction_no: Some(id.parse().unwrap()),
             amount: MinorUnits::new(amount).unwrap(),
             refunded: 0,
+            refunded_before: 0,
             holds: Default::default(),
             paid: true,
             created: 1,

@@ -65,6 +65,8 @@ struct WrittenApp {
     public_key: Option<String>,
     #[serde(default)]
     require_signature: bool,
+    #[serde(default = "enabled")]
+    enabled: bool,
 }
 
 #[derive(Deserialize)]
@@ -213,6 +215,7 @@ impl WrittenApp {
             currency: self.currency,
             public_key: self.public_key,
             require_signature: self.require_signature,
+            enabled: self.enabled,
         };
         let app = App::new(&settings)?;
         let mut funds = Vec::new();

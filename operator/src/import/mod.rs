@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use shared::entries::{currency_of, tenant_name};
 use shared::ledger::{Account, CredentialKey, Currency, DebitKey, DebitState, TenantKey};
+use shared::pingpp;
 use shared::store::{Creation, DebitOnRecord, Session, SettingsChange, Store};
 
 use crate::show::plain;
@@ -362,7 +363,9 @@ async fn write(
 ) -> Result<Outcome> {
     if let Line::Key { key, apps } = &line {
         let ids: Vec<String> = apps.iter().map(ToString::to_string).collect();
-        let change = session.put_shared_credential(&key.credential, &ids, settings.replace).await?;
+        let tenant_of = |app: &str| pingpp::tenant_of(app, key.mode);
+        let change =
+            session.put_shared_credential(&key.credential, &ids, tenant_of, settings.replace).await?;
         return Ok(Outcome::of_settings(change, || "this key names other apps".to_owned()));
     }
     let tenant = line.tenants().into_iter().next().context("the line is nobody's")?;

@@ -322,6 +322,7 @@ impl WrittenCharge {
             transaction_no: self.transaction_no.map(|no| member("transactionNo", &no)).transpose()?,
             amount,
             refunded: self.amount_refunded,
+            refunded_before: self.amount_refunded,
             holds: Default::default(),
             paid: self.paid,
             created: self.created,

@@ -117,26 +117,67 @@ fn movements_of<'a>(account: &Account, movements: impl IntoIterator<Item = &'a M
 /// An account's postings in the order of their numbers, checked.
 fn check_links<'a>(account: &Account, mut postings: Vec<Posted<'a>>) -> Result<Vec<Posted<'a>>, ChainBreach> {
     postings.sort_by_key(|posted| posted.posting().sequence);
-    let mut head: Hash = opening_head(&account.key, &account.currency, account.opening);
-    let mut balance = account.opening;
-    let mut found = 0;
+    let mut chain = Chain::of(account);
     for posted in &postings {
-        let posting = posted.posting();
-        let (expected, sequence) = (found + 1, posting.sequence);
+        chain.next(posted.posting(), posted.is_vouched_for(account))?;
+    }
+    chain.end(account).map(|()| postings)
+}
+
+/// The way along a chain, from its opening on.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    head: Hash,
+    balance: Balance,
+    found: u64,
+}
+
+impl Chain {
+    pub fn of(account: &Account) -> Self {
+        let head = opening_head(&account.key, &account.currency, account.opening);
+        Self { head, balance: account.opening, found: 0 }
+    }
+
+    /// The hash of the last posting that was passed, or of the opening.
+    pub fn head(&self) -> Hash {
+        self.head
+    }
+
+    /// The number of the last posting that was passed.
+    pub fn found(&self) -> u64 {
+        self.found
+    }
+
+    /// Passes the next posting; `is_vouched_for` says whether its hash is that of its facts.
+    ///
+    /// # Errors
+    /// If it isn't the next one. Those behind it can be checked all the same, as if it were.
+    pub fn next(&mut self, posting: &Posting, is_vouched_for: bool) -> Result<(), ChainBreach> {
+        let (expected, sequence) = (self.found + 1, posting.sequence);
+        let follows = posting.previous == self.head && posting.before == self.balance;
+        (self.head, self.balance, self.found) = (posting.hash, posting.after, sequence);
         if sequence != expected {
             return Err(ChainBreach::Number { expected, found: sequence });
         }
-        if posting.previous != head || posting.before != balance {
+        if !follows {
             return Err(ChainBreach::Link { sequence });
         }
-        if !posted.is_vouched_for(account) {
-            return Err(ChainBreach::Facts { sequence });
+        if is_vouched_for { Ok(()) } else { Err(ChainBreach::Facts { sequence }) }
+    }
+
+    /// The account is where its postings have come to.
+    ///
+    /// # Errors
+    /// If it says otherwise.
+    pub fn end(&self, account: &Account) -> Result<(), ChainBreach> {
+        if (account.sequence, account.balance) != (self.found, self.balance) {
+            return Err(ChainBreach::Account {
+                recorded: account.sequence,
+                balance: account.balance,
+                found: self.found,
+                sum: self.balance,
+            });
         }
-        (head, balance, found) = (posting.hash, posting.after, expected);
+        if account.head != self.head { Err(ChainBreach::Head) } else { Ok(()) }
     }
-    if (account.sequence, account.balance) != (found, balance) {
-        let recorded = account.sequence;
-        return Err(ChainBreach::Account { recorded, balance: account.balance, found, sum: balance });
-    }
-    if account.head != head { Err(ChainBreach::Head) } else { Ok(postings) }
 }

@@ -91,6 +91,8 @@ pub struct Charge {
     pub amount: MinorUnits,
     /// In minor units.
     pub refunded: u64,
+    /// What of it was refunded before it came on record.
+    pub refunded_before: u64,
     /// By the refund they are for.
     pub holds: BTreeMap<RefundId, Hold>,
     pub paid: bool,

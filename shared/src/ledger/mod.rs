@@ -7,12 +7,14 @@ mod chain;
 mod charge;
 mod debit;
 mod entry;
+mod intervention;
 mod money;
 mod movement;
 mod names;
 mod posting;
 mod refund;
 mod refund_batch;
+mod seal;
 
 pub use account::Account;
 pub use application::{
@@ -20,15 +22,17 @@ pub use application::{
     FailedRefund, Mismatch, Obstacle, RefundId, Standing, Withdrawal, completing, judge_begin,
     judge_completion, judge_confirmation,
 };
-pub use chain::{ChainBreach, Posted, check_chain, check_funds};
+pub use chain::{Chain, ChainBreach, Posted, check_chain, check_funds};
 pub use charge::{CHARGES_PREFIX, Charge, FundingSource, Hold, MinorUnits};
 pub use debit::{Debit, DebitDifference, DebitState, Refund, RefundedBy, Taking};
 pub use entry::{
     AccountEntry, Conflict, DebitNow, DebitWas, EntryOutcome, EntryRefusal, OnRecord, Recording,
     decide_entries, rests_on_the_balance,
 };
+pub use intervention::Intervention;
 pub use money::{Amount, Balance, Currency, InvalidMoney, exact_decimal};
 pub use movement::{Direction, Movement, MovementKey};
+pub(crate) use names::unescaped;
 pub use names::{
     AccountKey, ApplicationKey, BatchKey, BatchNo, ChannelName, ChargeId, ChargeKey, CredentialKey, DebitId,
     DebitKey, InvalidBatchId, InvalidText, MerchantBatchNo, MovementId, OrderNo, Reason, RefundAccount,

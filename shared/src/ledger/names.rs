@@ -166,6 +166,18 @@ impl RequestKey {
     }
 }
 
+impl AccountKey {
+    /// The path less the holder.
+    pub fn tenant(&self) -> TenantKey {
+        TenantKey(self.0.rsplit_once('#').map_or(self.0.as_str(), |(tenant, _holder)| tenant).to_owned())
+    }
+
+    /// Who holds it, as people write it: a player, a funding source.
+    pub fn holder(&self) -> String {
+        unescaped(self.0.rsplit('#').next().unwrap_or_default())
+    }
+}
+
 impl CredentialKey {
     /// `provider` is ours and needs no escaping.
     pub fn new(provider: &'static str, secret: &str) -> Self {
@@ -325,8 +337,12 @@ pub struct DebitKey {
 }
 
 /// `#` separates parts of a key, and `%` starts an escape, so neither may stand in a part.
-fn escaped(part: &str) -> String {
+pub(crate) fn escaped(part: &str) -> String {
     part.replace('%', "%25").replace('#', "%23")
+}
+
+pub(crate) fn unescaped(part: &str) -> String {
+    part.replace("%23", "#").replace("%25", "%")
 }
 
 #[cfg(test)]

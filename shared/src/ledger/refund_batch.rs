@@ -83,6 +83,13 @@ pub enum BatchEnd {
     Failed,
 }
 
+impl BatchState {
+    /// Whether something is still to be done.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Creating | Self::Created | Self::Settling)
+    }
+}
+
 /// One refund of a batch, as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchItem {

@@ -25,6 +25,11 @@ pub struct AppId(String);
 #[error("must be 1 to 64 letters, digits, or _ -")]
 pub struct InvalidAppId;
 
+/// The tenant of an app's id, as a key on record names it.
+pub fn tenant_of(app: &str, mode: Mode) -> TenantKey {
+    TenantKey::in_mode(PROVIDER, app, mode.as_str())
+}
+
 impl AppId {
     pub fn as_str(&self) -> &str {
         &self.0
@@ -136,6 +141,12 @@ pub struct AppSettings {
     /// Whether a request without a signature is refused.
     #[serde(default)]
     pub require_signature: bool,
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+fn enabled() -> bool {
+    true
 }
 
 /// Why settings can't be used.
@@ -163,6 +174,7 @@ pub struct App {
     pub currency: Currency,
     public_key: Option<VerifyingKey<Sha256>>,
     pub requires_signature: bool,
+    pub enabled: bool,
 }
 
 impl App {
@@ -199,6 +211,7 @@ impl App {
             currency: settings.currency.to_ascii_uppercase().parse().map_err(InvalidApp::Currency)?,
             public_key,
             requires_signature: settings.require_signature,
+            enabled: settings.enabled,
         })
     }
 
@@ -255,6 +268,7 @@ mod tests {
             currency: "cny".to_owned(),
             public_key: public_key.map(str::to_owned),
             require_signature,
+            enabled: true,
         };
         assert_eq!(App::new(&settings(None, false)).unwrap().currency.as_str(), "CNY");
         assert!(matches!(App::new(&settings(None, true)), Err(InvalidApp::NoKey)));

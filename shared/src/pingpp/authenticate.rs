@@ -68,7 +68,7 @@ impl Caller {
     /// # Errors
     /// HTTP 401 if none of the key's apps believes it.
     pub fn check_signature(&self, request: &Request, now: SystemTime) -> Result<Checked<'_>, ApiError> {
-        let checked = |app| (app, check_signature(app, request, now));
+        let checked = |app| (app, check(app, request, now));
         let apps: Vec<(&App, Result<(), ApiError>)> = self.apps.iter().map(checked).collect();
         let refused = apps.iter().find_map(|(_, checked)| checked.as_ref().err());
         match refused {
@@ -76,6 +76,12 @@ impl Caller {
             _ => Ok(Checked { apps }),
         }
     }
+}
+
+/// Checks a request that is about `app`: its signature, and whether the app may call at all.
+fn check(app: &App, request: &Request, now: SystemTime) -> Result<(), ApiError> {
+    check_signature(app, request, now)?;
+    if app.enabled { Ok(()) } else { Err(ApiError::disabled(app.id.as_str())) }
 }
 
 /// Checks the signature of a request that is about `app`.
@@ -219,6 +225,7 @@ mod tests {
                 currency: "cny".to_owned(),
                 public_key: pem,
                 require_signature,
+                enabled: true,
             };
             App::new(&settings).unwrap()
         };
@@ -284,6 +291,7 @@ mod tests {
                 currency: "cny".to_owned(),
                 public_key: public_key.map(str::to_owned),
                 require_signature,
+                enabled: true,
             };
             Caller { mode: Mode::Test, apps: vec![App::new(&settings).unwrap()] }
         };

@@ -75,6 +75,11 @@ impl ApiError {
         Self { status: 401, ..Self::unreadable(message) }
     }
 
+    /// HTTP 403: the app may not call for now.
+    pub fn disabled(app: &str) -> Self {
+        Self { status: 403, ..Self::unreadable(format!("App {app} is disabled.")) }
+    }
+
     /// HTTP 404.
     pub fn not_found(id: &str) -> Self {
         let id: String = id.chars().take(64).collect();

@@ -13,7 +13,7 @@ mod object;
 mod request;
 
 pub use advance::{Decided, advance, advance_new, decide, decide_refund};
-pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey};
+pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey, tenant_of};
 pub use authenticate::{Caller, Checked, Keys, authenticate};
 pub use call::{Call, Endpoint, Report, object, shown, told_refunds};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel, payment_channel};

@@ -11,10 +11,10 @@ use crate::ledger::{
     Completion, Confirmation, FailedRefund, RefundId, TenantKey, Withdrawal,
 };
 
-const APPLICATION: &str = "PAYMENT";
-const GUARD: &str = "GUARD";
+pub(super) const APPLICATION: &str = "PAYMENT";
+pub(super) const GUARD: &str = "GUARD";
 pub(super) const CONFIRMATION: &str = "CONFIRMATION";
-const FAILED_PREFIX: &str = "FAILED#";
+pub(super) const FAILED_PREFIX: &str = "FAILED#";
 
 pub(super) const REQUESTED: &str = "requested";
 pub(super) const PROCESSING: &str = "processing";
@@ -55,6 +55,7 @@ pub(super) fn application_item(application: &Application) -> Item {
         text("merchant", application.key.merchant.as_str()),
         text("orderNo", application.order_no.as_str()),
         number("paid", application.paid),
+        items::bytes(items::SEAL, application.seal().as_bytes()),
         text("state", state_name(&application.state)),
     ]);
     match &application.state {

@@ -21,10 +21,12 @@ use crate::limits;
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) const ACCOUNT: &str = "ACCOUNT";
-const TENANT: &str = "TENANT";
-const CREDENTIAL: &str = "CREDENTIAL";
-const REQUEST: &str = "REQUEST";
+pub(super) const TENANT: &str = "TENANT";
+pub(super) const CREDENTIAL: &str = "CREDENTIAL";
+pub(super) const REQUEST: &str = "REQUEST";
 pub(super) const PAYMENT_PREFIX: &str = "PAYMENT#";
+/// The hash over what of a payment never changes.
+pub(super) const SEAL: &str = "seal";
 pub(super) const MOVEMENT_PREFIX: &str = "MOVEMENT#";
 
 /// Name the layouts of hashed bytes, for whoever checks them later.
@@ -94,6 +96,13 @@ pub(super) fn bytes(name: &str, value: &[u8]) -> (String, AttributeValue) {
     (name.to_owned(), AttributeValue::B(Blob::new(value)))
 }
 
+pub(super) fn texts(name: &str, values: &[String]) -> (String, AttributeValue) {
+    (
+        name.to_owned(),
+        AttributeValue::L(values.iter().map(|value| AttributeValue::S(value.clone())).collect()),
+    )
+}
+
 pub(super) fn map(members: impl IntoIterator<Item = (String, AttributeValue)>) -> AttributeValue {
     AttributeValue::M(members.into_iter().collect())
 }
@@ -101,20 +110,6 @@ pub(super) fn map(members: impl IntoIterator<Item = (String, AttributeValue)>) -
 pub(super) fn settings_item(tenant: &TenantKey, settings: &str) -> Item {
     let mut item = tenant_key(tenant);
     item.extend([text("settings", settings)]);
-    item
-}
-
-pub(super) fn credential_item(credential: &CredentialKey, tenant: &TenantKey) -> Item {
-    let mut item = credential_key(credential);
-    item.extend([text("tenant", tenant.as_str())]);
-    item
-}
-
-/// A secret that names several tenants, by their ids.
-pub(super) fn shared_credential_item(credential: &CredentialKey, ids: &[String]) -> Item {
-    let mut item = credential_key(credential);
-    let ids = ids.iter().map(|id| AttributeValue::S(id.clone())).collect();
-    item.insert("ids".to_owned(), AttributeValue::L(ids));
     item
 }
 
@@ -146,6 +141,7 @@ pub(super) fn debit_item(debit: &Debit) -> Item {
         item.insert("refund".to_owned(), refund_value(refund));
     }
     item.extend(debit.asked.map(|at| number("askedAt", at)));
+    item.extend(debit.seal().map(|seal| bytes(SEAL, seal.as_bytes())));
     item
 }
 
@@ -181,7 +177,7 @@ fn expires(at: u64, kept: Duration) -> (String, AttributeValue) {
 }
 
 /// Where a bet is found by its `seqNo` alone: under its tenant, which is the account's path less the holder.
-fn index_partition(debit: &DebitKey) -> String {
+pub(super) fn index_partition(debit: &DebitKey) -> String {
     let account = debit.account.as_str();
     let tenant = account.rsplit_once('#').map_or(account, |(tenant, _holder)| tenant);
     format!("{tenant}#debit#{}", debit.id)

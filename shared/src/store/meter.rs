@@ -74,7 +74,7 @@ impl Meter {
     }
 }
 
-fn milliunits<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) -> u64 {
+pub(super) fn milliunits<'a>(consumed: impl IntoIterator<Item = &'a ConsumedCapacity>) -> u64 {
     let units = |capacity: &ConsumedCapacity| capacity.capacity_units().unwrap_or_default();
     consumed.into_iter().map(|capacity| (units(capacity) * 1_000.0).round() as u64).sum()
 }

@@ -139,6 +139,29 @@ impl Session {
         }
     }
 
+    /// All items of a partition whose sort keys begin so, in their order.
+    pub(super) async fn read_beginning(
+        &self,
+        partition: &str,
+        prefix: &str,
+    ) -> Result<Vec<Item>, StoreError> {
+        // Nothing that sort keys have comes after this character.
+        let end = format!("{prefix}\u{10ffff}");
+        let mut found = Vec::new();
+        let mut start: Option<Item> = None;
+        loop {
+            let between = Some((prefix, end.as_str()));
+            let (page, next) = self
+                .until_answered(|| self.read_page(partition, false, between, None, start.clone()))
+                .await?;
+            found.extend(page);
+            start = next;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
     /// The keys of the index's items under `partition` whose sort key is at most `sort_max`, in its order; so many at
     /// most.
     pub(super) async fn query_index(

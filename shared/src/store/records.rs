@@ -15,8 +15,7 @@ use super::items::{self, Item, Payment, Reader};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 use crate::ledger::{
-    Account, AccountKey, ChainBreach, CredentialKey, Debit, DebitKey, DebitState, Movement, Posted,
-    TenantKey, check_chain,
+    Account, AccountKey, ChainBreach, Debit, DebitKey, DebitState, Movement, Posted, TenantKey, check_chain,
 };
 
 /// What became of a fact to put on record.
@@ -136,57 +135,6 @@ impl Session {
     pub async fn settings(&self, tenant: &TenantKey) -> Result<Option<String>, StoreError> {
         let item = self.read_item(items::tenant_key(tenant)).await?;
         item.map(|item| Reader::new(&item).text("settings").map(str::to_owned)).transpose()
-    }
-
-    /// Lets a secret name `tenant`.
-    pub async fn create_credential(
-        &self,
-        credential: &CredentialKey,
-        tenant: &TenantKey,
-    ) -> Result<Creation<TenantKey>, StoreError> {
-        match self.put_new(items::credential_item(credential, tenant)).await? {
-            None => Ok(Creation::Created),
-            Some(existing) => {
-                Ok(Creation::Existing(TenantKey::recorded(Reader::new(&existing).text("tenant")?)))
-            }
-        }
-    }
-
-    /// The tenant that a secret names, if it names one. Whether it may still, the tenant's settings say.
-    pub async fn credential(&self, credential: &CredentialKey) -> Result<Option<TenantKey>, StoreError> {
-        let item = self.read_item(items::credential_key(credential)).await?;
-        item.map(|item| Reader::new(&item).text("tenant").map(TenantKey::recorded)).transpose()
-    }
-
-    /// Lets a secret name the tenants with these ids, and no others. What it named before is only replaced if
-    /// `replace`.
-    pub async fn put_shared_credential(
-        &self,
-        credential: &CredentialKey,
-        ids: &[String],
-        replace: bool,
-    ) -> Result<SettingsChange, StoreError> {
-        let item = items::shared_credential_item(credential, ids);
-        let Some(existing) = self.put_new(item.clone()).await? else {
-            return Ok(SettingsChange::Created);
-        };
-        if Reader::new(&existing).texts("ids")? == ids {
-            return Ok(SettingsChange::Unchanged);
-        }
-        if !replace {
-            return Ok(SettingsChange::Kept);
-        }
-        self.put(item, None).await?;
-        Ok(SettingsChange::Replaced)
-    }
-
-    /// The ids of the tenants that a secret names, if it is one that names several.
-    pub async fn shared_credential(
-        &self,
-        credential: &CredentialKey,
-    ) -> Result<Option<Vec<String>>, StoreError> {
-        let item = self.read_item(items::credential_key(credential)).await?;
-        item.map(|item| Reader::new(&item).texts("ids")).transpose()
     }
 
     /// A debit, if there is such a debit.

@@ -14,7 +14,7 @@ use crate::ledger::{
     RefundBatchId, RefundBatchKey, RefundId, TenantKey,
 };
 
-const CHARGE: &str = "PAYMENT";
+pub(super) const CHARGE: &str = "PAYMENT";
 pub(super) const GUARD: &str = "GUARD";
 pub(super) const MONTHS: &str = "MONTHS";
 pub(super) const REFUND_PREFIX: &str = "REFUND#";
@@ -82,7 +82,7 @@ pub(super) fn refund_partition(refund: &RefundId) -> String {
     format!("{CHARGES_PREFIX}#refund#{refund}")
 }
 
-fn shard_of(batch: &RefundBatchKey) -> u64 {
+pub(super) fn shard_of(batch: &RefundBatchKey) -> u64 {
     // An id ends in digits that differ from one to the next; three of them spread evenly.
     let id = batch.id.as_str();
     id.get(id.len() - 3..).and_then(|digits| digits.parse().ok()).unwrap_or(0) % OPEN_SHARDS
@@ -105,6 +105,8 @@ pub(super) fn charge_item(charge: &Charge) -> Item {
         text("orderNo", charge.order_no.as_str()),
         number("amount", charge.amount),
         number("refunded", charge.refunded),
+        number("refundedBefore", charge.refunded_before),
+        bytes(items::SEAL, charge.seal().as_bytes()),
         (
             "holds".to_owned(),
             map(charge.holds.iter().map(|(refund, hold)| (refund.to_string(), hold_value(hold)))),
@@ -243,7 +245,7 @@ impl Reader<'_> {
         self.parsed("source")
     }
 
-    fn charge_key(&self) -> Result<ChargeKey, StoreError> {
+    pub(super) fn charge_key(&self) -> Result<ChargeKey, StoreError> {
         let key = ChargeKey { tenant: self.tenant()?, id: self.parsed("charge")? };
         if self.text(PARTITION_KEY)? == key.path() {
             Ok(key)
@@ -268,6 +270,7 @@ impl Reader<'_> {
             transaction_no: self.optional_parsed("transactionNo")?,
             amount: self.minor_units("amount")?,
             refunded: self.integer("refunded")?,
+            refunded_before: self.integer("refundedBefore")?,
             holds,
             paid: self.get("paid", |value| value.as_bool().ok().copied())?,
             created: self.integer("created")?,

@@ -1,0 +1,166 @@
+//! Secrets, by their hashes: whom each names, and for a tenant that shares them with others, which it has.
+
+use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+
+use super::attribute::SORT_KEY;
+use super::change::PutCondition;
+use super::deadline::Backoff;
+use super::items::{self, Item, Reader};
+use super::transact::{Action, Transacted};
+use super::{Creation, Session, SettingsChange, StoreError};
+use crate::ledger::{CredentialKey, TenantKey};
+use crate::limits;
+
+/// Before the hash of a secret that a tenant has, in the tenant's partition.
+pub(super) const KEY_PREFIX: &str = "KEY#";
+
+fn credential_item(credential: &CredentialKey, tenant: &TenantKey) -> Item {
+    let mut item = items::credential_key(credential);
+    item.extend([items::text("tenant", tenant.as_str())]);
+    item
+}
+
+/// A secret that names several tenants, by their ids.
+fn shared_item(credential: &CredentialKey, ids: &[String]) -> Item {
+    let mut item = items::credential_key(credential);
+    item.extend([items::texts("ids", ids)]);
+    item
+}
+
+fn key_of_tenant(tenant: &TenantKey, credential: &CredentialKey) -> Item {
+    items::key(tenant.as_str(), &format!("{KEY_PREFIX}{}", credential.hash()))
+}
+
+impl Session {
+    /// Lets a secret name `tenant`.
+    pub async fn create_credential(
+        &self,
+        credential: &CredentialKey,
+        tenant: &TenantKey,
+    ) -> Result<Creation<TenantKey>, StoreError> {
+        match self.put_new(credential_item(credential, tenant)).await? {
+            None => Ok(Creation::Created),
+            Some(existing) => {
+                Ok(Creation::Existing(TenantKey::recorded(Reader::new(&existing).text("tenant")?)))
+            }
+        }
+    }
+
+    /// The tenant that a secret names, if it names one. Whether it may still, the tenant's settings say.
+    pub async fn credential(&self, credential: &CredentialKey) -> Result<Option<TenantKey>, StoreError> {
+        let item = self.read_item(items::credential_key(credential)).await?;
+        item.map(|item| Reader::new(&item).text("tenant").map(TenantKey::recorded)).transpose()
+    }
+
+    /// Lets a secret name the tenants with these ids, and no others; `tenant_of` is the tenant of an id. What it named
+    /// before is only replaced if `replace`. Each tenant has the secret on record with it.
+    ///
+    /// # Errors
+    /// Also if there are more ids than fit into a transaction.
+    pub async fn put_shared_credential(
+        &self,
+        credential: &CredentialKey,
+        ids: &[String],
+        tenant_of: impl Fn(&str) -> TenantKey,
+        replace: bool,
+    ) -> Result<SettingsChange, StoreError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let named = self.shared_credential(credential).await?;
+            let change = match &named {
+                None => SettingsChange::Created,
+                Some(named) if named == ids => return Ok(SettingsChange::Unchanged),
+                Some(_) if !replace => return Ok(SettingsChange::Kept),
+                Some(_) => SettingsChange::Replaced,
+            };
+            let as_read = match &named {
+                None => PutCondition::absent(),
+                Some(named) => PutCondition {
+                    expression: "ids = :named",
+                    names: Default::default(),
+                    values: Item::from([items::texts(":named", named)]),
+                },
+            };
+            let item = shared_item(credential, ids);
+            let mut actions: Vec<Action> = vec![(self.put_action_if(&item, as_read)?, item)];
+            for id in ids {
+                let item = key_of_tenant(&tenant_of(id), credential);
+                let always = PutCondition {
+                    expression: "attribute_not_exists(expires)",
+                    names: Default::default(),
+                    values: Item::new(),
+                };
+                actions.push((self.put_action_if(&item, always)?, item));
+            }
+            for id in named.iter().flatten().filter(|id| !ids.contains(id)) {
+                actions.push(self.delete_action(key_of_tenant(&tenant_of(id), credential))?);
+            }
+            if actions.len() > limits::ACTIONS_PER_TRANSACTION_MAX {
+                let max = limits::ACTIONS_PER_TRANSACTION_MAX - 1;
+                return Err(StoreError::Refused(format!(
+                    "a key names at most {max} apps, those included that it named before"
+                )));
+            }
+            let cause = match self.transact(actions).await? {
+                Transacted::Done => return Ok(change),
+                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Unknown(cause) => cause,
+            };
+            if !backoff.pause_after_race(self).await {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
+            }
+        }
+    }
+
+    fn delete_action(&self, key: Item) -> Result<Action, StoreError> {
+        let delete = Delete::builder()
+            .table_name(self.store.table())
+            .set_key(Some(key.clone()))
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok((TransactWriteItem::builder().delete(delete).build(), key))
+    }
+
+    /// The ids of the tenants that a secret names, if it is one that names several.
+    pub async fn shared_credential(
+        &self,
+        credential: &CredentialKey,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        let item = self.read_item(items::credential_key(credential)).await?;
+        item.map(|item| Reader::new(&item).texts("ids")).transpose()
+    }
+
+    /// The secrets that a tenant has which may be others' too, by their hashes.
+    pub async fn keys_of_tenant(&self, tenant: &TenantKey) -> Result<Vec<String>, StoreError> {
+        let found = self.read_beginning(tenant.as_str(), KEY_PREFIX).await?;
+        let hash = |item: &Item| {
+            let sort = item.get(SORT_KEY).and_then(|value| value.as_s().ok());
+            sort.and_then(|sort| sort.strip_prefix(KEY_PREFIX)).map(str::to_owned)
+        };
+        Ok(found.iter().filter_map(hash).collect())
+    }
+
+    /// Puts other settings in the place of those that were read; whether they were still the same.
+    pub async fn change_settings(
+        &self,
+        tenant: &TenantKey,
+        read: &str,
+        settings: &str,
+    ) -> Result<bool, StoreError> {
+        let change = super::change::Change {
+            key: items::tenant_key(tenant),
+            expression: "SET settings = :settings",
+            condition: "settings = :read",
+            name: None,
+            values: Item::from([items::text(":settings", settings), items::text(":read", read)]),
+        };
+        match self.change(&change).await? {
+            super::change::Changed::Done => Ok(true),
+            // An attempt whose answer was lost may have done it.
+            super::change::Changed::Refused(item) => {
+                let now = item.as_ref().map(|item| Reader::new(item).text("settings")).transpose()?;
+                Ok(now == Some(settings))
+            }
+        }
+    }
+}

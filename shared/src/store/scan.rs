@@ -1,0 +1,94 @@
+//! Reading the whole table, page by page: for whoever checks it, and adds it up. No function does.
+
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use futures::future::BoxFuture;
+
+use super::attribute::{PARTITION_KEY, SORT_KEY};
+use super::items::{self, Item};
+use super::meter::{CountAttempts, milliunits};
+use super::stored::Stored;
+use super::{Session, StoreError};
+
+/// What one call has read.
+#[derive(Debug)]
+pub struct Page {
+    pub items: Vec<Stored>,
+    /// Where the segment goes on; none where it has ended.
+    pub next: Option<String>,
+    /// In thousandths of a read unit.
+    pub read_milliunits: u64,
+}
+
+impl Session {
+    /// A page of one of `segments` parts of the table, from its beginning or from where a page said that it goes on; so
+    /// many items at most. What is read is as it was at that moment, and no two pages are of the same.
+    pub fn scan<'a>(
+        &'a self,
+        segment: u32,
+        segments: u32,
+        count_max: u32,
+        from: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(async move {
+            let start = from.map(position).transpose()?;
+            self.until_answered(|| async {
+                let call = self
+                    .store
+                    .client
+                    .scan()
+                    .table_name(self.store.table())
+                    .segment(i32::try_from(segment).unwrap_or(i32::MAX))
+                    .total_segments(i32::try_from(segments).unwrap_or(i32::MAX))
+                    .limit(i32::try_from(count_max).unwrap_or(i32::MAX))
+                    .set_exclusive_start_key(start.clone())
+                    .consistent_read(true)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .customize()
+                    .interceptor(CountAttempts(self.meter.clone()));
+                let answer = self.in_time(call.send()).await??;
+                self.meter.read(answer.consumed_capacity());
+                Ok(Page {
+                    items: answer.items().iter().map(Stored::of).collect(),
+                    next: answer.last_evaluated_key().map(position_text),
+                    read_milliunits: milliunits(answer.consumed_capacity()),
+                })
+            })
+            .await
+        })
+    }
+
+    /// About how many items the table has: DynamoDB counts them every few hours.
+    ///
+    /// # Errors
+    /// If there is no such table, or it may not be asked about.
+    pub async fn count_items(&self) -> Result<u64, StoreError> {
+        self.until_answered(|| async {
+            let call = self.store.client.describe_table().table_name(self.store.table());
+            let described = self.in_time(call.send()).await??;
+            let count = described.table().and_then(|table| table.item_count()).unwrap_or_default();
+            Ok(u64::try_from(count).unwrap_or_default())
+        })
+        .await
+    }
+
+    /// The item under a key, as it is now.
+    pub async fn stored(&self, partition: &str, sort: &str) -> Result<Option<Stored>, StoreError> {
+        Ok(self.read_item(items::key(partition, sort)).await?.map(|item| Stored::of(&item)))
+    }
+
+    /// All items of a partition, as they are now; not of one moment if there are many.
+    pub async fn stored_partition(&self, partition: &str) -> Result<Vec<Stored>, StoreError> {
+        Ok(self.read_partition(partition).await?.iter().map(Stored::of).collect())
+    }
+}
+
+fn position(text: &str) -> Result<Item, StoreError> {
+    let keys: Result<(String, String), _> = serde_json::from_str(text);
+    let (partition, sort) = keys.map_err(|error| StoreError::Refused(format!("not a position: {error}")))?;
+    Ok(items::key(&partition, &sort))
+}
+
+fn position_text(key: &Item) -> String {
+    let part = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    serde_json::json!([part(PARTITION_KEY), part(SORT_KEY)]).to_string()
+}

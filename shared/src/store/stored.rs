@@ -1,0 +1,205 @@
+//! One item of the table as the ledger understands it: for whoever reads the whole of it.
+
+use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
+use super::items::{self, Item, Payment, Reader};
+use super::refund_batch_items as batch_items;
+use super::refund_batches::months;
+use super::{StoreError, application_items as app_items, credentials, interventions};
+use crate::ledger::{
+    Account, AccountKey, Application, ApplicationKey, BatchGuard, CHARGES_PREFIX, Charge, Confirmation,
+    Debit, DebitKey, FailedRefund, Hash, Intervention, ItemRefund, Movement, RefundBatch, RefundBatchId,
+    TenantKey, unescaped,
+};
+
+/// One item, with what all items may have.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub partition: String,
+    pub sort: String,
+    /// Why it is none that the ledger writes, where it isn't.
+    pub content: Result<Content, String>,
+    /// Of a payment: the hash over what of it never changes.
+    pub seal: Option<Hash>,
+    /// Where the index has it.
+    pub index: Option<(String, String)>,
+    /// Whether it may vanish by itself.
+    pub expires: bool,
+}
+
+/// What an item is.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A tenant's settings, as JSON.
+    Tenant {
+        tenant: TenantKey,
+        settings: String,
+    },
+    /// A secret, by its hash, that names its tenant.
+    Credential {
+        tenant: TenantKey,
+    },
+    /// A secret, by its hash, that names several tenants by their ids.
+    SharedCredential {
+        ids: Vec<String>,
+    },
+    /// That a tenant has a secret, by its hash.
+    KeyOfTenant {
+        tenant: TenantKey,
+        hash: String,
+    },
+    Intervention(Box<Intervention>),
+    Account(Account),
+    Debit(Box<Debit>),
+    Tombstone {
+        debit: DebitKey,
+        since: u64,
+    },
+    Movement(Box<Movement>),
+    /// What ties an idempotency key to a request; by its path, or as a part of one with an account.
+    Request {
+        path: String,
+        at: u64,
+    },
+    RequestPart {
+        account: AccountKey,
+        at: u64,
+    },
+    Charge(Box<Charge>),
+    Refund(Box<ItemRefund>),
+    Batch(Box<RefundBatch>),
+    /// What is put under a merchant's number of a batch.
+    Number {
+        tenant: TenantKey,
+        batch: RefundBatchId,
+    },
+    Months {
+        tenant: TenantKey,
+        months: Vec<String>,
+    },
+    Application(Box<Application>),
+    Failed {
+        application: ApplicationKey,
+        failed: Box<FailedRefund>,
+    },
+    Guard {
+        path: String,
+        guard: Box<BatchGuard>,
+    },
+    Confirmation {
+        path: String,
+        confirmation: Box<Confirmation>,
+    },
+}
+
+impl Stored {
+    pub(super) fn of(item: &Item) -> Self {
+        let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        let index = part(INDEX_PARTITION_KEY).zip(part(INDEX_SORT_KEY));
+        let seal = item.get(items::SEAL).and_then(|value| value.as_b().ok());
+        Self {
+            partition: part(PARTITION_KEY).unwrap_or_default(),
+            sort: part(SORT_KEY).unwrap_or_default(),
+            content: Content::of(item).map_err(|error| match error {
+                StoreError::Damaged { what, .. } => what,
+                error => error.to_string(),
+            }),
+            seal: seal.and_then(|bytes| Hash::recorded(bytes.as_ref())),
+            index,
+            expires: item.contains_key(EXPIRES),
+        }
+    }
+
+    /// Its key, as people are told.
+    pub fn key(&self) -> String {
+        format!("{} {}", self.partition, self.sort)
+    }
+}
+
+impl Content {
+    fn of(item: &Item) -> Result<Self, StoreError> {
+        let reader = Reader::new(item);
+        let (partition, sort) = (reader.text(PARTITION_KEY)?, reader.text(SORT_KEY)?);
+        let tenant = || TenantKey::recorded(partition);
+        let is_of_charges = partition.strip_prefix(CHARGES_PREFIX).is_some_and(|rest| rest.starts_with('#'));
+        if let Some(hash) = sort.strip_prefix(credentials::KEY_PREFIX) {
+            return Ok(Self::KeyOfTenant { tenant: tenant(), hash: hash.to_owned() });
+        }
+        if sort.starts_with(interventions::PREFIX) {
+            return Ok(Self::Intervention(Box::new(reader.intervention()?)));
+        }
+        if sort.starts_with(items::PAYMENT_PREFIX) {
+            return Ok(match reader.payment()? {
+                Payment::Debit(debit) => Self::Debit(debit),
+                Payment::Tombstone { debit, since } => Self::Tombstone { debit, since },
+            });
+        }
+        if sort.starts_with(items::MOVEMENT_PREFIX) {
+            return Ok(Self::Movement(Box::new(reader.movement()?)));
+        }
+        if sort.strip_prefix(items::REQUEST).is_some_and(|rest| rest.starts_with('#')) {
+            reader.record()?;
+            let account = AccountKey::recorded(partition);
+            return Ok(Self::RequestPart { account, at: reader.integer("at")? });
+        }
+        if sort.starts_with(batch_items::REFUND_PREFIX) {
+            return Ok(Self::Refund(Box::new(reader.item_refund()?)));
+        }
+        if sort.starts_with(app_items::FAILED_PREFIX) {
+            let failed = Box::new(reader.failed()?);
+            let application = application_of(partition)
+                .ok_or_else(|| reader.damaged("it is in no application's partition"))?;
+            return Ok(Self::Failed { application, failed });
+        }
+        if sort.starts_with(app_items::CONFIRMATION) {
+            let confirmation = Box::new(reader.confirmation()?);
+            return Ok(Self::Confirmation { path: partition.to_owned(), confirmation });
+        }
+        Ok(match sort {
+            items::TENANT => Self::Tenant { tenant: tenant(), settings: reader.text("settings")?.to_owned() },
+            items::CREDENTIAL if reader.has("ids") => Self::SharedCredential { ids: reader.texts("ids")? },
+            items::CREDENTIAL => Self::Credential { tenant: TenantKey::recorded(reader.text("tenant")?) },
+            items::ACCOUNT => Self::Account(reader.account()?),
+            items::REQUEST => {
+                reader.record()?;
+                Self::Request { path: partition.to_owned(), at: reader.integer("at")? }
+            }
+            batch_items::CHARGE if is_of_charges => Self::Charge(Box::new(reader.charge()?)),
+            app_items::APPLICATION => Self::Application(Box::new(reader.application()?)),
+            batch_items::GUARD if is_of_charges => {
+                let owner = partition.rsplit_once("#batchno#").map(|(tenant, _)| tenant);
+                let owner = owner.ok_or_else(|| reader.damaged("it is under no batch number"))?;
+                Self::Number { tenant: TenantKey::recorded(owner), batch: reader.batch_guard()?.0 }
+            }
+            app_items::GUARD => Self::Guard { path: partition.to_owned(), guard: Box::new(reader.guard()?) },
+            batch_items::MONTHS => {
+                let owner = partition.strip_suffix("#batches");
+                let owner = owner.ok_or_else(|| reader.damaged("it is no app's"))?;
+                Self::Months { tenant: TenantKey::recorded(owner), months: months(item) }
+            }
+            _ if partition.contains("#batches#") => Self::Batch(Box::new(reader.batch()?)),
+            _ => return Err(reader.damaged("the ledger writes no such item")),
+        })
+    }
+
+    /// Where the index must have it; for a batch, what its sort key there must end with.
+    pub fn index_due(&self) -> Option<(String, String)> {
+        match self {
+            Self::Debit(debit) => Some((items::index_partition(&debit.key), "PAYMENT".to_owned())),
+            Self::Refund(refund) => Some((batch_items::refund_partition(&refund.id), "REFUND".to_owned())),
+            Self::Batch(batch) if batch.state.is_open() => {
+                let partition = batch_items::open_partition(batch_items::shard_of(&batch.key));
+                Some((partition, format!("#{}", batch.key.id)))
+            }
+            Self::Confirmation { path, confirmation } => {
+                let (merchant, no) = path.split_once("#batchno#")?;
+                Some((format!("{merchant}#trade#{}", confirmation.trade_no), unescaped(no)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn application_of(path: &str) -> Option<ApplicationKey> {
+    let (merchant, id) = path.rsplit_once('#')?;
+    Some(ApplicationKey { merchant: TenantKey::recorded(merchant), id: id.parse().ok()? })
+}
