@@ -1,7 +1,10 @@
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use refundctl::{application, batch, import, keygen, local, refund, sample, self_refund, send, show};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use refundctl::agreement::WrongUsage;
+use refundctl::{
+    application, batch, completions, import, keygen, local, refund, sample, self_refund, send, show, verify,
+};
 use shared::store::StoreError;
 
 /// Refund endpoints on one ledger: run them here, and work with the ledger.
@@ -41,9 +44,15 @@ enum Command {
     /// Withdraw an application for a refund, or record that its refund has failed
     #[command(subcommand)]
     Application(application::Action),
+    /// Write all accounts' heads, to compare with later
+    #[command(after_help = verify::anchor::EXAMPLES)]
+    Anchor(verify::anchor::Options),
     /// Bring a batch of refunds on, or tell again what of it has succeeded
     #[command(subcommand)]
     Batch(batch::Action),
+    /// Write what lets your shell complete commands and options
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Options),
     /// Load channels, wallets, debits, merchants, applications, apps, keys and charges from JSON lines
     #[command(after_help = import::EXAMPLES)]
     Import(import::Options),
@@ -65,6 +74,9 @@ enum Command {
     /// Show what the ledger holds
     #[command(subcommand)]
     Show(show::Thing),
+    /// Check that the whole table is as the ledger writes it
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Options),
 }
 
 const LOCAL_EXAMPLES: &str = "\
@@ -78,6 +90,9 @@ Examples:
 
 It is ready once it has printed `listening on URL` and `dynamodb on URL table NAME`.";
 
+/// As clap has it for what it can't read.
+const WRONG_USAGE: u8 = 2;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -89,7 +104,12 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Local(options) => local::run(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Application(action) => application::command(&action).await.map(|()| ExitCode::SUCCESS),
+        Command::Anchor(options) => verify::anchor::command(&options).await,
         Command::Batch(action) => batch::command(&action).await,
+        Command::Completions(options) => {
+            completions::command(&options, &mut Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Import(options) => import::command(&options).await,
         Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
         Command::Refund(action) => refund::command(&action).await.map(|()| ExitCode::SUCCESS),
@@ -97,9 +117,13 @@ async fn main() -> ExitCode {
         Command::SelfRefund(options) => self_refund::command(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Send(call) => send::command(&call).await,
         Command::Show(thing) => show::command(&thing).await,
+        Command::Verify(options) => verify::command(&options).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
+        if error.chain().any(|cause| cause.downcast_ref::<WrongUsage>().is_some()) {
+            return ExitCode::from(WRONG_USAGE);
+        }
         let unreachable =
             |cause: &&(dyn std::error::Error + 'static)| cause.downcast_ref().is_some_and(StoreError::passes);
         if error.chain().any(|cause| unreachable(&cause)) {

@@ -44,6 +44,8 @@ pub struct Read {
     pub segment: u32,
     pub items: Vec<Stored>,
     pub next: Position,
+    /// In thousandths.
+    pub read_milliunits: u64,
 }
 
 /// What reading the table came to.
@@ -95,10 +97,10 @@ pub async fn scan(
     drop(sender);
     let mut scanned = Scanned::default();
     while let Some(page) = pages.recv().await {
-        let (read, milliunits): (Read, u64) = page?;
+        let read: Read = page?;
         let items = read.items.len() as u64;
         scanned.items += items;
-        scanned.read_milliunits += milliunits;
+        scanned.read_milliunits += read.read_milliunits;
         take(read)?;
         progress.inc(items);
         if progress.position() > count {
@@ -115,7 +117,7 @@ async fn read_segment(
     segment: u32,
     segments: u32,
     mut position: Position,
-    sender: mpsc::Sender<Result<(Read, u64)>>,
+    sender: mpsc::Sender<Result<Read>>,
 ) {
     while position != Position::End {
         let from = match &position {
@@ -133,9 +135,10 @@ async fn read_segment(
         };
         pace.used(page.read_milliunits, page.items.len() as u64);
         position = page.next.map_or(Position::End, Position::At);
-        let read = Read { segment, items: page.items, next: position.clone() };
+        let (next, read_milliunits) = (position.clone(), page.read_milliunits);
+        let read = Read { segment, items: page.items, next, read_milliunits };
         // Nobody waits for it any more where whoever takes it has failed.
-        if sender.send(Ok((read, page.read_milliunits))).await.is_err() {
+        if sender.send(Ok(read)).await.is_err() {
             return;
         }
     }

@@ -12,5 +12,6 @@ pub mod lambda;
 pub mod permissions;
 pub mod pingpp;
 pub mod rie;
+pub mod whole;
 pub mod wire;
 pub mod world;

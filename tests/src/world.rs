@@ -107,6 +107,10 @@ impl World {
         world
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub fn store(&self) -> Store {
         Store::new(self.client.clone(), &self.table)
     }

@@ -1,0 +1,168 @@
+//! Anchors: all accounts' heads, kept where those who can write to the table can't reach. Whoever rewrites a whole chain,
+//! hashes and all, does not rewrite these.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use shared::clock::unix_milliseconds;
+use shared::store::Content;
+
+use super::fact::{Fact, Group, HashText, Row, anchor_order};
+use crate::scan::{ScanOptions, scan_all};
+use crate::screen::iso_time;
+use crate::target::TableOptions;
+
+pub const EXAMPLES: &str = "\
+Keep the file where nobody who can write to the table can: in another account, on paper, with a notary. A chain that is
+rewritten as a whole, hashes and all, is found by comparing with it.
+
+Examples:
+  refundctl anchor heads-2026-11-22.jsonl --stage prod
+  refundctl verify --anchor heads-2026-11-22.jsonl --stage prod
+
+Exit codes: 0 written; 1 the table can't be read, or the file is there already; 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// File to write; one that is there stays
+    file: PathBuf,
+    #[command(flatten)]
+    scan: ScanOptions,
+    #[command(flatten)]
+    table: TableOptions,
+}
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct Beginning {
+    anchor: u32,
+    table: String,
+    at: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    account: String,
+    sequence: u64,
+    head: HashText,
+}
+
+/// The last line: that the file is whole.
+#[derive(Serialize, Deserialize)]
+struct End {
+    accounts: u64,
+    sha256: String,
+}
+
+const LAYOUT: u32 = 1;
+
+/// Writes lines, and remembers what it has written.
+struct Hashing<W> {
+    out: W,
+    digest: Sha256,
+}
+
+impl<W: Write> Hashing<W> {
+    fn line(&mut self, line: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(line)? + "\n";
+        self.digest.update(&text);
+        Ok(self.out.write_all(text.as_bytes())?)
+    }
+}
+
+fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub async fn command(options: &Options) -> Result<ExitCode> {
+    if options.file.exists() {
+        bail!("{} is there already: an anchor is never overwritten", options.file.display());
+    }
+    let store = options.table.store().await?;
+    let folder = options.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Beside the file, so that it comes to its place whole or not at all.
+    let unfinished = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| format!("could not write {}", options.file.display()))?;
+    let mut out = Hashing { out: BufWriter::new(unfinished.as_file()), digest: Sha256::new() };
+    let at = iso_time(unix_milliseconds(SystemTime::now()));
+    out.line(&Beginning { anchor: LAYOUT, table: options.table.place()?, at })?;
+    let mut accounts = 0;
+    scan_all(&store, options.scan, |stored| {
+        if let Ok(Content::Account(account)) = &stored.content {
+            accounts += 1;
+            let head = HashText::of(&account.head);
+            out.line(&Line { account: account.key.to_string(), sequence: account.sequence, head })?;
+        }
+        Ok(())
+    })
+    .await?;
+    let sha256 = hex(out.digest.clone());
+    out.line(&End { accounts, sha256: sha256.clone() })?;
+    out.out.flush()?;
+    drop(out);
+    unfinished.as_file().sync_all()?;
+    unfinished
+        .persist_noclobber(&options.file)
+        .with_context(|| format!("could not write {}", options.file.display()))?;
+    println!("{accounts} heads in {}", options.file.display());
+    println!("sha256 of its lines {sha256}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an anchor says, as facts; all of it, or none if it is not whole.
+///
+/// # Errors
+/// If the file is no anchor, or was changed or cut.
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Row>>> {
+    check_whole(path)?;
+    Ok(lines(path)?.skip(1).filter_map(|line| match line {
+        Err(error) => Some(Err(error)),
+        Ok(text) => row(&text),
+    }))
+}
+
+fn row(text: &str) -> Option<Result<Row>> {
+    let Ok(Line { account, sequence, head }) = serde_json::from_str(text) else { return None };
+    let key = (account.clone(), "ACCOUNT".to_owned());
+    let fact = Fact::Anchor { sequence, head };
+    Some(Ok(Row { group: Group::Account(account).text(), order: anchor_order(sequence), key, fact }))
+}
+
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
+    let file = File::open(path).with_context(|| format!("could not read {}", path.display()))?;
+    Ok(BufReader::new(file).lines().map(|line| line.context("the anchor can't be read")))
+}
+
+fn check_whole(path: &Path) -> Result<()> {
+    let mut digest = Sha256::new();
+    let mut accounts = 0;
+    let mut is_first = true;
+    for line in lines(path)? {
+        let line = line?;
+        if is_first {
+            let beginning: Beginning =
+                serde_json::from_str(&line).with_context(|| format!("{} is no anchor", path.display()))?;
+            if beginning.anchor != LAYOUT {
+                bail!("{} is an anchor of layout {}; known is {LAYOUT}", path.display(), beginning.anchor);
+            }
+            is_first = false;
+        } else if let Ok(end) = serde_json::from_str::<End>(&line) {
+            return match end.sha256 == hex(digest) && end.accounts == accounts {
+                true => Ok(()),
+                false => bail!("{} was changed since it was written", path.display()),
+            };
+        } else {
+            accounts += 1;
+        }
+        digest.update(&line);
+        digest.update("\n");
+    }
+    bail!("{} is not whole: its last line is missing", path.display())
+}
