@@ -138,7 +138,7 @@ stack triggers refunds-dev on
 step 'every endpoint by refundctl, on imported data; the worker and the bus'
 table=(--endpoint "$AWS_ENDPOINT_URL" --table refunds-dev)
 stack listen refunds-dev heard
-"$built/refundctl" import "${table[@]}" operator/demo/data.jsonl
+"$built/refundctl" import "${table[@]}" operator/demo/data.jsonl --yes --reason 'deploy test'
 call() {
   "$built/refundctl" send "$@" --endpoint "$url" >"$work/answer" 2>&1 || { cat "$work/answer"; fail "send $*"; }
 }
@@ -195,7 +195,7 @@ paste -d' ' "$work/versions-before" "$work/versions-after" |
 step 'prod beside it'
 # The emulator has no CodeDeploy.
 deploy prod --parameter-overrides Stage=prod CanaryReleases=false || { cat "$work/deploy.log"; exit 1; }
-"$built/refundctl" import --endpoint "$AWS_ENDPOINT_URL" --table refunds-prod operator/demo/data.jsonl
+"$built/refundctl" import --endpoint "$AWS_ENDPOINT_URL" --stage prod operator/demo/data.jsonl --yes --reason 'deploy test'
 url=$(stack url refunds-prod)
 call refund-single-wallet
 if stack drop refunds-prod 2>"$work/refused"; then fail "prod's table could be deleted"; fi

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use shared::clock::unix_milliseconds;
 use shared::ledger::{Intervention, TenantKey};
-use shared::store::{Session, Store};
+use shared::store::Store;
 
 use crate::screen::plain;
 use crate::target::{TableOptions, session};
@@ -129,6 +129,27 @@ impl Agreed {
         action: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        let intervention = self.begin(store, tenant, subject, action).await?;
+        let done = work.await;
+        let outcome = match &done {
+            Ok(done) => done.outcome(),
+            Err(error) => format!("NOT DONE: {error:#}"),
+        };
+        end(store, &intervention, &outcome).await;
+        done
+    }
+
+    /// Puts on record what is about to be done, by whom, and why.
+    ///
+    /// # Errors
+    /// If it can't be: then it must not be done.
+    pub async fn begin(
+        &self,
+        store: &Store,
+        tenant: &TenantKey,
+        subject: &str,
+        action: &str,
+    ) -> Result<Intervention> {
         let intervention = Intervention {
             tenant: tenant.clone(),
             subject: subject.to_owned(),
@@ -141,20 +162,15 @@ impl Agreed {
         };
         let recorded = session(store).record_intervention(&intervention).await;
         recorded.context("nothing was changed: who and why could not be put on record")?;
-        let done = work.await;
-        let outcome = match &done {
-            Ok(done) => done.outcome(),
-            Err(error) => format!("failed: {error:#}"),
-        };
-        let outcome: String = outcome.chars().take(1_000).collect();
-        note_outcome(&session(store), &intervention, &outcome).await;
-        done
+        Ok(intervention)
     }
 }
 
-/// What is done is done: that its outcome is not on record with it changes nothing, and the subject tells.
-async fn note_outcome(session: &Session, intervention: &Intervention, outcome: &str) {
-    if let Err(error) = session.record_outcome(intervention, outcome).await {
+/// Puts on record what something came to. What is done is done: where that fails nothing else does, and the subject
+/// tells.
+pub async fn end(store: &Store, intervention: &Intervention, outcome: &str) {
+    let outcome: String = outcome.chars().take(1_000).collect();
+    if let Err(error) = session(store).record_outcome(intervention, &outcome).await {
         eprintln!("warning: what it came to could not be put on record with who and why: {error}");
     }
 }

@@ -9,6 +9,7 @@ use shared::epay::MerchantId;
 use shared::ledger::{Amount, ApplicationState, BatchNo, Confirmation, TradeNo, Withdrawal};
 use shared::store::{Executed, Failing, Session, Withdrawing};
 
+use crate::agreement::Agreement;
 use crate::show::{state_name, time};
 use crate::target::{TableOptions, session};
 
@@ -30,8 +31,8 @@ Possible only while the application is requested: once its refund has begun, it 
 again changes nothing.
 
 Examples:
-  refundctl application withdraw demo 1
-  refundctl application withdraw demo 1 --reason 'customer keeps the tickets'
+  refundctl application withdraw demo 1 --dry-run
+  refundctl application withdraw demo 1 --reason 'customer keeps the tickets' --yes
 
 Exit codes: 0 the application is withdrawn, now or before; 1 it is not, with the reason, or that is not known: then
 run it again; 2 wrong usage.";
@@ -41,7 +42,7 @@ For a confirmation that its sender does not send again: one that was recorded an
 before its refund began (`refundctl show application` tells). Running it again changes nothing.
 
 Examples:
-  refundctl application confirm demo 20261122093000 2026112221001004 358.50
+  refundctl application confirm demo 20261122093000 2026112221001004 358.50 --reason 'bank statement 12'
 
 Exit codes: 0 the refund is done, now or before; 1 the confirmation is kept and completes nothing, with the reason,
 or it is not known whether it is recorded: then run it again; 2 wrong usage.";
@@ -53,8 +54,8 @@ refund, it was wrong, and nothing was paid, overrule it with --despite-confirmat
 right, and it is the refund that was paid, use `confirm`. Running it again changes nothing.
 
 Examples:
-  refundctl application fail demo 1 20261122093000
-  refundctl application fail demo 1 20261122093000 --reason 'account closed'
+  refundctl application fail demo 1 20261122093000 --dry-run
+  refundctl application fail demo 1 20261122093000 --reason 'account closed' --yes
   refundctl application fail demo 1 20261122093000 --despite-confirmation 2026112221001004
 
 Exit codes: 0 the refund is recorded as failed, now or before; 1 it is not, with the reason, or that is not known:
@@ -82,7 +83,7 @@ pub struct ConfirmOptions {
     /// What it has paid
     amount: Amount,
     #[command(flatten)]
-    table: TableOptions,
+    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -103,38 +104,49 @@ pub struct FailOptions {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Why, for the record
-    #[arg(long, value_parser = reason)]
-    reason: Option<String>,
+    #[command(flatten)]
+    agreement: Agreement,
     #[command(flatten)]
     table: TableOptions,
 }
 
-/// Longest reason that is put on record, in characters.
-const REASON_CHARS_MAX: usize = 500;
-
-fn reason(text: &str) -> Result<String, String> {
-    match text.chars().count() {
-        0 => Err("is empty".to_owned()),
-        count if count > REASON_CHARS_MAX => Err(format!("is longer than {REASON_CHARS_MAX} characters")),
-        _ => Ok(text.to_owned()),
-    }
-}
-
 pub async fn command(action: &Action) -> Result<()> {
+    let common = match action {
+        Action::Withdraw(options) => &options.common,
+        Action::Confirm(options) => &options.common,
+        Action::Fail(options) => &options.common,
+    };
+    let store = common.table.store().await?;
     let told = match action {
-        Action::Withdraw(WithdrawOptions { merchant, autoid, common }) => {
-            let store = common.table.store().await?;
-            withdraw(&session(&store), merchant, *autoid, common.reason.as_deref()).await?
+        Action::Withdraw(WithdrawOptions { merchant, autoid, .. }) => {
+            let change =
+                format!("application {autoid} of merchant {merchant}: withdrawn, no refund can begin");
+            let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
+            let session = session(&store);
+            let work = withdraw(&session, merchant, *autoid, Some(&agreed.reason));
+            let subject = format!("application {autoid}");
+            agreed.do_it(&store, &merchant.tenant(), &subject, "withdraw", work).await?
         }
-        Action::Confirm(ConfirmOptions { merchant, batch_no, trade_no, amount, table }) => {
-            let store = table.store().await?;
-            confirm(&session(&store), merchant, batch_no, trade_no, *amount).await?
+        Action::Confirm(ConfirmOptions { merchant, batch_no, trade_no, amount, .. }) => {
+            let change = format!(
+                "batch number {batch_no} of merchant {merchant}: paid {amount} by trade number {trade_no}, its refund done"
+            );
+            let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
+            let session = session(&store);
+            let work = confirm(&session, merchant, batch_no, trade_no, *amount);
+            let subject = format!("number {batch_no}");
+            agreed.do_it(&store, &merchant.tenant(), &subject, "confirm", work).await?
         }
-        Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, common }) => {
-            let store = common.table.store().await?;
-            let (session, despite) = (session(&store), despite_confirmation);
-            fail(&session, merchant, *autoid, batch_no, common.reason.as_deref(), despite).await?
+        Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, .. }) => {
+            let change = format!(
+                "application {autoid} of merchant {merchant}: its refund under {batch_no} has failed, it is requested again"
+            );
+            let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
+            let session = session(&store);
+            let why = Some(agreed.reason.as_str());
+            let work = fail(&session, merchant, *autoid, batch_no, why, despite_confirmation);
+            let subject = format!("application {autoid}");
+            agreed.do_it(&store, &merchant.tenant(), &subject, "record as failed", work).await?
         }
     };
     println!("{told}");

@@ -7,15 +7,20 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use settle_refunds::EventBridge;
 use shared::clock::unix_milliseconds;
-use shared::ledger::BatchState;
+use shared::ledger::{BatchState, RefundBatch};
 use shared::pingpp::{Event, EventBus, advance, payment_channel};
 
+use crate::agreement::{Agreement, Outcome};
 use crate::app::AppOptions;
+use crate::batch_list;
 use crate::show::batch_state;
 use crate::target::{TableOptions, long_session, session};
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// List batches that have not ended, of all apps
+    #[command(after_help = batch_list::EXAMPLES)]
+    List(batch_list::Options),
     /// Bring a batch on, as far as it goes now
     #[command(after_help = RESUME_EXAMPLES)]
     Resume(ResumeOptions),
@@ -30,7 +35,7 @@ is told. Without --bus the events are printed, a line each, and put nowhere.
 
 Examples:
   refundctl batch tell batchrefund20160801001
-  refundctl batch tell 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --table refunds-prod --bus refunds-prod
+  refundctl batch tell 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --stage prod --bus refunds-prod
 
 Exit codes: 0 told, or nothing has succeeded; 1 some events did not arrive, or there is no such batch; 2 wrong usage.";
 
@@ -53,8 +58,9 @@ asks payment channels for refunds that are not decided, gives back the money of 
 and as often as you like. A batch that another process is settling is left to it.
 
 Examples:
-  refundctl batch resume batchrefund20160801001
-  refundctl batch resume 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --table refunds-prod
+  refundctl batch resume batchrefund20160801001 --dry-run
+  refundctl batch resume batchrefund20160801001 --reason 'merchant asks' --yes
+  refundctl batch resume 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --stage prod
 
 Exit codes: 0 the batch has ended; 1 it is still open, or there is none, or it is not known: then run it again; 2 wrong
 usage.";
@@ -66,11 +72,14 @@ pub struct ResumeOptions {
     #[command(flatten)]
     app: AppOptions,
     #[command(flatten)]
+    agreement: Agreement,
+    #[command(flatten)]
     table: TableOptions,
 }
 
 pub async fn command(action: &Action) -> Result<ExitCode> {
     match action {
+        Action::List(options) => batch_list::command(options).await,
         Action::Resume(options) => resume(options).await,
         Action::Tell(options) => tell(options).await,
     }
@@ -97,13 +106,38 @@ async fn tell(options: &TellOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+impl Outcome for RefundBatch {
+    fn outcome(&self) -> String {
+        batch_state(self.state)
+    }
+}
+
 async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
     let store = options.table.store().await?;
     let session = long_session(&store).await?;
-    let key = options.app.batch(&session, &options.batch).await?.key;
-    let now = unix_milliseconds(SystemTime::now());
-    let batch = advance(&session, &*payment_channel(), &key, now).await.context("run it again")?;
-    let Some(batch) = batch else { bail!("batch {} is no longer there", key.id) };
+    let batch = options.app.batch(&session, &options.batch).await?;
+    let key = batch.key;
+    if !batch.state.is_open() {
+        println!("unchanged: batch {}: {}", key.id, batch_state(batch.state));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let change = format!(
+        "batch {} of {}, {}: bring it on as far as it goes",
+        key.id,
+        options.app.name(),
+        batch_state(batch.state)
+    );
+    let Some(agreed) = options.agreement.ask(&options.table, &[change]).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    // People take their time to answer.
+    let session = long_session(&store).await?;
+    let work = async {
+        let now = unix_milliseconds(SystemTime::now());
+        let batch = advance(&session, &*payment_channel(), &key, now).await.context("run it again")?;
+        batch.with_context(|| format!("batch {} is no longer there", key.id))
+    };
+    let batch = agreed.do_it(&store, &key.tenant, &format!("batch {}", key.id), "bring on", work).await?;
     println!("batch {}: {}", batch.key.id, batch_state(batch.state));
     if let BatchState::Ended { .. } | BatchState::Void = batch.state {
         return Ok(ExitCode::SUCCESS);

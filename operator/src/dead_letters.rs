@@ -19,8 +19,8 @@ use shared::aws;
 use shared::clock::milliseconds;
 use shared::entries::tenant_name;
 use shared::ledger::{BatchEnd, BatchState, ItemState, RefundBatchKey, TenantKey};
-use shared::pingpp::EventBus;
-use shared::store::{Content, Fact, Store};
+use shared::pingpp::{EventBus, PROVIDER};
+use shared::store::{Content, Fact, Store, StoreError, Stored};
 
 use crate::agreement::{Agreement, Outcome, WrongUsage};
 use crate::scan::{ScanOptions, scan_all};
@@ -371,7 +371,8 @@ impl Queue {
         let call = call.attribute_names(waiting.clone()).attribute_names(taken.clone());
         let found = call.send().await.map_err(failed);
         let found = found.with_context(|| format!("the messages of queue {} can't be counted", self.name))?;
-        let number = |name: &QueueAttributeName| -> Option<u64> { found.attributes()?.get(name)?.parse().ok() };
+        let number =
+            |name: &QueueAttributeName| -> Option<u64> { found.attributes()?.get(name)?.parse().ok() };
         Ok((number(&waiting).unwrap_or_default(), number(&taken).unwrap_or_default()))
     }
 
@@ -380,7 +381,9 @@ impl Queue {
         let deletes = letters.iter().map(|letter| async move {
             let call = self.client.delete_message().queue_url(&self.url).receipt_handle(&letter.receipt);
             let deleted = call.send().await.map_err(failed);
-            deleted.inspect_err(|why| eprintln!("warning: message {} stays: {why}", plain(&letter.id))).is_ok()
+            deleted
+                .inspect_err(|why| eprintln!("warning: message {} stays: {why}", plain(&letter.id)))
+                .is_ok()
         });
         let deleted: Vec<bool> = stream::iter(deletes).buffer_unordered(CALLS_AT_ONCE).collect().await;
         deleted.into_iter().filter(|is_deleted| *is_deleted).count()
@@ -486,7 +489,10 @@ impl Told {
 impl Outcome for Told {
     fn outcome(&self) -> String {
         let told = format!("{} of {} events told", self.count, self.count + self.failed.len());
-        self.why.as_ref().map_or_else(|| told.clone(), |why| format!("{told}: {why}"))
+        match &self.why {
+            Some(why) => format!("{told}: {why}"),
+            None => told,
+        }
     }
 }
 
@@ -589,10 +595,14 @@ fn events_of(batches: &Batches) -> usize {
 }
 
 /// What came true in these spans, of each app.
-async fn find(options: &ReplayOptions, store: &Store, spans: &[Span]) -> Result<BTreeMap<TenantKey, Batches>> {
+async fn find(
+    options: &ReplayOptions,
+    store: &Store,
+    spans: &[Span],
+) -> Result<BTreeMap<TenantKey, Batches>> {
     let mut due: BTreeMap<TenantKey, Batches> = BTreeMap::new();
-    let mut unreadable: Vec<String> = Vec::new();
-    let take = |stored: shared::store::Stored| {
+    let (mut unreadable, mut first) = (0_u64, None);
+    let take = |stored: Stored| {
         let key = stored.key();
         match stored.content.map(CameTrue::of) {
             Ok(Some(CameTrue { batch, fact, at })) if spans.iter().any(|span| span.has(at)) => {
@@ -600,23 +610,25 @@ async fn find(options: &ReplayOptions, store: &Store, spans: &[Span]) -> Result<
                 batches.entry(batch).or_default().push((fact, at));
             }
             Ok(_) => {}
-            Err(why) if key.starts_with(PROVIDER) => unreadable.push(format!("{key}: {why}")),
+            Err(why) if key.starts_with(PROVIDER) => {
+                unreadable += 1;
+                first.get_or_insert_with(|| format!("{key}: {why}"));
+            }
             Err(_) => {}
         }
         Ok(())
     };
     scan_all(store, options.scan, take).await?;
-    if let Some(first) = unreadable.first() {
+    if let Some(first) = first {
         eprintln!(
-            "warning: {} items can't be read, and what they say is not told; the first is {}",
-            unreadable.len(),
-            plain(first)
+            "warning: {unreadable} items can't be read, and what they say is not told; one is {}",
+            plain(&first)
         );
     }
     Ok(due)
 }
 
-/// Tells of batches what came true. What of it can't be read, or does not arrive, keeps nothing else from it.
+/// Tells of batches what came true. What of it is damaged, or does not arrive, keeps nothing else from it.
 async fn tell(store: &Store, bus: &Bus, batches: &Batches, progress: &ProgressBar) -> Result<Told> {
     let reads = batches.iter().map(|(key, facts)| async move {
         let events = settle_refunds::events(&session(store), key).await;
@@ -636,18 +648,25 @@ async fn tell(store: &Store, bus: &Bus, batches: &Batches, progress: &ProgressBa
                     events.extend(due);
                     times.extend(at);
                 }
-                Err(error) => facts.iter().for_each(|(_, at)| told.fail(*at, || error.to_string())),
+                // Trying it again does not mend it.
+                Err(error @ StoreError::Damaged { .. }) => {
+                    facts.iter().for_each(|(_, at)| told.fail(*at, || error.to_string()));
+                }
+                Err(error) => return Err(error).context("some events may have been told; run it again"),
             }
         }
         let put = bus.bridge.put(&events).await;
-        let has_arrived = put.iter().any(Result::is_ok);
+        if put.iter().any(|put| put.is_ok()) {
+            refusals = 0;
+        } else if !events.is_empty() {
+            refusals += 1;
+        }
         for (at, put) in times.into_iter().zip(put) {
             match put {
                 Ok(()) => told.count += 1,
                 Err(why) => told.fail(at, || why),
             }
         }
-        refusals = if has_arrived || events.is_empty() { 0 } else { refusals + 1 };
         if refusals == REFUSALS_MAX {
             bail!("nothing arrives on bus {}: {}", bus.name, told.why.unwrap_or_default());
         }

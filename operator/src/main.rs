@@ -3,7 +3,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use refundctl::agreement::WrongUsage;
 use refundctl::{
-    application, batch, completions, import, keygen, local, refund, sample, self_refund, send, show, verify,
+    application, batch, completions, dead_letters, import, keygen, local, reconcile, refund, report, sample,
+    self_refund, send, show, tenant, verify,
 };
 use shared::store::StoreError;
 
@@ -53,15 +54,24 @@ enum Command {
     /// Write what lets your shell complete commands and options
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::Options),
+    /// Changes that could not be told on the event bus: list them, or tell them again
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Action),
     /// Load channels, wallets, debits, merchants, applications, apps, keys and charges from JSON lines
     #[command(after_help = import::EXAMPLES)]
     Import(import::Options),
     /// Make a key pair for a channel
     #[command(after_help = keygen::EXAMPLES)]
     Keygen(keygen::Options),
+    /// Compare a provider's statement with the ledger
+    #[command(after_help = reconcile::EXAMPLES)]
+    Reconcile(reconcile::Options),
     /// Record what a payment channel says of a refund that is not decided
     #[command(subcommand)]
     Refund(refund::Action),
+    /// Add up refunds, by day, tenant or provider
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::Options),
     /// Write wallets and debits to try things with, as import lines
     #[command(after_help = sample::EXAMPLES)]
     Sample(sample::Options),
@@ -74,6 +84,9 @@ enum Command {
     /// Show what the ledger holds
     #[command(subcommand)]
     Show(show::Thing),
+    /// Add tenants, change their keys, disable and enable them
+    #[command(subcommand)]
+    Tenant(tenant::Action),
     /// Check that the whole table is as the ledger writes it
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Options),
@@ -110,13 +123,17 @@ async fn main() -> ExitCode {
             completions::command(&options, &mut Cli::command());
             Ok(ExitCode::SUCCESS)
         }
+        Command::DeadLetters(action) => dead_letters::command(&action).await,
         Command::Import(options) => import::command(&options).await,
         Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Reconcile(options) => reconcile::command(&options).await,
         Command::Refund(action) => refund::command(&action).await.map(|()| ExitCode::SUCCESS),
+        Command::Report(options) => report::command(&options).await,
         Command::Sample(options) => sample::command(&options).map(|()| ExitCode::SUCCESS),
         Command::SelfRefund(options) => self_refund::command(&options).await.map(|()| ExitCode::SUCCESS),
         Command::Send(call) => send::command(&call).await,
         Command::Show(thing) => show::command(&thing).await,
+        Command::Tenant(action) => tenant::command(&action).await,
         Command::Verify(options) => verify::command(&options).await,
     };
     done.unwrap_or_else(|error| {

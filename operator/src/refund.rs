@@ -5,11 +5,13 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use shared::clock::unix_milliseconds;
-use shared::ledger::{ItemState, RefundId};
+use shared::entries::tenant_name;
+use shared::ledger::{ItemState, RefundBatch, RefundId};
 use shared::limits;
 use shared::pingpp::{Decided, decide_refund};
-use shared::store::{Found, Settled};
+use shared::store::{Found, Session, Settled};
 
+use crate::agreement::Agreement;
 use crate::show::{batch_state, refund_state};
 use crate::target::{TableOptions, long_session};
 
@@ -27,7 +29,8 @@ const SETTLE_EXAMPLES: &str = "\
 For a refund that someone had to confirm (Alipay's), or of which no answer is known. Running it again changes nothing.
 
 Examples:
-  refundctl refund settle re_y1u944PmfnrTHyvnL0nD0iD1
+  refundctl refund settle re_y1u944PmfnrTHyvnL0nD0iD1 --dry-run
+  refundctl refund settle re_y1u944PmfnrTHyvnL0nD0iD1 --reason 'confirmed in Alipay' --yes
 
 Exit codes: 0 the refund has succeeded, now or before; 1 it has not, or is unknown, or another process is settling its
 batch: then run it again; 2 wrong usage.";
@@ -37,7 +40,7 @@ Only once the payment channel has said so, or can't have got the refund: what it
 changes nothing.
 
 Examples:
-  refundctl refund fail re_y1u944PmfnrTHyvnL0nD0iD1
+  refundctl refund fail re_y1u944PmfnrTHyvnL0nD0iD1 --reason 'Alipay: account closed'
   refundctl refund fail re_y1u944PmfnrTHyvnL0nD0iD1 --code account_closed --message 'the account is closed'
 
 Exit codes: 0 the refund has failed, now or before; 1 it has not, or is unknown, or another process is settling its
@@ -48,6 +51,8 @@ pub struct SettleOptions {
     /// The refund's id
     #[arg(value_parser = refund_id)]
     refund: RefundId,
+    #[command(flatten)]
+    agreement: Agreement,
     #[command(flatten)]
     table: TableOptions,
 }
@@ -63,6 +68,8 @@ pub struct FailOptions {
     /// Why, in words; its merchant sees it as failure_msg
     #[arg(long, default_value = "The payment channel has refused the refund.", value_parser = message)]
     message: String,
+    #[command(flatten)]
+    agreement: Agreement,
     #[command(flatten)]
     table: TableOptions,
 }
@@ -91,34 +98,86 @@ fn refund_id(text: &str) -> Result<RefundId, String> {
 }
 
 pub async fn command(action: &Action) -> Result<()> {
-    let at = unix_milliseconds(SystemTime::now());
-    let (refund, table, state) = match action {
-        Action::Settle(SettleOptions { refund, table }) => (refund, table, ItemState::Succeeded { at }),
-        Action::Fail(FailOptions { refund, code, message, table }) => {
-            let (code, message) = (code.clone(), message.clone());
-            (refund, table, ItemState::Failed { at, code, message })
-        }
+    let (id, table, agreement) = match action {
+        Action::Settle(SettleOptions { refund, agreement, table }) => (refund, table, agreement),
+        Action::Fail(FailOptions { refund, agreement, table, .. }) => (refund, table, agreement),
     };
     let store = table.store().await?;
     let session = long_session(&store).await?;
-    let batch = match session.batch_of_refund(refund).await? {
+    let batch = match session.batch_of_refund(id).await? {
         Found::Here(batch) => batch,
-        Found::Nowhere => bail!("there is no refund {refund}"),
+        Found::Nowhere => bail!("there is no refund {id}"),
         Found::NotInSearched => bail!(
-            "refund {refund} is not on record, and not in the open batches that were searched: bring its batch on with `refundctl batch resume`, and run it again"
+            "refund {id} is not on record, and not in the open batches that were searched: bring its batch on with `refundctl batch resume`, and run it again"
         ),
     };
-    let decided = decide_refund(&session, &batch.key, refund, state, at).await;
+    let now = session.refunds_of(&batch).await?.remove(id);
+    if let Some(recorded) = now.filter(|recorded| action.is_done_by(&recorded.state)) {
+        println!("unchanged: refund {id}: {}", refund_state(&recorded.state));
+        println!("batch {}: {}", batch.key.id, batch_state(batch.state));
+        return Ok(());
+    }
+    let Some(agreed) = agreement.ask(table, &[action.change(id, &batch)]).await? else { return Ok(()) };
+    // People take their time to answer.
+    let session = long_session(&store).await?;
+    let subject = format!("refund {id}");
+    let work = decided(&session, id, &batch, action);
+    println!("{}", agreed.do_it(&store, &batch.key.tenant, &subject, action.name(), work).await?);
+    Ok(())
+}
+
+impl Action {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Settle(_) => "settle",
+            Self::Fail(_) => "fail",
+        }
+    }
+
+    fn state(&self, at: u64) -> ItemState {
+        match self {
+            Self::Settle(_) => ItemState::Succeeded { at },
+            Self::Fail(FailOptions { code, message, .. }) => {
+                ItemState::Failed { at, code: code.clone(), message: message.clone() }
+            }
+        }
+    }
+
+    /// Whether the refund is what it is to be.
+    fn is_done_by(&self, state: &ItemState) -> bool {
+        match self {
+            Self::Settle(_) => matches!(state, ItemState::Succeeded { .. }),
+            Self::Fail(_) => matches!(state, ItemState::Failed { .. }),
+        }
+    }
+
+    fn change(&self, id: &RefundId, batch: &RefundBatch) -> String {
+        let item = batch.items.iter().find(|item| item.refund == *id);
+        let amount =
+            item.map(|item| format!("{} of charge {}", item.amount, item.charge)).unwrap_or_default();
+        let of = format!("refund {id} of {}, {amount}", tenant_name(&batch.key.tenant));
+        match self {
+            Self::Settle(_) => format!("{of}: has succeeded, what is held is refunded"),
+            Self::Fail(_) => {
+                let source = item.map_or("the app", |item| item.source().as_str());
+                format!("{of}: has failed, what is held is free again, its money goes back to {source}")
+            }
+        }
+    }
+}
+
+/// Puts on record what is said of a refund; what that came to.
+async fn decided(session: &Session, id: &RefundId, batch: &RefundBatch, action: &Action) -> Result<String> {
+    let at = unix_milliseconds(SystemTime::now());
+    let decided = decide_refund(session, &batch.key, id, action.state(at), at).await;
     match decided.context("not known whether it was recorded; run it again")? {
         Some(Decided::Done { settled: Settled::AsSaid, batch }) => {
             let refunds = session.refunds_of(&batch).await?;
-            let state = refunds.get(refund).map(|refund| refund_state(&refund.state));
-            println!("refund {refund}: {}", state.unwrap_or_default());
-            println!("batch {}: {}", batch.key.id, batch_state(batch.state));
-            Ok(())
+            let state = refunds.get(id).map(|refund| refund_state(&refund.state)).unwrap_or_default();
+            Ok(format!("refund {id}: {state}\nbatch {}: {}", batch.key.id, batch_state(batch.state)))
         }
         Some(Decided::Done { settled: Settled::Otherwise(recorded), .. }) => bail!(
-            "nothing was changed: refund {refund} {}; the first time that it was said to be otherwise is on record",
+            "nothing was changed: refund {id} {}; the first time that it was said to be otherwise is on record",
             refund_state(&recorded.state)
         ),
         Some(Decided::Busy) => bail!(

@@ -207,6 +207,8 @@ pub struct Sheet {
     /// What it is about, in a line.
     pub title: String,
     facts: Vec<(&'static str, Cell)>,
+    /// For programs alone: people find them in the title.
+    values: Vec<(&'static str, Cell)>,
     sections: Vec<Section>,
     notes: Vec<String>,
 }
@@ -218,6 +220,15 @@ impl Sheet {
 
     pub fn fact(&mut self, name: &'static str, cell: Cell) {
         self.facts.push((name, cell));
+    }
+
+    /// What the title tells people.
+    pub fn value(&mut self, name: &'static str, cell: Cell) {
+        self.values.push((name, cell));
+    }
+
+    fn all_values(&self) -> impl Iterator<Item = &(&'static str, Cell)> {
+        self.values.iter().chain(&self.facts)
     }
 
     /// Rows. CSV has those of the first section.
@@ -249,7 +260,8 @@ impl Sheet {
     fn for_people(&self, width: u16) -> String {
         let mut text = String::new();
         if !self.title.is_empty() {
-            text.push_str(&wrapped(&plain(&self.title), width, 0));
+            let title: Vec<String> = self.title.lines().map(plain).collect();
+            text.push_str(&wrapped(&title.join("\n"), width, 2));
         }
         let longest = self.facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, cell) in self.facts.iter().filter(|(_, cell)| *cell != Cell::Nothing) {
@@ -270,7 +282,7 @@ impl Sheet {
 
     fn json(&self) -> Value {
         let mut members = Map::new();
-        for (name, cell) in &self.facts {
+        for (name, cell) in self.all_values() {
             members.insert(member_name(name), cell.json());
         }
         for section in &self.sections {
@@ -296,8 +308,8 @@ impl Sheet {
                 }
             }
             None => {
-                writer.write_record(self.facts.iter().map(|(name, _)| member_name(name)))?;
-                writer.write_record(self.facts.iter().map(|(_, cell)| cell.csv()))?;
+                writer.write_record(self.all_values().map(|(name, _)| member_name(name)))?;
+                writer.write_record(self.all_values().map(|(_, cell)| cell.csv()))?;
             }
         }
         Ok(String::from_utf8(writer.into_inner()?)?)

@@ -5,11 +5,12 @@ use clap::Args;
 use jiff::Timestamp;
 use shared::ebet::{Channel, ChannelId, Username};
 use shared::ledger::{
-    AskedItem, AskedRefund, DebitId, DebitKey, FingerprintBuilder, Refund, RefundRequest, RefundedBy,
+    AskedItem, AskedRefund, Debit, DebitId, DebitKey, FingerprintBuilder, Refund, RefundRequest, RefundedBy,
     Refusal, Verdict,
 };
-use shared::store::{Executed, Store};
+use shared::store::{Executed, Session, Store};
 
+use crate::agreement::Agreement;
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -17,8 +18,9 @@ Credits the player with what the bet took, once. When the provider asks for the 
 channel has refunded it (status 209), and nothing is credited again. Running it again changes nothing.
 
 Examples:
-  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288
-  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288 --table refunds-prod   in AWS
+  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288 --dry-run
+  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288 --reason 'game crashed' --yes
+  refundctl self-refund 1 demo a70efc7cf71e03ae98b42b22ad4b4288 --stage prod     asks why, and whether
 
 Exit codes: 0 the channel has refunded the bet, now or before; 1 it has not, with the reason; 2 wrong usage.";
 
@@ -31,23 +33,38 @@ pub struct Options {
     /// The bet's number
     seq_no: DebitId,
     #[command(flatten)]
+    agreement: Agreement,
+    #[command(flatten)]
     table: TableOptions,
 }
 
 pub async fn command(options: &Options) -> Result<()> {
     let store = options.table.store().await?;
-    let (refund, is_new) = run(&store, options.channel, &options.username, &options.seq_no).await?;
-    let posting = &refund.posting;
-    let what = format!(
-        "{} with {}: {} + {} = {}, posting {}",
-        options.username, options.seq_no, posting.before, refund.amount, posting.after, posting.sequence
-    );
-    if is_new {
-        println!("credited {what}")
-    } else {
-        println!("unchanged: credited {what}, {}", at(&refund)?)
-    }
+    let Options { channel, username, seq_no, .. } = options;
+    let debit = read(&session(&store), *channel, username, seq_no).await?;
+    let change =
+        format!("wallet {username} of channel {channel}: credited with {}, of bet {seq_no}", debit.amount);
+    let Some(agreed) = options.agreement.ask(&options.table, &[change]).await? else { return Ok(()) };
+    let work = async {
+        let (refund, is_new) = run(&store, *channel, username, seq_no).await?;
+        let posting = &refund.posting;
+        let what = format!(
+            "credited {username} with {seq_no}: {} + {} = {}, posting {}",
+            posting.before, refund.amount, posting.after, posting.sequence
+        );
+        Ok(if is_new { what } else { format!("unchanged: {what}, {}", at(&refund)?) })
+    };
+    let subject = format!("debit {username} {seq_no}");
+    println!("{}", agreed.do_it(&store, &channel.tenant(), &subject, "refund by the channel", work).await?);
     Ok(())
+}
+
+/// The bet that is to be given back.
+async fn read(session: &Session, channel: ChannelId, username: &Username, seq_no: &DebitId) -> Result<Debit> {
+    let settings = session.settings(&channel.tenant()).await?;
+    settings.with_context(|| format!("there is no channel {channel}"))?;
+    let debit = session.debit(&DebitKey { account: channel.wallet(username), id: seq_no.clone() }).await?;
+    debit.with_context(|| format!("player {username} of channel {channel} has no bet {seq_no}"))
 }
 
 /// The channel's refund of the bet, and whether it was made just now.
@@ -65,9 +82,7 @@ pub async fn run(
     let settings = settings.with_context(|| format!("there is no channel {channel}"))?;
     let currency = Channel::from_json(&settings)?.currency;
     let key = DebitKey { account: channel.wallet(username), id: seq_no.clone() };
-    let debit = session.debit(&key).await?;
-    let debit =
-        debit.with_context(|| format!("player {username} of channel {channel} has no bet {seq_no}"))?;
+    let debit = read(&session, channel, username, seq_no).await?;
 
     let name = format!("{username}/{seq_no}"); // no username has a slash
     let mut fingerprint = FingerprintBuilder::new("selfRefund/1");

@@ -99,6 +99,14 @@ impl TableOptions {
         Ok(format!("{} at {}", self.table()?, self.endpoint()?.unwrap_or_else(of_aws)))
     }
 
+    /// What to add to a command for it to work with the same table.
+    pub fn repeated(&self) -> String {
+        let options = [("--stage", &self.stage), ("--endpoint", &self.endpoint), ("--table", &self.table)];
+        let given =
+            options.into_iter().filter_map(|(name, value)| Some(format!(" {name} {}", value.as_ref()?)));
+        given.collect()
+    }
+
     /// Settings for another service of AWS, where the table is: at the same endpoint if one was named.
     pub async fn aws(&self) -> Result<aws_config::SdkConfig> {
         Ok(aws::settings(self.endpoint()?.as_deref()).await)

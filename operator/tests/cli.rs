@@ -312,12 +312,13 @@ fn an_import_from_a_pipe_that_was_killed_is_finished_by_running_it_again() {
     }
     let local = Local::start(&["--no-demo"]);
     let import = || {
-        let mut import = refundctl(&["import", "-", "--endpoint", &local.dynamodb])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut import =
+            refundctl(&["import", "-", "--yes", "--reason", "test", "--endpoint", &local.dynamodb])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
         import.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         import
     };

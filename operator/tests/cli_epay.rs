@@ -52,17 +52,17 @@ fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
         local.epay("begin-single-refund", &["--autoid", "2", "--amount", "358.50", "--batch-no", batch_no])
     };
     assert_eq!(begin("B1").0, Some(0));
-    let (code, told) = local.table(&["application", "withdraw", "demo", "2"]);
+    let (code, told) = local.agreed(&["application", "withdraw", "demo", "2"]);
     assert_eq!(code, Some(1), "{told}");
     assert!(
         told.contains("nothing was changed: application 2 is being processed (1), under batch number B1")
     );
 
     let fail = ["application", "fail", "demo", "2", "B1", "--reason", "account closed"];
-    let (code, told) = local.table(&fail);
+    let (code, told) = local.agreed(&fail);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.starts_with("failed: refund rf_"), "{told}");
-    let (code, told) = local.table(&fail);
+    let (code, told) = local.agreed(&fail);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.starts_with("unchanged: refund rf_"), "{told}");
     let (code, told) = begin("B1");
@@ -72,17 +72,17 @@ fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
     assert!(code == Some(1) && told.contains("303"), "{told}");
 
     let (code, told) =
-        local.table(&["application", "withdraw", "demo", "2", "--reason", "keeps the tickets"]);
+        local.agreed(&["application", "withdraw", "demo", "2", "--reason", "keeps the tickets"]);
     assert!(code == Some(0) && told.starts_with("withdrawn: application 2\n"), "{told}");
-    let (_, told) = local.table(&["application", "withdraw", "demo", "2"]);
+    let (_, told) = local.agreed(&["application", "withdraw", "demo", "2"]);
     assert!(told.starts_with("unchanged: application 2 was withdrawn"), "{told}");
     assert!(begin("B2").1.contains("退款申请 2 已撤消"));
 
     let (_, shown) = local.table(&["show", "application", "demo", "2"]);
     let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("{text}: {shown}"));
     assert!(at("begun under batch number B1: 358.5") < at("recorded as failed: batch number B1"));
-    assert!(at("because: account closed") < at("COMPLETED NOTHING: failed"));
-    assert!(at("COMPLETED NOTHING") < at("withdrawn, because: keeps the tickets"));
+    assert!(at("because account closed") < at("COMPLETED NOTHING"));
+    assert!(at("COMPLETED NOTHING") < at("because keeps the tickets"));
 
     let (code, told) = local.table(&["show", "confirmations", "demo", "B1"]);
     assert!(code == Some(0) && told.contains("refund rf_") && told.contains("COMPLETED NOTHING"), "{told}");
@@ -106,7 +106,7 @@ fn a_confirmation_that_came_too_early_is_completed_by_its_operator() {
     assert!(shown.contains("NOT COMPLETED YET"), "{shown}");
     let confirm = |amount: &str| {
         let trade_no = "2016080121001004940200000001";
-        local.table(&["application", "confirm", "demo", "sample string 3", trade_no, amount])
+        local.agreed(&["application", "confirm", "demo", "sample string 3", trade_no, amount])
     };
     let (code, told) = confirm("1.5");
     assert!(code == Some(1) && told.contains("kept, and completes nothing: otherAmount"), "{told}");

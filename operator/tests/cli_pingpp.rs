@@ -93,7 +93,7 @@ fn the_documents_example_is_created_settles_by_itself_and_is_shown() {
     let (code, told) = local.table(&["show", "funds"]);
     assert!(code == Some(0) && told.contains("balance 99980"), "{told}");
     assert_eq!(told.matches("chain intact").count(), 2, "{told}");
-    let (code, told) = local.table(&["batch", "resume", &id]);
+    let (code, told) = local.agreed(&["batch", "resume", &id]);
     assert!(code == Some(0) && told.contains("succeeded at"), "{told}");
 }
 
@@ -115,17 +115,18 @@ fn what_someone_must_confirm_is_settled_or_failed_by_its_refunds_id_alone() {
         );
         assert!(pending["refund_url"].as_str().unwrap().starts_with("https://"), "{pending}");
         let refund = pending["charges"][0]["refund"].as_str().unwrap();
-        let (code, told) = local.table(&["batch", "resume", batch_no]);
+        let (code, told) = local.agreed(&["batch", "resume", batch_no]);
         assert!(code == Some(1) && told.contains("1 refunds wait for someone's confirmation"), "{told}");
 
-        let command = [&["refund", command[0], refund], &command[1..]].concat();
+        let agreed = ["--yes", "--reason", "test"];
+        let command = [&["refund", command[0], refund], &agreed[..], &command[1..]].concat();
         for _ in 0..2 {
             local.until(&command, &format!("refund {refund}: {status}"));
         }
         let ended = local.retrieve(id);
         assert_eq!((&ended["status"], &ended["refund_url"]), (&json!(status), &json!("")));
         let other = if status == "failed" { "settle" } else { "fail" };
-        let (code, told) = local.table(&["refund", other, refund]);
+        let (code, told) = local.agreed(&["refund", other, refund]);
         assert!(code == Some(1) && told.contains("nothing was changed"), "{told}");
         assert!(local.until(&["show", "batch", id], "CONTRADICTED").contains(refund));
         let (_, told) = local.table(&["show", "funds"]);

@@ -703,7 +703,7 @@ async fn an_import_of_a_bet_whose_refund_was_asked_for_is_reported_until_it_is_r
     for _ in 0..2 {
         let report = import().await;
         let due: Vec<(usize, &str)> =
-            report.due.iter().map(|(line, debit)| (*line, debit.id.as_str())).collect();
+            report.due.iter().map(|(line, debit)| (*line, debit.as_str())).collect();
         assert_eq!(due, [(1, "late")], "of what was played nothing is due");
         assert!(report.to_string().contains("line 1: the refund of late was asked for before"), "{report}");
     }

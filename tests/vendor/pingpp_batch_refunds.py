@@ -57,7 +57,7 @@ class Stack:
     def load(self):
         lines = self.write("facts.jsonl", "\n".join(json.dumps(line) for line in self.lines))
         self.lines = []
-        self.run("import", lines)
+        self.run("import", lines, "--yes", "--reason", "test")
 
     def run(self, *arguments):
         command = [self.refundctl, *arguments, "--endpoint", self.dynamodb]
@@ -217,7 +217,7 @@ class BatchRefunds(unittest.TestCase):
         self.assertTrue(batch.refund_url.startswith("https://"), batch.refund_url)
         paid, refused = (charge.refund for charge in batch.charges)
         for command in ("settle", paid), ("fail", refused, "--code", "no_account", "--message", "No such account."):
-            self.retried("refund", *command)
+            self.retried("refund", *command, "--yes", "--reason", "test")
         batch = pingpp.BatchRefund.retrieve(batch.id)
         self.assertEqual((batch.status, batch.refund_url), ("partially_succeeded", ""))
         failed = next(refund for refund in batch.refunds.data if refund.id == refused)

@@ -28,7 +28,12 @@ pub struct EventBridge {
 impl EventBridge {
     /// The bus of this name, by the environment's AWS settings.
     pub async fn new(bus: &str) -> Self {
-        Self { client: Client::new(&aws::settings(None).await), bus: bus.to_owned() }
+        Self::with(&aws::settings(None).await, bus)
+    }
+
+    /// The bus of this name, by these settings.
+    pub fn with(settings: &aws::SdkConfig, bus: &str) -> Self {
+        Self { client: Client::new(settings), bus: bus.to_owned() }
     }
 
     fn entry(&self, event: &Event) -> PutEventsRequestEntry {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use shared::ebet::{Channel, ChannelSettings};
 use shared::entries::Entry;
@@ -151,6 +152,17 @@ impl Line {
             Self::Fact(Fact::Wallet { tenant, .. } | Fact::Debit { tenant, .. }) => vec![tenant.clone()],
             Self::Fact(Fact::Application(application)) => vec![application.key.merchant.clone()],
             Self::Fact(Fact::Charge(charge)) => vec![charge.key.tenant.clone()],
+        }
+    }
+
+    /// What accounts it opens, with how much.
+    pub fn openings(&self) -> Vec<(TenantKey, Decimal)> {
+        match self {
+            Self::App { app, funds, .. } => {
+                funds.iter().map(|(_, balance)| (app.tenant(), balance.value())).collect()
+            }
+            Self::Fact(Fact::Wallet { tenant, balance, .. }) => vec![(tenant.clone(), balance.value())],
+            _ => Vec::new(),
         }
     }
 

@@ -5,8 +5,10 @@
 //! running it again.
 
 mod line;
+mod look;
+mod progress;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::PathBuf;
@@ -17,15 +19,21 @@ use clap::Args;
 use comfy_table::Table;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::entries::{currency_of, tenant_name};
-use shared::ledger::{Account, CredentialKey, Currency, DebitKey, DebitState, TenantKey};
-use shared::pingpp;
+use shared::ledger::{Account, CredentialKey, Currency, DebitState, TenantKey};
+use shared::pingpp::{self, AppId};
 use shared::store::{Creation, DebitOnRecord, Session, SettingsChange, Store};
 
-use crate::show::plain;
+use crate::agreement::{self, Agreement};
+use crate::screen::plain;
+use crate::state;
 use crate::target::{TableOptions, session};
 use line::{Fact, Line};
+use look::look;
+use progress::Progress;
 
 pub const EXAMPLES: &str = "\
 One JSON object a line (those of app and charge are folded here). Amounts are strings, so that no digit is lost; those
@@ -51,9 +59,12 @@ of apps and charges whole numbers of the currency's smallest unit:
        optional: \"amountRefunded\":0, \"transactionNo\":\"2004…\", \"paid\":true, \"timePaid\":1409634192
 
 Examples:
-  refundctl import facts.jsonl                       into the running local stack
-  zcat facts.jsonl.gz | refundctl import -
-  refundctl import facts.jsonl --table refunds-dev   into AWS, by your AWS settings
+  refundctl import facts.jsonl                       into the running local stack; asks why, and whether
+  refundctl import facts.jsonl --dry-run --stage prod
+  zcat facts.jsonl.gz | refundctl import - --yes --reason 'opening balances'
+  refundctl import facts.jsonl --stage prod          into AWS, by your AWS settings
+
+An interrupted import goes on where it stopped: run the same command again.
 
 Exit codes: 0 everything is in the table; 1 a line is wrong (then nothing was written), or in conflict
 with what is there (then that stays); 2 wrong usage.";
@@ -68,6 +79,11 @@ const WRONG_LINES_SHOWN: usize = 20;
 pub struct Options {
     /// File of JSON lines; - for standard input
     file: PathBuf,
+    /// Begin anew, even if an interrupted import of the same lines could be gone on with
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    agreement: Agreement,
     #[command(flatten)]
     table: TableOptions,
     #[command(flatten)]
@@ -83,11 +99,61 @@ pub struct Settings {
 }
 
 pub async fn command(options: &Options) -> Result<ExitCode> {
-    let source = Source::open(&options.file)?;
+    let mut source = Source::open(&options.file)?;
     let store = options.table.store().await?;
-    let report = run(&store, source, &options.settings).await?;
+    let checked = check(&store, &mut source).await?;
+    if options.agreement.dry_run {
+        let report = look_at_all(&store, &mut source, &checked, &options.settings).await?;
+        options.agreement.ask(&options.table, &checked.changes()).await?;
+        print!("{report}");
+        return Ok(if report.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let Some(agreed) = options.agreement.ask(&options.table, &checked.changes()).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let table = session(&store).identity().await?;
+    let what =
+        format!("{} {table}\n{}\n{}", options.table.place()?, checked.digest, options.settings.replace);
+    let mut progress = Progress::of_file(state::file("import", &what)?, options.restart);
+    check_progress(&store, &mut source, &checked, &options.settings, &mut progress).await?;
+    if progress.done() > 0 {
+        eprintln!("going on behind line {}; --restart begins anew", progress.done());
+    }
+    let mut begun = Vec::new();
+    for tenant in &checked.tenants {
+        begun.push(agreed.begin(&store, tenant, "import", &checked.action()).await?);
+    }
+    let told = tokio::select! {
+        told = write_all(&store, &mut source, &checked, &options.settings, progress) => told,
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; the same command goes on where it stopped")),
+    };
+    let outcome = match &told {
+        Ok(report) => report.outcome(),
+        Err(error) => format!("NOT DONE: {error:#}"),
+    };
+    for intervention in &begun {
+        agreement::end(&store, intervention, &outcome).await;
+    }
+    let report = told?;
     print!("{report}");
     Ok(if report.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What an interrupted import has done must still be there: a table may have been restored since.
+async fn check_progress(
+    store: &Store,
+    source: &mut Source,
+    checked: &Checked,
+    settings: &Settings,
+    progress: &mut Progress,
+) -> Result<()> {
+    let done = progress.done();
+    let Some((_, text)) = source.lines()?.find(|(number, _)| *number == done) else { return Ok(()) };
+    let line = Line::read(&text?)?;
+    if matches!(look(&session(store), &line, &checked.currencies, settings).await?, Outcome::Created) {
+        progress.begin_anew();
+    }
+    Ok(())
 }
 
 /// Lines that can be read twice: to check them, and to write them.
@@ -135,22 +201,47 @@ impl Source {
 }
 
 /// What an import did.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// By kind and by what became of the line.
-    counts: BTreeMap<(&'static str, &'static str), u64>,
+    /// By kind, then by what became of the line.
+    counts: BTreeMap<String, BTreeMap<String, u64>>,
     /// What is on record otherwise, by line, and stays.
     pub conflicts: Vec<(usize, String)>,
     /// Debits whose refund was asked for, and refused, before they were on record.
-    pub due: Vec<(usize, DebitKey)>,
+    pub due: Vec<(usize, String)>,
+}
+
+impl Report {
+    fn take(&mut self, number: usize, kind: &str, outcome: Outcome) {
+        let of_kind = self.counts.entry(kind.to_owned()).or_default();
+        *of_kind.entry(outcome.name().to_owned()).or_default() += 1;
+        match outcome {
+            Outcome::Conflict(why) => self.conflicts.push((number, why)),
+            Outcome::Due(debit) => self.due.push((number, debit)),
+            Outcome::Created | Outcome::Unchanged | Outcome::Replaced => {}
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.counts.iter().flat_map(|(kind, outcomes)| {
+            outcomes.iter().map(move |(outcome, count)| (kind.as_str(), outcome.as_str(), *count))
+        })
+    }
+
+    /// In a line, for the record.
+    fn outcome(&self) -> String {
+        let rows: Vec<String> =
+            self.rows().map(|(kind, outcome, count)| format!("{count} {kind} {outcome}")).collect();
+        rows.join(", ")
+    }
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
-        for ((kind, outcome), count) in &self.counts {
-            table.add_row([(*kind).to_owned(), (*outcome).to_owned(), count.to_string()]);
+        for (kind, outcome, count) in self.rows() {
+            table.add_row([kind.to_owned(), outcome.to_owned(), count.to_string()]);
         }
         writeln!(f, "{table}")?;
         for (number, debit) in &self.due {
@@ -158,7 +249,7 @@ impl std::fmt::Display for Report {
                 f,
                 "line {number}: the refund of {} was asked for before it was on record; \
                  asked for under a new number, it is made",
-                plain(debit.id.as_str())
+                plain(debit)
             )?;
         }
         for (number, conflict) in &self.conflicts {
@@ -174,11 +265,22 @@ impl std::fmt::Display for Report {
 /// Names wrong lines by number and reason; then nothing was written.
 pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Result<Report> {
     let checked = check(store, &mut source).await?;
-    let progress = ProgressBar::new(checked.lines as u64).with_style(ProgressStyle::with_template(
-        "{wide_bar} {human_pos}/{human_len} lines, {per_sec}, {eta} left",
-    )?);
+    write_all(store, &mut source, &checked, settings, Progress::default()).await
+}
+
+/// Writes all lines behind those that `progress` has done.
+async fn write_all(
+    store: &Store,
+    source: &mut Source,
+    checked: &Checked,
+    settings: &Settings,
+    mut progress: Progress,
+) -> Result<Report> {
+    let done = progress.done();
+    let bar = bar(checked.numbers.len())?;
     let currencies = &checked.currencies;
-    let writes = source.lines()?.map(|(number, line)| async move {
+    bar.inc(checked.numbers.partition_point(|number| *number <= done) as u64);
+    let writes = source.lines()?.filter(|(number, _)| *number > done).map(|(number, line)| async move {
         let line = Line::read(&line?).map_err(|error| anyhow!("line {number} has changed: {error}"))?;
         let kind = line.kind();
         let outcome = write(&session(store), line, currencies, settings)
@@ -186,40 +288,96 @@ pub async fn run(store: &Store, mut source: Source, settings: &Settings) -> Resu
             .with_context(|| format!("line {number}; run the import again to finish it"))?;
         Ok::<_, anyhow::Error>((number, kind, outcome))
     });
-    let mut report = Report::default();
-    let mut written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+    // In their order, so that it is known how far it has come.
+    let mut written = stream::iter(writes).buffered(WRITES_AT_ONCE);
     while let Some((number, kind, outcome)) = written.try_next().await? {
-        progress.inc(1);
-        *report.counts.entry((kind, outcome.name())).or_default() += 1;
-        match outcome {
-            Outcome::Conflict(why) => report.conflicts.push((number, why)),
-            Outcome::Due(debit) => report.due.push((number, debit)),
-            Outcome::Created | Outcome::Unchanged | Outcome::Replaced => {}
-        }
+        bar.inc(1);
+        progress.take(number, kind, outcome)?;
     }
-    progress.finish_and_clear();
-    report.conflicts.sort();
-    report.due.sort();
+    drop(written);
+    bar.finish_and_clear();
+    Ok(progress.finish())
+}
+
+/// What writing all lines would come to.
+async fn look_at_all(
+    store: &Store,
+    source: &mut Source,
+    checked: &Checked,
+    settings: &Settings,
+) -> Result<Report> {
+    let bar = bar(checked.numbers.len())?;
+    let looks = source.lines()?.map(|(number, text)| async move {
+        let line = Line::read(&text?)?;
+        let outcome = look(&session(store), &line, &checked.currencies, settings).await?;
+        Ok::<_, anyhow::Error>((number, line.kind(), outcome))
+    });
+    let mut report = Report::default();
+    let mut looked = stream::iter(looks).buffered(WRITES_AT_ONCE);
+    while let Some((number, kind, outcome)) = looked.try_next().await? {
+        bar.inc(1);
+        report.take(number, kind, outcome);
+    }
+    bar.finish_and_clear();
     Ok(report)
 }
 
+fn bar(lines: usize) -> Result<ProgressBar> {
+    let style =
+        ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} lines, {per_sec}, {eta} left")?;
+    Ok(ProgressBar::new(lines as u64).with_style(style))
+}
+
+/// Lines that can be written.
 struct Checked {
-    lines: usize,
+    /// Their numbers.
+    numbers: Vec<usize>,
+    kinds: BTreeMap<&'static str, u64>,
+    /// What accounts would be opened with, by currency.
+    openings: BTreeMap<String, Decimal>,
+    /// All that a line names.
+    tenants: BTreeSet<TenantKey>,
     /// Of every tenant that a line names.
     currencies: HashMap<TenantKey, Currency>,
+    /// SHA-256 over all lines.
+    digest: String,
+}
+
+impl Checked {
+    /// What writing it changes, for people to agree to.
+    fn changes(&self) -> Vec<String> {
+        let mut changes: Vec<String> =
+            self.kinds.iter().map(|(kind, count)| format!("{count} lines of {kind}")).collect();
+        let opened =
+            |(currency, sum): (&String, &Decimal)| format!("accounts opened with {sum} {currency} in all");
+        changes.extend(self.openings.iter().map(opened));
+        changes
+    }
+
+    /// What is done with it, for the record.
+    fn action(&self) -> String {
+        format!("import {} lines, sha256 {}", self.numbers.len(), self.digest)
+    }
 }
 
 /// Reads all lines, and complains about all that can't be written.
 async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut wrong: Vec<(usize, String)> = Vec::new();
-    let mut lines = 0;
+    let mut numbers = Vec::new();
+    let mut kinds: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut openings: Vec<(TenantKey, Decimal)> = Vec::new();
+    let mut all_lines = Sha256::new();
     let mut currencies = HashMap::new();
     let mut named: BTreeMap<TenantKey, usize> = BTreeMap::new();
     let mut owners: HashMap<CredentialKey, TenantKey> = HashMap::new();
     let mut charged: BTreeMap<(TenantKey, String), usize> = BTreeMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
-        lines += 1;
+        numbers.push(number);
+        if let Ok(line) = &line {
+            all_lines.update(line);
+            all_lines.update("\n");
+        }
         let line = match line.and_then(|line| Line::read(&line)) {
             Ok(line) => line,
             Err(error) => {
@@ -234,6 +392,8 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             }
             _ => {}
         }
+        *kinds.entry(line.kind()).or_default() += 1;
+        openings.extend(line.openings());
         let tenants = line.tenants();
         for tenant in &tenants {
             named.entry(tenant.clone()).or_insert(number);
@@ -262,6 +422,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             Line::Key { .. } | Line::Fact(_) => {}
         }
     }
+    let tenants = named.keys().cloned().collect();
     for (tenant, number) in named {
         let recorded = recorded_currency(&session(store), &tenant).await?;
         match (recorded, currencies.get(&tenant)) {
@@ -288,7 +449,15 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         }
     }
     if wrong.is_empty() {
-        return Ok(Checked { lines, currencies });
+        let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
+        for (tenant, opening) in openings {
+            let unit = if AppId::of_tenant(&tenant).is_some() { " (smallest unit)" } else { "" };
+            let currency = currencies.get(&tenant).map(ToString::to_string).unwrap_or_default();
+            let sum = sums.entry(currency + unit).or_default();
+            *sum = sum.checked_add(opening).context("the accounts would hold more than can be added up")?;
+        }
+        let digest = all_lines.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        return Ok(Checked { numbers, kinds, openings: sums, tenants, currencies, digest });
     }
     wrong.sort();
     let shown = wrong.iter().take(WRONG_LINES_SHOWN);
@@ -321,7 +490,7 @@ enum Outcome {
     Unchanged,
     Replaced,
     /// A debit whose refund was asked for, and refused, before it was on record, now or in an earlier import.
-    Due(DebitKey),
+    Due(String),
     Conflict(String),
 }
 
@@ -427,7 +596,7 @@ async fn write_fact(
             let is_settled = matches!(debit.state, DebitState::Settled);
             let difference = there.difference_from_past(&debit.round, debit.amount, is_settled);
             match Outcome::of_existing(difference, || format!("debit {}", debit.key.id)) {
-                Outcome::Unchanged if there.is_due() => Outcome::Due(there.key),
+                Outcome::Unchanged if there.is_due() => Outcome::Due(there.key.id.to_string()),
                 Outcome::Unchanged if is_new => Outcome::Created,
                 outcome => outcome,
             }
@@ -466,14 +635,18 @@ async fn open_account(session: &Session, account: &Account, what: &str) -> Resul
     Ok(match session.create_account(account).await? {
         Creation::Created => Outcome::Created,
         // Postings since then are the account's own business.
-        Creation::Existing(there)
-            if (there.opening, &there.currency) == (account.opening, &account.currency) =>
-        {
-            Outcome::Unchanged
-        }
-        Creation::Existing(there) => Outcome::Conflict(format!(
+        Creation::Existing(there) => account_outcome(account, &there, what),
+    })
+}
+
+/// What becomes of an account that is there already.
+fn account_outcome(account: &Account, there: &Account, what: &str) -> Outcome {
+    // Postings since then are the account's own business.
+    match (there.opening, &there.currency) == (account.opening, &account.currency) {
+        true => Outcome::Unchanged,
+        false => Outcome::Conflict(format!(
             "{what} {} was opened with {} {}",
             there.key, there.opening, there.currency
         )),
-    })
+    }
 }

@@ -23,7 +23,7 @@ use shared::ledger::{
     ItemState, RefundBatchKey, RefundedBy, TenantKey,
 };
 use shared::store::{Content, Stored};
-use shared::{ebet, epay, pingpp};
+use shared::{ebet, epay};
 
 use crate::agreement::WrongUsage;
 use crate::scan::{ScanOptions, scan_all};
@@ -52,7 +52,7 @@ Exit codes: 0 shown; 1 the table can't be read, or the page not written; 2 wrong
 const DAYS_DEFAULT: i32 = 30;
 
 /// The width of the longest bar.
-const BAR_COLUMNS: usize = 12;
+const BAR_COLUMNS: usize = 8;
 
 /// Tenants that a note names; the others are counted.
 const NAMED_MAX: usize = 5;
@@ -261,7 +261,7 @@ impl Sums {
         self.refunds.amount + self.own.amount
     }
 
-    fn open(&mut self, open: Tally, since: Option<u64>) {
+    fn join_open(&mut self, open: Tally, since: Option<u64>) {
         self.open.join(open);
         self.open_since = self.open_since.into_iter().chain(since).min();
     }
@@ -270,7 +270,7 @@ impl Sums {
         self.refunds.join(other.refunds);
         self.own.join(other.own);
         self.failed.join(other.failed);
-        self.open(other.open, other.open_since);
+        self.join_open(other.open, other.open_since);
     }
 
     fn shifted(self, digits: u32) -> Self {
@@ -398,7 +398,7 @@ impl Totals {
 
     fn put_open(&mut self, since: u64, tenant: &TenantKey, open: Tally) {
         let key = (self.period.day(since), tenant.clone());
-        self.sums.entry(key).or_default().open(open, Some(since));
+        self.sums.entry(key).or_default().join_open(open, Some(since));
     }
 
     /// What it all comes to, in units of currencies.
@@ -426,8 +426,8 @@ impl Totals {
         let known = self.currencies.get(tenant).and_then(|currency| currency.as_ref().ok());
         let code = known.map_or("?", Currency::as_str);
         let is_smallest = Provider::of(tenant) == Provider::Pingpp;
-        let digits = iso_currency::Currency::from_code(code).and_then(|currency| currency.exponent());
-        let digits = digits.map(u32::from);
+        let digits = iso_currency::Currency::from_code(code);
+        let digits = digits.and_then(iso_currency::Currency::exponent).map(u32::from);
         let label = match digits {
             None if is_smallest => format!("{code} (smallest unit)"),
             _ => code.to_owned(),
@@ -460,7 +460,9 @@ impl Totals {
             ));
         }
         if self.sums.is_empty() {
-            notes.push("in this period nothing was refunded and nothing failed, and nothing is open".to_owned());
+            notes.push(
+                "in this period nothing was refunded and nothing failed, and nothing is open".to_owned(),
+            );
         }
         notes
     }
@@ -480,7 +482,6 @@ impl Provider {
         match tenant.as_str().split_once('#').map_or("", |(provider, _)| provider) {
             ebet::PROVIDER => Self::Ebet,
             epay::PROVIDER => Self::Epay,
-            pingpp::PROVIDER => Self::Pingpp,
             _ => Self::Pingpp,
         }
     }
@@ -542,9 +543,7 @@ impl By {
     /// For people.
     fn columns(self) -> &'static [&'static str] {
         match self {
-            Self::Day => {
-                &["day", "currency", "refunds", "amount", "own", "own amount", "failed", "open"]
-            }
+            Self::Day => &["day", "currency", "refunds", "amount", "own", "own amount", "failed", "open"],
             Self::Tenant => {
                 &["tenant", "currency", "refunds", "amount", "own", "own amount", "failed", "open"]
             }
@@ -785,8 +784,6 @@ fn bar(part: Decimal, whole: Decimal) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::Value;
     use shared::ledger::{
         AccountKey, Amount, ApplicationKey, ApplicationRefund, Balance, BatchEnd, ChargeKey, Completion,
@@ -1045,7 +1042,8 @@ mod tests {
     #[test]
     fn what_is_open_is_told_whatever_the_period_with_the_oldest_of_each_tenant() {
         let open = |open: Content| {
-            let report = report_of(["2020-01-01", "2020-01-31"], vec![open, app("cny"), charge(&[(BATCH, 5)])]);
+            let report =
+                report_of(["2020-01-01", "2020-01-31"], vec![open, app("cny"), charge(&[(BATCH, 5)])]);
             report.by(By::Tenant).into_values().next().map(|sums| (sums.open.count, sums.open_since))
         };
         let made = "2026-11-01T00:00:01Z";
@@ -1127,13 +1125,14 @@ mod tests {
     #[test]
     fn amounts_whose_unit_is_not_known_are_kept_apart_and_said_to_be() {
         let made = || ItemState::Succeeded { at: at("2026-11-02T00:00:00Z") };
-        for (currency, told) in [
+        for (currency, line) in [
             ("cny", "Ping++ CNY: 1 10.50, 0 0.00, 0 0.00, 0 0.00"),
             ("jpy", "Ping++ JPY: 1 1050, 0 0, 0 0, 0 0"),
             ("kwd", "Ping++ KWD: 1 1.050, 0 0.000, 0 0.000, 0 0.000"),
             ("usdt", "Ping++ USDT (smallest unit): 1 1050, 0 0, 0 0, 0 0"),
         ] {
-            assert_eq!(super::tests::told(&report_of(DAYS, vec![app(currency), item(1050, made())]), By::Provider), [told]);
+            let report = report_of(DAYS, vec![app(currency), item(1050, made())]);
+            assert_eq!(told(&report, By::Provider), [line]);
         }
         let report = report_of(
             DAYS,
@@ -1154,7 +1153,8 @@ mod tests {
             "what may be of different currencies is not added"
         );
         let [note] = &report.notes[..] else { panic!("{:?}", report.notes) };
-        for named in ["merchant demo (not a merchant's settings", "channel 1 (not on record)", "app app_1 in"] {
+        for named in ["merchant demo (not a merchant's settings", "channel 1 (not on record)", "app app_1 in"]
+        {
             assert!(note.contains(named), "{note}");
         }
     }
@@ -1167,14 +1167,16 @@ mod tests {
         }
         let report = totals.finish();
         assert_eq!((report.items, report.tenants), (2, 0));
-        let told = "2 items can't be read and are in no sum; the first is partition sort: amount can't be read";
+        let told =
+            "2 items can't be read and are in no sum; the first is partition sort: amount can't be read";
         assert_eq!(report.notes[0], told);
     }
 
     #[test]
     fn people_get_bars_where_there_is_room_and_programs_never() {
         let now = at("2026-11-05T00:00:01Z");
-        let shown = |report: &Report, by, output| report.sheet(by, output, 80, now).render(output, 80).unwrap();
+        let shown =
+            |report: &Report, by, output| report.sheet(by, output, 80, now).render(output, 80).unwrap();
         let report = report();
         let text = shown(&report, By::Day, Output::Table);
         for told in [
@@ -1183,10 +1185,9 @@ mod tests {
             "other days",
             &"█".repeat(BAR_COLUMNS),
             "4 d",
-            "2026-11-01\n",
             "35 d 1 s",
         ] {
-            assert!(text.contains(told) || told == "35 d 1 s", "{told}: {text}");
+            assert!(text.contains(told), "{told}: {text}");
         }
         let large = report_of(
             DAYS,
@@ -1235,10 +1236,10 @@ mod tests {
             ("0", "100", ""),
             ("0", "0", ""),
             ("0.01", "1000000", "▏"),
-            ("50", "100", "██████"),
-            ("33", "64", "██████▎"),
-            ("99.99", "100", "████████████"),
-            ("100", "100", "████████████"),
+            ("50", "100", "████"),
+            ("50", "96", "████▏"),
+            ("99.99", "100", "████████"),
+            ("100", "100", "████████"),
         ] {
             let decimal = |text: &str| text.parse::<Decimal>().unwrap();
             assert_eq!(bar(decimal(part), decimal(whole)), told, "{part} of {whole}");

@@ -1,30 +1,33 @@
-//! `refundctl show application`: an application's state and its history, in order.
+//! `refundctl show application`: an application's state and its history, in order; and what is under a number.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
+use shared::entries::tenant_name;
 use shared::epay::MerchantId;
-use shared::ledger::{ApplicationState, BatchNo, Standing};
-use shared::store::{ApplicationHistory, BatchHistory, KeptConfirmation};
+use shared::ledger::{ApplicationState, BatchNo, Standing, TradeNo};
+use shared::store::{ApplicationHistory, BatchHistory, KeptConfirmation, Session};
 
-use super::time;
+use super::interventions;
+use crate::screen::{Cell, OutputOptions, Section, Sheet};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
 Examples:
   refundctl show application demo 1
-  refundctl show application demo 1 --table refunds-prod   in AWS, by your AWS settings
+  refundctl show application demo 1 --stage prod   in AWS, by your AWS settings
 
 Exit codes: 0 shown; 1 unknown application; 2 wrong usage.";
 
 pub const CONFIRMATIONS_EXAMPLES: &str = "\
 Shows confirmations that completed nothing, too: those for batch numbers under which no refund was begun, with
-another amount, or with a second trade number.
+another amount, or with a second trade number. With --trade-no it finds the batch numbers that a trade number of the
+payment provider (Alipay's, say) stands under.
 
 Examples:
   refundctl show confirmations demo 20261122093000
+  refundctl show confirmations demo --trade-no 2026112221001004940200000001
 
 Exit codes: 0 shown; 1 nothing is on record under this number; 2 wrong usage.";
 
@@ -36,6 +39,8 @@ pub struct ApplicationOptions {
     #[arg(allow_negative_numbers = true)]
     autoid: i64,
     #[command(flatten)]
+    output: OutputOptions,
+    #[command(flatten)]
     table: TableOptions,
 }
 
@@ -44,42 +49,77 @@ pub struct ConfirmationsOptions {
     /// The merchant
     merchant: MerchantId,
     /// The batch number
-    batch_no: BatchNo,
+    #[arg(required_unless_present = "trade_no")]
+    batch_no: Option<BatchNo>,
+    /// Find it by the payment provider's number
+    #[arg(long, value_name = "NO", conflicts_with = "batch_no")]
+    trade_no: Option<TradeNo>,
+    #[command(flatten)]
+    output: OutputOptions,
     #[command(flatten)]
     table: TableOptions,
 }
 
 pub async fn command(options: &ApplicationOptions) -> Result<ExitCode> {
     let store = options.table.store().await?;
+    let session = session(&store);
     let key = options.merchant.application(options.autoid);
-    let history = session(&store).application_history(&key).await?;
+    let history = session.application_history(&key).await?;
     let history = history
         .with_context(|| format!("merchant {} has no application {}", options.merchant, options.autoid))?;
-    print!("{}", describe(&options.merchant, &history));
+    sheet(&session, &history).await?.print(options.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub async fn confirmations(options: &ConfirmationsOptions) -> Result<ExitCode> {
     let store = options.table.store().await?;
-    let batch = options.merchant.batch(options.batch_no.clone());
-    let history = session(&store).batch_history(&batch).await?;
-    if history == BatchHistory::default() {
-        bail!("merchant {} has nothing under batch number {}", options.merchant, options.batch_no);
+    let session = session(&store);
+    let numbers = match (&options.batch_no, &options.trade_no) {
+        (Some(number), _) => vec![number.clone()],
+        (None, Some(trade_no)) => {
+            let numbers = session.numbers_of_trade(&options.merchant.tenant(), trade_no).await?;
+            if numbers.is_empty() {
+                bail!("merchant {} has nothing with trade number {trade_no}", options.merchant);
+            }
+            numbers
+        }
+        (None, None) => bail!("name a batch number"),
+    };
+    for number in numbers {
+        of_number(&session, options, &number).await?.print(options.output)?;
     }
-    match &history.guard {
-        Some(guard) => println!(
-            "batch number {}: refund {} of application {}, {} to {}",
-            options.batch_no,
-            guard.refund.id,
-            guard.application.id,
-            guard.refund.amount,
-            guard.refund.account
-        ),
-        None => println!("batch number {}: no refund was begun under it", options.batch_no),
-    }
-    let rows = history.confirmations.iter().map(|kept| (kept.confirmation.at, said(kept))).collect();
-    print!("{}", table(rows));
     Ok(ExitCode::SUCCESS)
+}
+
+async fn of_number(session: &Session, options: &ConfirmationsOptions, number: &BatchNo) -> Result<Sheet> {
+    let batch = options.merchant.batch(number.clone());
+    let history = session.batch_history(&batch).await?;
+    if history == BatchHistory::default() {
+        bail!("merchant {} has nothing under batch number {number}", options.merchant);
+    }
+    let mut sheet = match &history.guard {
+        Some(guard) => Sheet::new(format!(
+            "batch number {number}: refund {} of application {}, {} to {}",
+            guard.refund.id, guard.application.id, guard.refund.amount, guard.refund.account
+        )),
+        None => Sheet::new(format!("batch number {number}: no refund was begun under it")),
+    };
+    sheet.value("batch number", Cell::text(number));
+    sheet.value("refund", Cell::maybe(history.guard.as_ref().map(|guard| &guard.refund.id)));
+    let application = history.guard.as_ref().map(|guard| guard.application.id);
+    sheet.value("application", Cell::maybe(application));
+    let mut section = steps();
+    for kept in &history.confirmations {
+        section.row(said(kept));
+    }
+    sheet.section(section);
+    let subject = format!("number {number}");
+    sheet.section(interventions(session, &options.merchant.tenant(), |of| of == subject).await?);
+    Ok(sheet)
+}
+
+fn steps() -> Section {
+    Section::new("history", &["time", "amount"], &["what", "by", "because"])
 }
 
 /// A state as the documents number it.
@@ -92,49 +132,91 @@ pub fn state_name(state: &ApplicationState) -> &'static str {
     }
 }
 
-fn describe(merchant: &MerchantId, history: &ApplicationHistory) -> String {
+/// An application with all that happened to it.
+///
+/// # Errors
+/// If what operators did can't be read.
+pub async fn sheet(session: &Session, history: &ApplicationHistory) -> Result<Sheet> {
     let application = &history.application;
-    let mut events = Vec::new();
+    let key = &application.key;
+    let state = state_name(&application.state);
+    let mut sheet = Sheet::new(format!(
+        "application {} of {}: {state}\npaid {}, order {}",
+        key.id,
+        tenant_name(&key.merchant),
+        application.paid,
+        application.order_no,
+    ));
+    sheet.value("application", Cell::text(key.id));
+    sheet.value("state", Cell::text(state));
+    sheet.value("paid", Cell::amount(application.paid));
+    sheet.value("order", Cell::text(&application.order_no));
+    let mut section = steps();
     let present = match &application.state {
         ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. } => Some(refund),
         ApplicationState::Requested | ApplicationState::Withdrawn(_) => None,
     };
+    let mut subjects = vec![format!("application {}", key.id)];
     for refund in history.failed.iter().map(|failed| &failed.refund).chain(present) {
-        let what = format!(
-            "begun under batch number {}: {} to {}; refund {}",
-            refund.batch_no, refund.amount, refund.account, refund.id
-        );
-        events.push((refund.at, what));
+        subjects.push(format!("number {}", refund.batch_no));
+        section.row([
+            Cell::Time(refund.at),
+            Cell::amount(refund.amount),
+            Cell::text(format!(
+                "begun under batch number {}: {} to {}; refund {}",
+                refund.batch_no, refund.amount, refund.account, refund.id
+            )),
+            Cell::text(format!("its merchant's call {}", refund.invocation)),
+            Cell::Nothing,
+        ]);
     }
     for failed in &history.failed {
-        let what =
-            format!("recorded as failed: batch number {}{}", failed.refund.batch_no, why(&failed.reason));
-        events.push((failed.at, what));
+        section.row([
+            Cell::Time(failed.at),
+            Cell::Nothing,
+            Cell::text(format!("recorded as failed: batch number {}", failed.refund.batch_no)),
+            Cell::text("an operator"),
+            Cell::maybe(failed.reason.as_ref()),
+        ]);
     }
-    let confirmations = history.batches.iter().flat_map(|batch| &batch.confirmations);
-    events.extend(confirmations.map(|kept| (kept.confirmation.at, said(kept))));
-    if let ApplicationState::Done { refund, completion } = &application.state {
-        let what = format!(
-            "done: batch number {}, by trade number {}; invocation {}",
-            refund.batch_no, completion.confirmation.trade_no, completion.invocation
-        );
-        events.push((completion.at, what));
+    for kept in history.batches.iter().flat_map(|batch| &batch.confirmations) {
+        section.row(said(kept));
     }
-    if let ApplicationState::Withdrawn(withdrawal) = &application.state {
-        events.push((withdrawal.at, format!("withdrawn{}", why(&withdrawal.reason))));
+    match &application.state {
+        ApplicationState::Done { refund, completion } => section.row([
+            Cell::Time(completion.at),
+            Cell::amount(refund.amount),
+            Cell::text(format!(
+                "done: batch number {}, by trade number {}",
+                refund.batch_no, completion.confirmation.trade_no
+            )),
+            Cell::text(caller(&completion.invocation)),
+            Cell::Nothing,
+        ]),
+        ApplicationState::Withdrawn(withdrawal) => section.row([
+            Cell::Time(withdrawal.at),
+            Cell::Nothing,
+            Cell::text("withdrawn"),
+            Cell::text("its merchant's operator, or an entry"),
+            Cell::maybe(withdrawal.reason.as_ref()),
+        ]),
+        ApplicationState::Requested | ApplicationState::Processing(_) => {}
     }
-    events.sort_by_key(|(at, _)| *at);
-    format!(
-        "application {} of merchant {merchant}: {}\npaid {}, order {}\n{}",
-        application.key.id,
-        state_name(&application.state),
-        application.paid,
-        application.order_no,
-        table(events),
-    )
+    section.sort_by_time(0);
+    sheet.section(section);
+    let is_of_application = |of: &str| subjects.iter().any(|subject| subject == of);
+    sheet.section(interventions(session, &key.merchant, is_of_application).await?);
+    Ok(sheet)
 }
 
-fn said(kept: &KeptConfirmation) -> String {
+fn caller(invocation: &str) -> String {
+    match invocation.starts_with("refundctl-") {
+        true => format!("an operator ({invocation})"),
+        false => format!("its merchant's call {invocation}"),
+    }
+}
+
+fn said(kept: &KeptConfirmation) -> [Cell; 5] {
     let KeptConfirmation { confirmation, standing } = kept;
     let came_to = match standing {
         Standing::Completed => String::new(),
@@ -143,24 +225,13 @@ fn said(kept: &KeptConfirmation) -> String {
         }
         Standing::Mismatched(mismatch) => format!("; COMPLETED NOTHING: {}", mismatch.as_str()),
     };
-    format!("confirmed: {} by trade number {}{came_to}", confirmation.amount, confirmation.trade_no)
-}
-
-fn why(reason: &Option<String>) -> String {
-    reason.as_ref().map(|reason| format!(", because: {reason}")).unwrap_or_default()
-}
-
-/// What happened, and when; nothing where nothing did.
-fn table(events: Vec<(u64, String)>) -> String {
-    if events.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["time (UTC)", "what"]);
-    for (at, what) in events {
-        table.add_row([time(at), what]);
-    }
-    format!("{table}\n")
+    let what =
+        format!("confirmed: {} by trade number {}{came_to}", confirmation.amount, confirmation.trade_no);
+    [
+        Cell::Time(confirmation.at),
+        Cell::amount(confirmation.amount),
+        Cell::text(what),
+        Cell::text(caller(&confirmation.invocation)),
+        Cell::Nothing,
+    ]
 }

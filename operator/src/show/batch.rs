@@ -5,17 +5,17 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use shared::ledger::{BatchEnd, BatchState, ItemRefund, ItemState, RefundBatch, RefundId};
 
-use super::{plain, time};
+use super::{interventions, plain, time};
 use crate::app::AppOptions;
+use crate::screen::{Cell, OutputOptions, Section, Sheet};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
 Examples:
   refundctl show batch batchrefund20160801001
-  refundctl show batch 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --table refunds-prod
+  refundctl show batch 152611221530450042 --app app_1Gqj58ynP0mHeX1q --live --stage prod
 
 Exit codes: 0 shown; 1 unknown batch; 2 wrong usage.";
 
@@ -26,6 +26,8 @@ pub struct Options {
     #[command(flatten)]
     app: AppOptions,
     #[command(flatten)]
+    output: OutputOptions,
+    #[command(flatten)]
     table: TableOptions,
 }
 
@@ -34,7 +36,13 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let session = session(&store);
     let batch = options.app.batch(&session, &options.batch).await?;
     let refunds = session.refunds_of(&batch).await?;
-    print!("{}", describe(&options.app, &batch, &refunds));
+    let mut sheet = describe(&options.app, &batch, &refunds);
+    let mut subjects: Vec<String> =
+        batch.items.iter().map(|item| format!("refund {}", item.refund)).collect();
+    subjects.push(format!("batch {}", batch.key.id));
+    let is_of_batch = |of: &str| subjects.iter().any(|subject| subject == of);
+    sheet.section(interventions(&session, &options.app.tenant(), is_of_batch).await?);
+    sheet.print(options.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,34 +75,23 @@ pub fn refund_state(state: &ItemState) -> String {
     }
 }
 
-fn describe(app: &AppOptions, batch: &RefundBatch, refunds: &HashMap<RefundId, ItemRefund>) -> String {
-    let mut text = format!(
-        "batch {} ({}) of {}\n{}\nmade at {}: {}\n",
+fn describe(app: &AppOptions, batch: &RefundBatch, refunds: &HashMap<RefundId, ItemRefund>) -> Sheet {
+    let state = batch_state(batch.state);
+    let currency = batch.currency.as_ref().map_or("the app's currency".to_owned(), ToString::to_string);
+    let mut sheet = Sheet::new(format!(
+        "batch {} ({}) of {}\n{state}\nmade at {}: {}\namounts are in the smallest unit of {currency}",
         batch.key.id,
         batch.batch_no,
         app.name(),
-        batch_state(batch.state),
         time(batch.at),
-        plain(&batch.description),
-    );
-    text.push_str("amounts are in the smallest unit of the app's currency\n");
-    for (what, postings) in [("taken from", &batch.holds), ("given back to", &batch.releases)] {
-        for funds in postings {
-            let (source, posting) = (funds.source.as_str(), &funds.posting);
-            text.push_str(&format!(
-                "{} {what} {source} at {}: posting {}, {} before, {} after\n",
-                funds.amount,
-                time(funds.at),
-                posting.sequence,
-                posting.before,
-                posting.after
-            ));
-        }
-    }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["charge", "amount", "refund", "state"]);
+        batch.description,
+    ));
+    sheet.value("batch", Cell::text(&batch.key.id));
+    sheet.value("batch number", Cell::text(&batch.batch_no));
+    sheet.value("state", Cell::text(&state));
+    sheet.value("made", Cell::Time(batch.at));
+    sheet.value("currency", Cell::maybe(batch.currency.as_ref()));
+    let mut section = Section::new("refunds", &["amount"], &["charge", "refund", "state", "CONTRADICTED:"]);
     for item in &batch.items {
         let refund = refunds.get(&item.refund);
         let state = match refund {
@@ -102,19 +99,34 @@ fn describe(app: &AppOptions, batch: &RefundBatch, refunds: &HashMap<RefundId, I
             None if batch.state == BatchState::Void => "taken back".to_owned(),
             None => "no answer of its payment channel is known".to_owned(),
         };
-        let contradiction = refund.and_then(|refund| refund.contradiction.as_ref());
-        let contradiction =
-            contradiction.map(|said| format!("\nCONTRADICTED: {}", plain(said))).unwrap_or_default();
-        let row = [
-            item.charge.to_string(),
-            item.amount.to_string(),
-            item.refund.to_string(),
-            state + &contradiction,
-        ];
-        table.add_row(row);
+        section.row([
+            Cell::amount(item.amount),
+            Cell::text(&item.charge),
+            Cell::text(&item.refund),
+            Cell::text(state),
+            Cell::maybe(refund.and_then(|refund| refund.contradiction.as_ref())),
+        ]);
     }
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    sheet.section(section);
+    let mut history =
+        Section::new("history", &["time", "amount", "before", "after"], &["what", "of", "by", "posting"]);
+    for (what, by, postings) in
+        [("taken", "its merchant's call", &batch.holds), ("given back", "the ledger", &batch.releases)]
+    {
+        for funds in postings {
+            history.row([
+                Cell::Time(funds.at),
+                Cell::amount(funds.amount),
+                Cell::amount(funds.posting.before),
+                Cell::amount(funds.posting.after),
+                Cell::text(what),
+                Cell::text(funds.source.as_str()),
+                Cell::text(by),
+                Cell::Count(funds.posting.sequence),
+            ]);
+        }
     }
-    format!("{text}{table}\n")
+    history.sort_by_time(0);
+    sheet.section(history);
+    sheet
 }

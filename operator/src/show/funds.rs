@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use shared::ledger::{
     Account, Cause, ChainBreach, FundingSource, Hash, Movement, Posted, RefundBatch, check_funds,
 };
 use shared::store::Store;
 
-use super::{plain, time, unchanged};
+use super::wallet::balance;
+use super::{Length, unchanged};
 use crate::app::AppOptions;
+use crate::screen::{Cell, OutputOptions, Section, Sheet};
 use crate::target::{TableOptions, long_session};
 
 pub const EXAMPLES: &str = "\
@@ -19,17 +20,22 @@ Reads all of the app's batches, to check each posting.
 
 Examples:
   refundctl show funds
-  refundctl show funds --app app_1Gqj58ynP0mHeX1q --live --table refunds-prod
+  refundctl show funds --app app_1Gqj58ynP0mHeX1q --live --stage prod
+  refundctl show funds --source unsettled_funds --output csv
 
 Exit codes: 0 shown; 1 the app has no funds, or a chain is broken; 2 wrong usage.";
 
-/// The last postings that are shown; the others are counted.
-const POSTINGS_SHOWN: usize = 40;
-
 #[derive(Debug, Args)]
 pub struct Options {
+    /// One of the accounts alone: unsettled_funds or recharge_funds
+    #[arg(long, value_name = "NAME")]
+    source: Option<FundingSource>,
     #[command(flatten)]
     app: AppOptions,
+    #[command(flatten)]
+    length: Length,
+    #[command(flatten)]
+    output: OutputOptions,
     #[command(flatten)]
     table: TableOptions,
 }
@@ -46,19 +52,27 @@ type All = (Vec<Funds>, Vec<RefundBatch>);
 
 pub async fn command(options: &Options) -> Result<ExitCode> {
     let store = options.table.store().await?;
-    let (accounts, batches) = read(&store, &options.app).await?;
+    let (accounts, batches) = read(&store, options).await?;
     let mut is_intact = true;
     for funds in &accounts {
-        is_intact &= print(&options.app, funds, &batches);
+        let checked = funds.check(&batches);
+        sheet(options, funds, checked.as_deref().ok()).print(options.output)?;
+        if let Err(breach) = checked {
+            eprintln!("error: the chain is broken: {breach}");
+            is_intact = false;
+        }
     }
     Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn read(store: &Store, app: &AppOptions) -> Result<All> {
+async fn read(store: &Store, options: &Options) -> Result<All> {
+    let app = &options.app;
     let read = async || {
         let session = long_session(store).await?;
         let mut accounts = Vec::new();
-        for source in FundingSource::ALL {
+        for source in
+            FundingSource::ALL.into_iter().filter(|source| options.source.is_none_or(|only| only == *source))
+        {
             let found = session.wallet(&app.tenant().account(source.as_str())).await?;
             accounts.extend(found.map(|found| Funds {
                 source,
@@ -83,66 +97,51 @@ impl Funds {
     }
 }
 
-/// Whether the account's chain is intact.
-fn print(app: &AppOptions, funds: &Funds, batches: &[RefundBatch]) -> bool {
-    let checked = funds.check(batches);
-    let (source, account) = (funds.source, &funds.account);
-    let state = if checked.is_ok() { "chain intact" } else { "CHAIN BROKEN" };
-    println!(
-        "{} of {}, in the smallest unit of {}\nbalance {} = opening {} and {} postings, {state}\nhead {}",
-        source.as_str(),
-        app.name(),
-        account.currency,
-        account.balance,
-        account.opening,
-        account.sequence,
-        account.head,
-    );
-    let postings = match checked {
-        Ok(postings) => postings,
-        Err(breach) => {
-            eprintln!("error: the chain of {} is broken: {breach}", source.as_str());
-            return false;
-        }
-    };
-    let hidden = postings.len().saturating_sub(POSTINGS_SHOWN);
+/// What is shown of an account; its postings if its chain is intact.
+fn sheet(options: &Options, funds: &Funds, postings: Option<&[Posted<'_>]>) -> Sheet {
+    let account = &funds.account;
+    let mut sheet = Sheet::default();
+    let balance = balance(&mut sheet, account, postings.is_some());
+    let (source, app) = (funds.source.as_str(), options.app.name());
+    let smallest = format!("in the smallest unit of {}", account.currency);
+    sheet.title = format!("{source} of {app}, {smallest}\n{balance}");
+    sheet.fact("head", Cell::text(account.head));
+    let postings = postings.unwrap_or_default();
+    let hidden = options.length.hidden(options.output.output, postings.len());
     if hidden > 0 {
-        println!("{hidden} earlier postings, and");
+        sheet.note(format!("{hidden} earlier postings are not shown: --all does"));
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["#", "time (UTC)", "what", "amount", "before", "after", "of"]);
-    for posted in postings.into_iter().skip(hidden) {
-        let (at, what, amount, of) = match posted {
+    let columns = &["#", "time", "amount", "before", "after"];
+    let mut history = Section::new("history", columns, &["what", "of", "by", "because"]);
+    for posted in postings.iter().skip(hidden) {
+        let (at, amount, what, of, by, why) = match posted {
             Posted::Funds(batch, funds, cause) => {
-                let what = if matches!(cause, Cause::Hold { .. }) { "held" } else { "released" };
-                (funds.at, what, funds.amount.to_string(), format!("batch {}", batch.key.id))
+                let is_hold = matches!(cause, Cause::Hold { .. });
+                let (what, by) =
+                    if is_hold { ("held", "its merchant's call") } else { ("released", "the ledger") };
+                let of = format!("batch {}", batch.key.id);
+                (funds.at, funds.amount.to_string(), what, of, by, Cell::Nothing)
             }
             Posted::Movement(movement) => {
-                let of = format!("{}, {}", movement.key.id, movement.reason);
-                (movement.at, movement.direction.as_str(), movement.amount.to_string(), plain(&of))
+                let (what, id) = (movement.direction.as_str(), movement.key.id.to_string());
+                let why = Cell::text(&movement.reason);
+                (movement.at, movement.amount.to_string(), what, id, "an entry", why)
             }
             Posted::Debit(..) | Posted::Refund(..) => continue, // no app's funds have such
         };
         let posting = posted.posting();
-        table.add_row([
-            posting.sequence.to_string(),
-            time(at),
-            what.to_owned(),
-            amount,
-            posting.before.to_string(),
-            posting.after.to_string(),
-            of,
+        history.row([
+            Cell::Count(posting.sequence),
+            Cell::Time(at),
+            Cell::Amount(amount),
+            Cell::amount(posting.before),
+            Cell::amount(posting.after),
+            Cell::text(what),
+            Cell::text(of),
+            Cell::text(by),
+            why,
         ]);
     }
-    for column in [0, 3, 4, 5] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    if !table.is_empty() {
-        println!("{table}");
-    }
-    true
+    sheet.section(history);
+    sheet
 }

@@ -1,18 +1,26 @@
-//! `refundctl show`: what the ledger holds, for people.
+//! `refundctl show`: what the ledger holds, with its history in order and who caused each step.
 
 mod application;
 mod batch;
 mod charge;
+mod debit;
 mod funds;
+mod refund;
+mod request;
+mod tenant;
 mod wallet;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Subcommand;
-use jiff::Timestamp;
+use clap::{Args, Subcommand};
+use shared::ledger::{Intervention, TenantKey};
+use shared::store::Session;
 
+use crate::screen::{Cell, Output, Section};
+
+pub use crate::screen::{plain, time};
 pub use application::state_name;
 pub use batch::{batch_state, refund_state};
 
@@ -21,31 +29,69 @@ pub enum Thing {
     /// A player's balance and postings, with the chain checked
     #[command(after_help = wallet::EXAMPLES)]
     Wallet(wallet::WalletOptions),
+    /// A bet by its number, with all that happened to it
+    #[command(after_help = debit::EXAMPLES)]
+    Debit(debit::Options),
+    /// A provider's request by its number: what it refunded, and refused
+    #[command(after_help = request::EXAMPLES)]
+    Request(request::Options),
     /// An application for a refund, with all that happened to it
     #[command(after_help = application::EXAMPLES)]
     Application(application::ApplicationOptions),
-    /// What payment providers said of a merchant's batch number
+    /// What is on record under a merchant's batch number, or a payment provider's trade number
     #[command(after_help = application::CONFIRMATIONS_EXAMPLES)]
     Confirmations(application::ConfirmationsOptions),
+    /// An app: its settings, keys, funds and open batches
+    #[command(after_help = tenant::APP_EXAMPLES)]
+    App(tenant::AppShown),
     /// A batch of refunds, with what became of each
     #[command(after_help = batch::EXAMPLES)]
     Batch(batch::Options),
     /// A charge, how much of it is refunded or held, and its refunds
     #[command(after_help = charge::EXAMPLES)]
     Charge(charge::Options),
+    /// A refund by its id, with its batch and its charge
+    #[command(after_help = refund::EXAMPLES)]
+    Refund(refund::Options),
     /// An app's accounts and their postings, with the chains checked
     #[command(after_help = funds::EXAMPLES)]
     Funds(funds::Options),
+    /// A channel, merchant or app: settings, keys, and what operators did
+    #[command(after_help = tenant::EXAMPLES)]
+    Tenant(tenant::Options),
 }
 
 pub async fn command(thing: &Thing) -> Result<ExitCode> {
     match thing {
         Thing::Wallet(options) => wallet::command(options).await,
+        Thing::Debit(options) => debit::command(options).await,
+        Thing::Request(options) => request::command(options).await,
         Thing::Application(options) => application::command(options).await,
         Thing::Confirmations(options) => application::confirmations(options).await,
+        Thing::App(options) => tenant::app(options).await,
         Thing::Batch(options) => batch::command(options).await,
         Thing::Charge(options) => charge::command(options).await,
+        Thing::Refund(options) => refund::command(options).await,
         Thing::Funds(options) => funds::command(options).await,
+        Thing::Tenant(options) => tenant::command(options).await,
+    }
+}
+
+/// How much of a long history is shown.
+#[derive(Debug, Clone, Copy, Args)]
+struct Length {
+    /// The whole history; people are shown its last 40 steps otherwise
+    #[arg(long)]
+    all: bool,
+}
+
+/// Steps of a history that people are shown at first.
+const STEPS_SHOWN: usize = 40;
+
+impl Length {
+    /// How many of the first steps are left out.
+    fn hidden(self, output: Output, steps: usize) -> usize {
+        if self.all || output != Output::Table { 0 } else { steps.saturating_sub(STEPS_SHOWN) }
     }
 }
 
@@ -76,22 +122,31 @@ async fn unchanged<T, H: PartialEq>(
     bail!("{name} is too busy to be checked now: it changed during each of {READS_MAX} reads")
 }
 
-/// A text that others wrote, fit for a terminal.
-pub fn plain(text: &str) -> String {
-    // Those that no terminal shows, and those that turn the direction of what follows.
-    let is_hidden = |character: char| {
-        matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let plain = |character: char| match character.is_control() || is_hidden(character) {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
-    };
-    text.chars().map(plain).collect()
+/// What operators did with those of a tenant's things that are meant.
+async fn interventions(
+    session: &Session,
+    tenant: &TenantKey,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Section> {
+    let mut section =
+        Section::new("interventions", &["time"], &["what", "of", "by", "because", "which came to"]);
+    for done in session.interventions(tenant).await? {
+        if is_meant(&done.subject) {
+            section.row(intervention(&done));
+        }
+    }
+    Ok(section)
 }
 
-/// Unix milliseconds, in UTC.
-pub fn time(milliseconds: u64) -> String {
-    let time = i64::try_from(milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
-    time.map_or("?".to_owned(), |time| time.strftime("%F %T").to_string())
+fn intervention(done: &Intervention) -> Vec<Cell> {
+    let unknown = "not on record: it was interrupted".to_owned();
+    let subject = if done.subject.is_empty() { Cell::Nothing } else { Cell::text(&done.subject) };
+    vec![
+        Cell::Time(done.at),
+        Cell::text(&done.action),
+        subject,
+        Cell::text(&done.by),
+        Cell::text(&done.reason),
+        Cell::text(done.outcome.clone().unwrap_or(unknown)),
+    ]
 }

@@ -4,18 +4,19 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use shared::ebet::{ChannelId, Username};
-use shared::ledger::{ChainBreach, DebitState, Posted};
+use shared::ledger::{Account, ChainBreach, Debit, DebitState, Posted, RefundedBy};
 use shared::store::{Store, Wallet};
 
-use super::{plain, time, unchanged};
+use super::{Length, interventions, unchanged};
+use crate::screen::{Cell, Output, OutputOptions, Section, Sheet};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
 Examples:
   refundctl show wallet 1 apitest01
-  refundctl show wallet 1 apitest01 --table refunds-prod   in AWS, by your AWS settings
+  refundctl show wallet 1 apitest01 --stage prod               in AWS, by your AWS settings
+  refundctl show wallet 1 apitest01 --output csv > history.csv
 
 Exit codes: 0 shown; 1 unknown wallet, or its chain is broken; 2 wrong usage.";
 
@@ -26,14 +27,21 @@ pub struct WalletOptions {
     /// The player
     username: Username,
     #[command(flatten)]
+    length: Length,
+    #[command(flatten)]
+    output: OutputOptions,
+    #[command(flatten)]
     table: TableOptions,
 }
 
 pub async fn command(options: &WalletOptions) -> Result<ExitCode> {
     let store = options.table.store().await?;
     let wallet = read(&store, options).await?;
-    let (text, breach) = describe(options, &wallet);
-    print!("{text}");
+    let (mut sheet, breach) = describe(options, &wallet);
+    let subject = format!("debit {} ", options.username);
+    let of_wallet = |of: &str| of.starts_with(&subject);
+    sheet.section(interventions(&session(&store), &options.channel.tenant(), of_wallet).await?);
+    sheet.print(options.output)?;
     if let Some(breach) = breach {
         eprintln!("error: the chain is broken: {breach}");
         return Ok(ExitCode::FAILURE);
@@ -51,78 +59,108 @@ async fn read(store: &Store, options: &WalletOptions) -> Result<Wallet> {
     unchanged(&format!("wallet {}", options.username), read, |wallet| wallet.account.head, is_intact).await
 }
 
-fn describe(options: &WalletOptions, wallet: &Wallet) -> (String, Option<ChainBreach>) {
+/// An account in a line, and its parts for programs.
+pub fn balance(sheet: &mut Sheet, account: &Account, is_intact: bool) -> String {
+    let state = if is_intact { "chain intact" } else { "CHAIN BROKEN" };
+    sheet.value("account", Cell::text(&account.key));
+    sheet.value("currency", Cell::text(&account.currency));
+    sheet.value("balance", Cell::amount(account.balance));
+    sheet.value("opening", Cell::amount(account.opening));
+    sheet.value("postings", Cell::Count(account.sequence));
+    sheet.value("chain intact", Cell::Flag(is_intact));
+    format!(
+        "balance {} {} = opening {} and {} postings, {state}",
+        account.balance, account.currency, account.opening, account.sequence
+    )
+}
+
+fn describe(options: &WalletOptions, wallet: &Wallet) -> (Sheet, Option<ChainBreach>) {
     let account = &wallet.account;
     let checked = wallet.check();
-    let state = if checked.is_ok() { "chain intact" } else { "CHAIN BROKEN" };
-    let mut text = format!(
-        "wallet {} of channel {}\nbalance {} {} = opening {} and {} postings, {state}\nhead {}\n",
-        options.username,
-        options.channel,
-        account.balance,
-        account.currency,
-        account.opening,
-        account.sequence,
-        account.head,
-    );
+    let mut sheet = Sheet::default();
+    let balance = balance(&mut sheet, account, checked.is_ok());
+    sheet.title = format!("wallet {} of channel {}\n{balance}", options.username, options.channel);
+    sheet.fact("head", Cell::text(account.head));
     let count = |is: fn(&DebitState) -> bool| wallet.debits.iter().filter(|debit| is(&debit.state)).count();
-    text.push_str(&format!(
-        "debits: {} open, {} settled, {} refunded\n",
+    let debits = format!(
+        "{} open, {} settled, {} refunded",
         count(|state| matches!(state, DebitState::Open)),
         count(|state| matches!(state, DebitState::Settled)),
         count(|state| matches!(state, DebitState::Refunded(_))),
-    ));
+    );
+    sheet.fact("debits", Cell::text(debits));
     if !wallet.movements.is_empty() {
-        text.push_str(&format!("credits and withdrawals: {}\n", wallet.movements.len()));
+        sheet.fact("credits and withdrawals", Cell::Count(wallet.movements.len() as u64));
     }
     for asked in &wallet.tombstones {
-        text.push_str(&format!("refund asked for before its debit came: {}\n", plain(asked.id.as_str())));
+        sheet.note(format!("refund asked for before its debit came: {}", asked.id));
     }
-    match checked {
-        Ok(postings) if postings.is_empty() => (text, None),
+    let breach = match checked {
         Ok(postings) => {
-            let mut table = Table::new();
-            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-            table.set_header(["#", "time (UTC)", "what", "of", "amount", "before", "after", "why"]);
-            for posted in postings {
-                let (at, what, of, amount, why) = match posted {
-                    Posted::Debit(debit, taking) => (
-                        taking.at,
-                        "debit",
-                        debit.key.id.as_str(),
-                        debit.amount,
-                        format!("round {}", debit.round),
-                    ),
-                    Posted::Refund(debit, refund) => {
-                        let why = format!("{} by {}", refund.request, refund.by.as_str());
-                        (refund.at, "refund", debit.key.id.as_str(), refund.amount, why)
-                    }
-                    Posted::Movement(movement) => {
-                        let (what, why) = (movement.direction.as_str(), movement.reason.to_string());
-                        (movement.at, what, movement.key.id.as_str(), movement.amount, why)
-                    }
-                    Posted::Funds(..) => continue, // no wallet has such
-                };
-                let posting = posted.posting();
-                table.add_row([
-                    posting.sequence.to_string(),
-                    time(at),
-                    what.to_owned(),
-                    plain(of),
-                    amount.to_string(),
-                    posting.before.to_string(),
-                    posting.after.to_string(),
-                    plain(&why),
-                ]);
-            }
-            for column in [0, 4, 5, 6] {
-                if let Some(column) = table.column_mut(column) {
-                    column.set_cell_alignment(CellAlignment::Right);
-                }
-            }
-            (format!("{text}{table}\n"), None)
+            history(&mut sheet, options, &postings);
+            None
         }
-        Err(breach) => (text, Some(breach)),
+        Err(breach) => Some(breach),
+    };
+    let mut open = Section::new("open debits", &["amount"], &["debit", "round", "and"]);
+    for debit in wallet.debits.iter().filter(|debit| debit.state == DebitState::Open) {
+        let due = debit.is_due().then_some("its refund was asked for before it was on record");
+        let cells = [Cell::amount(debit.amount), Cell::text(&debit.key.id), Cell::text(&debit.round)];
+        open.row(cells.into_iter().chain([Cell::maybe(due)]).collect::<Vec<_>>());
     }
+    if options.output.output != Output::Table || open.len() <= super::STEPS_SHOWN || options.length.all {
+        sheet.section(open);
+    }
+    (sheet, breach)
+}
+
+fn history(sheet: &mut Sheet, options: &WalletOptions, postings: &[Posted<'_>]) {
+    let hidden = options.length.hidden(options.output.output, postings.len());
+    if hidden > 0 {
+        sheet.note(format!("{hidden} earlier postings are not shown: --all does"));
+    }
+    let columns = &["#", "time", "amount", "before", "after"];
+    let mut history = Section::new("history", columns, &["what", "of", "by", "because"]);
+    for posted in postings.iter().skip(hidden) {
+        let (at, amount, [what, of, by, why]) = match posted {
+            Posted::Debit(debit, taking) => (taking.at, debit.amount, taken(debit)),
+            Posted::Refund(debit, refund) => {
+                let by = match refund.by {
+                    RefundedBy::Provider => format!("the provider's request {}", refund.request),
+                    RefundedBy::Channel => "the channel on its own".to_owned(),
+                };
+                let what = [Cell::text("refunded"), of_debit(debit), Cell::text(by), Cell::Nothing];
+                (refund.at, refund.amount, what)
+            }
+            Posted::Movement(movement) => {
+                let (what, id) = (movement.direction.as_str(), &movement.key.id);
+                let cells =
+                    [Cell::text(what), Cell::text(id), Cell::text("an entry"), Cell::text(&movement.reason)];
+                (movement.at, movement.amount, cells)
+            }
+            Posted::Funds(..) => continue, // no wallet has such
+        };
+        let posting = posted.posting();
+        history.row([
+            Cell::Count(posting.sequence),
+            Cell::Time(at),
+            Cell::amount(amount),
+            Cell::amount(posting.before),
+            Cell::amount(posting.after),
+            what,
+            of,
+            by,
+            why,
+        ]);
+    }
+    sheet.section(history);
+}
+
+fn of_debit(debit: &Debit) -> Cell {
+    Cell::text(format!("bet {}", debit.key.id))
+}
+
+fn taken(debit: &Debit) -> [Cell; 4] {
+    let of = format!("bet {}\nround {}", debit.key.id, debit.round);
+    [Cell::text("taken"), Cell::text(of), Cell::text("an entry"), Cell::Nothing]
 }

@@ -21,9 +21,9 @@ use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
 A new secret of a merchant or an app is printed once, alone on standard output, when everything is on record; of it the
-hash alone is kept. --key-file takes one that exists from a file (- is standard input, with --yes), never from an argument,
-which others on this machine can see. A tenant that is there already is left as it is. One whose adding was cut off is
-completed by running it again, or that says what to do.
+hash alone is kept. --key-file takes one that exists from a file (- is standard input, with --yes), never from an
+argument, which others on this machine can see. A tenant that is there already is left as it is. One whose adding was
+cut off is completed by running it again, or that says what to do.
 
 Examples:
   refundctl keygen --out channel-7

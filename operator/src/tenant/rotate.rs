@@ -28,8 +28,8 @@ one with --retire; the command that does it is printed. A change is known everyw
 
 A new secret of a merchant or an app is printed once, alone on standard output, when it is on record; of it the hash
 alone is kept. --key-file takes one that exists from a file (- is standard input, with --yes), never from an argument,
-which others on this machine can see. Run again after it was cut off, it makes another new key: end the one that nobody has, which
-is listed then.
+which others on this machine can see. Run again after it was cut off, it makes another new key: end the one that nobody
+has, which is listed then.
 
 --retire takes the first 8 or more hex digits of the key's SHA-256: of a secret's text, or of a public key's DER. The
 last key of a channel or a merchant can't be ended; that of an app only with --last.

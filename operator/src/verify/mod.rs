@@ -30,7 +30,7 @@ pub use spool::Spool;
 use crate::scan::{ScanOptions, scan};
 use crate::screen::{Cell, OutputOptions, Section, Sheet, age};
 use crate::state;
-use crate::target::TableOptions;
+use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
 Reads every item once, and checks each for itself and against all others: that payments and postings are what they were
@@ -90,8 +90,9 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         let anchor =
             options.anchor.as_ref().map(|path| digest_of(path).map(|digest| (path, digest))).transpose()?;
         let what = format!(
-            "{}\n{:?}\n{}",
+            "{} {}\n{:?}\n{}",
             options.table.place()?,
+            session(&store).identity().await.context("the table can't be read")?,
             anchor.as_ref().map(|(_, digest)| digest),
             options.scan.segments
         );

@@ -10,6 +10,7 @@ use serde_json::Value;
 pub fn refundctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_refundctl"));
     command.args(arguments);
+    command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR")).env_remove("REFUNDS_STAGE");
     // The developer's own AWS settings are none of these tests' business.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
@@ -72,7 +73,7 @@ impl Local {
     }
 
     pub fn self_refund(&self, username: &str, bet: &str) -> Output {
-        run(&["self-refund", "1", username, bet, "--endpoint", &self.dynamodb])
+        run(&["self-refund", "1", username, bet, "--endpoint", &self.dynamodb, "--yes", "--reason", "test"])
     }
 
     pub fn show(&self, channel: &str, username: &str) -> String {
@@ -87,8 +88,16 @@ impl Local {
         (output.status.code(), stdout(&output) + &stderr(&output))
     }
 
+    /// As [`Self::table`], of a command that changes something, and is agreed to.
+    pub fn agreed(&self, command: &[&str]) -> (Option<i32>, String) {
+        let why = if command.contains(&"--reason") { &[][..] } else { &["--reason", "test"] };
+        self.table(&[command, &["--yes"], why].concat())
+    }
+
     pub fn import(&self, file: &Path, options: &[&str]) -> Output {
-        run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], options].concat())
+        let agreed = ["--yes", "--reason", "test"];
+        run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], &agreed[..], options]
+            .concat())
     }
 }
 

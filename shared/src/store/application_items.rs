@@ -8,7 +8,7 @@ use super::attribute::{INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY};
 use super::items::{self, Item, Reader, map, number, text};
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
-    Completion, Confirmation, FailedRefund, RefundId, TenantKey, Withdrawal,
+    Completion, Confirmation, FailedRefund, RefundId, TenantKey, TradeNo, Withdrawal,
 };
 
 pub(super) const APPLICATION: &str = "PAYMENT";
@@ -44,6 +44,11 @@ pub(super) fn first_confirmation_key(batch: &BatchKey) -> Item {
 pub(super) fn further_confirmation_key(batch: &BatchKey, said: &Confirmation) -> Item {
     // The amount comes first: it has no `#`, so no trade number can pass for another's amount.
     items::key(&batch.path(), &format!("{CONFIRMATION}#{}#{}", said.amount, said.trade_no))
+}
+
+/// The partition of the index that what a trade number confirmed is found in.
+pub(super) fn trade_partition(merchant: &TenantKey, trade_no: &TradeNo) -> String {
+    format!("{merchant}#trade#{trade_no}")
 }
 
 // ---- writing ----
@@ -133,7 +138,7 @@ pub(super) fn confirmation_item(key: Item, batch: &BatchKey, said: &Confirmation
     item.extend(confirmation_members(said));
     item.extend([
         // Found by its trade number alone, under its merchant.
-        text(INDEX_PARTITION_KEY, &format!("{}#trade#{}", batch.merchant, said.trade_no)),
+        text(INDEX_PARTITION_KEY, &trade_partition(&batch.merchant, &said.trade_no)),
         text(INDEX_SORT_KEY, batch.no.as_str()),
     ]);
     item

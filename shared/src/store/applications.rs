@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use futures::join;
 
 use super::application_items::{self as app_items, Found};
-use super::attribute::PARTITION_KEY;
+use super::attribute::{INDEX_SORT_KEY, PARTITION_KEY};
 use super::change::{Change, Changed};
 use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
@@ -16,9 +16,10 @@ use super::{Creation, Executed, Session, StoreError};
 use crate::clock::unix_milliseconds;
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
-    BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TradeNo, Withdrawal,
-    completing, judge_begin, judge_completion, judge_confirmation,
+    BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TenantKey, TradeNo,
+    Withdrawal, completing, judge_begin, judge_completion, judge_confirmation,
 };
+use crate::limits;
 
 /// What one attempt to change an application came to.
 #[derive(Debug)]
@@ -263,6 +264,24 @@ impl Session {
         let is_ours = matches!(&state, ApplicationState::Done { completion, .. } if completion.invocation == said.invocation);
         *executed = if is_ours { Executed::Yes } else { Executed::No };
         Ok(judge_completion(said, &guard.refund.batch_no, &state))
+    }
+
+    /// The batch numbers that a trade number has confirmed something under. From the index, which is a moment behind.
+    pub async fn numbers_of_trade(
+        &self,
+        merchant: &TenantKey,
+        trade_no: &TradeNo,
+    ) -> Result<Vec<BatchNo>, StoreError> {
+        let partition = app_items::trade_partition(merchant, trade_no);
+        let found = self.query_index(&partition, "\u{10ffff}", limits::KEYS_PER_READ_MAX).await?;
+        let mut numbers: Vec<BatchNo> = Vec::new();
+        for item in &found {
+            let number: BatchNo = Reader::new(item).parsed(INDEX_SORT_KEY)?;
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
     }
 
     /// Ends an application that is requested.

@@ -12,9 +12,9 @@ use rust_decimal::Decimal;
 use super::StoreError;
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use crate::ledger::{
-    Account, AccountKey, Amount, Balance, CredentialKey, Debit, DebitKey, DebitState, Direction, Fingerprint,
-    Hash, Movement, MovementKey, Posting, Refund, RefundRequest, RefundedBy, Refusal, RequestKey,
-    RequestRecord, Snapshot, Taking, TenantKey, exact_decimal,
+    Account, AccountKey, Amount, Balance, CredentialKey, Debit, DebitId, DebitKey, DebitState, Direction,
+    Fingerprint, Hash, Movement, MovementKey, Posting, Refund, RefundRequest, RefundedBy, Refusal,
+    RequestKey, RequestRecord, Snapshot, Taking, TenantKey, exact_decimal,
 };
 use crate::limits;
 
@@ -178,9 +178,11 @@ fn expires(at: u64, kept: Duration) -> (String, AttributeValue) {
 
 /// Where a bet is found by its `seqNo` alone: under its tenant, which is the account's path less the holder.
 pub(super) fn index_partition(debit: &DebitKey) -> String {
-    let account = debit.account.as_str();
-    let tenant = account.rsplit_once('#').map_or(account, |(tenant, _holder)| tenant);
-    format!("{tenant}#debit#{}", debit.id)
+    debit_partition(&debit.account.tenant(), &debit.id)
+}
+
+pub(super) fn debit_partition(tenant: &TenantKey, debit: &DebitId) -> String {
+    format!("{tenant}#debit#{debit}")
 }
 
 pub(super) fn refund_value(refund: &Refund) -> AttributeValue {

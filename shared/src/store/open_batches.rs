@@ -54,6 +54,14 @@ impl Session {
         Ok(due.into_iter().map(|(_, key)| key).collect())
     }
 
+    /// All open batches, the longest waiting first; where there are more than so many, more than so many of them. From
+    /// the index, which is a moment behind.
+    pub async fn all_open_batches(&self, count_max: usize) -> Result<Vec<RefundBatchKey>, StoreError> {
+        // A shard may have all of them.
+        let of_all_shards = (count_max + 1) * batch_items::OPEN_SHARDS as usize;
+        self.open_batches(LAST_MILLISECOND, of_all_shards).await
+    }
+
     /// The batch that has a refund, found by the refund's id alone. One of which no payment channel has said anything
     /// is looked for in open batches, up to [`limits::OPEN_BATCHES_SEARCHED_MAX`].
     pub async fn batch_of_refund(&self, refund: &RefundId) -> Result<Found<RefundBatch>, StoreError> {

@@ -15,8 +15,10 @@ use super::items::{self, Item, Payment, Reader};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 use crate::ledger::{
-    Account, AccountKey, ChainBreach, Debit, DebitKey, DebitState, Movement, Posted, TenantKey, check_chain,
+    Account, AccountKey, ChainBreach, Debit, DebitId, DebitKey, DebitState, Movement, Posted, RequestKey,
+    RequestRecord, TenantKey, check_chain,
 };
+use crate::limits;
 
 /// What became of a fact to put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +137,30 @@ impl Session {
     pub async fn settings(&self, tenant: &TenantKey) -> Result<Option<String>, StoreError> {
         let item = self.read_item(items::tenant_key(tenant)).await?;
         item.map(|item| Reader::new(&item).text("settings").map(str::to_owned)).transpose()
+    }
+
+    /// The accounts that have a debit of this id. From the index, which is a moment behind.
+    pub async fn accounts_of_debit(
+        &self,
+        tenant: &TenantKey,
+        debit: &DebitId,
+    ) -> Result<Vec<AccountKey>, StoreError> {
+        let partition = items::debit_partition(tenant, debit);
+        let found = self.query_index(&partition, "~", limits::KEYS_PER_READ_MAX).await?;
+        Ok(found.iter().map(|item| AccountKey::recorded(items::partition(item))).collect())
+    }
+
+    /// What is on record of a request, and when it was last written (Unix milliseconds).
+    pub async fn request_record(
+        &self,
+        request: &RequestKey,
+    ) -> Result<Option<(RequestRecord, u64)>, StoreError> {
+        let item = self.read_item(items::key(request.as_str(), items::REQUEST)).await?;
+        let read = |item: Item| {
+            let reader = Reader::new(&item);
+            Ok((reader.record()?, reader.integer("at")?))
+        };
+        item.map(read).transpose()
     }
 
     /// A debit, if there is such a debit.

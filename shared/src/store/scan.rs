@@ -1,9 +1,10 @@
 //! Reading the whole table, page by page: for whoever checks it, and adds it up. No function does.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TableDescription};
 use futures::future::BoxFuture;
 
 use super::attribute::{PARTITION_KEY, SORT_KEY};
+use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::{CountAttempts, milliunits};
 use super::stored::Stored;
@@ -62,11 +63,25 @@ impl Session {
     /// # Errors
     /// If there is no such table, or it may not be asked about.
     pub async fn count_items(&self) -> Result<u64, StoreError> {
+        let count = self.described().await?.item_count().unwrap_or_default();
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
+    /// What tells the table from all others, one of the same name included that was there before.
+    ///
+    /// # Errors
+    /// If there is no such table, or it may not be asked about.
+    pub async fn identity(&self) -> Result<String, StoreError> {
+        let table = self.described().await?;
+        let created = table.creation_date_time().map(|at| at.as_nanos()).unwrap_or_default();
+        Ok(format!("{} {created}", table.table_id().unwrap_or_default()))
+    }
+
+    async fn described(&self) -> Result<TableDescription, StoreError> {
         self.until_answered(|| async {
             let call = self.store.client.describe_table().table_name(self.store.table());
             let described = self.in_time(call.send()).await??;
-            let count = described.table().and_then(|table| table.item_count()).unwrap_or_default();
-            Ok(u64::try_from(count).unwrap_or_default())
+            described.table.ok_or_else(|| CallFailure::Final(StoreError::Refused("no table".to_owned())))
         })
         .await
     }

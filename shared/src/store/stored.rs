@@ -192,7 +192,8 @@ impl Content {
             }
             Self::Confirmation { path, confirmation } => {
                 let (merchant, no) = path.split_once("#batchno#")?;
-                Some((format!("{merchant}#trade#{}", confirmation.trade_no), unescaped(no)))
+                let merchant = TenantKey::recorded(merchant);
+                Some((app_items::trade_partition(&merchant, &confirmation.trade_no), unescaped(no)))
             }
             _ => None,
         }
