@@ -11,6 +11,7 @@ pub mod faults;
 pub mod lambda;
 pub mod permissions;
 pub mod pingpp;
+pub mod planted;
 pub mod rie;
 pub mod whole;
 pub mod wire;

@@ -2,10 +2,13 @@
 //! of all that always holds.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
+use anyhow::Result;
 use aws_sdk_dynamodb::types::AttributeValue;
+use refundctl::scan::ScanOptions;
 use refundctl::send::epay::DEMO_API_KEY;
-use refundctl::verify::{Breach, Spool, Verified, verify};
+use refundctl::verify::{Breach, Spool, Verified, anchor, verify};
 use serde_json::json;
 use shared::pingpp::ChannelAnswer;
 
@@ -33,6 +36,13 @@ impl World {
     /// are in every state; a merchant whose applications are.
     pub async fn with_everything() -> Self {
         let world = Self::with_funds("100000", "50000").await;
+        world.fill_everything().await;
+        world
+    }
+
+    /// Puts the rest of everything into a world with funds.
+    async fn fill_everything(&self) {
+        let world = self;
         world.with_keys().await;
         world.import(&[channel_line(1), merchant_line("demo", &[DEMO_API_KEY])]).await;
         world.wallet_with_debits("p", "100", &[("old1", "20"), ("old2", "30"), ("old3", "7.5")]).await;
@@ -59,7 +69,6 @@ impl World {
         assert_eq!(told["status"], 200, "{told}");
         world.fill_app().await;
         world.fill_merchant().await;
-        world
     }
 
     async fn fill_app(&self) {
@@ -115,6 +124,20 @@ impl World {
         verify(&self.store(), max_rcu, &mut spool).await.unwrap()
     }
 
+    /// All that is wrong with the table, compared with an anchor.
+    pub async fn verified_by(&self, anchor: &Path) -> Result<Verified> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(&folder.path().join("spool"), 2, false).unwrap();
+        spool.take_others(anchor::read(anchor)?)?;
+        verify(&self.store(), None, &mut spool).await
+    }
+
+    /// Writes all heads to a new file.
+    pub async fn anchored(&self, file: &Path) {
+        let options = ScanOptions { max_rcu: None, segments: 2 };
+        anchor::write(&self.store(), "the table of a test", options, file).await.unwrap();
+    }
+
     /// Nothing is wrong with the table.
     pub async fn check_whole(&self, context: &str) {
         let breaches: Vec<Breach> = self.verified().await.breaches;
@@ -130,6 +153,13 @@ impl World {
             let part = |name: &str| item[name].as_s().unwrap().clone();
             items.insert((part("pk"), part("sk")), item);
         }
+        items
+    }
+
+    /// All items but those of a sample's players.
+    pub async fn everything_items(&self) -> Items {
+        let mut items = self.table_items().await;
+        items.retain(|(partition, _), _| !partition.contains("player"));
         items
     }
 

@@ -132,6 +132,11 @@ impl World {
         assert!(report.conflicts.is_empty(), "{report}");
     }
 
+    /// Imports lines as they are written.
+    pub async fn import_lines(&self, text: String) {
+        self.import_text(text).await;
+    }
+
     async fn import_text(&self, text: String) {
         let report = import::run(&self.store(), Source::text(text), &import::Settings::default()).await;
         let report = report.unwrap();

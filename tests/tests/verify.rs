@@ -4,450 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use refundctl::verify::{Breach, Kind};
-use tests::whole::{Item, Items, number, text};
+use tests::entries::{credit, withdrawal};
+use tests::planted::{PLANTED, Planted};
 use tests::world::World;
-
-const WALLET: &str = "ebet#1#p";
-const APP: &str = "pingpp#app_1#test";
-
-/// A change that nobody may make.
-struct Planted {
-    what: &'static str,
-    plant: fn(&mut Items),
-    /// All kinds of breaches that it is found by.
-    found: &'static [Kind],
-}
-
-fn item<'a>(items: &'a mut Items, pk: &str, sk: &str) -> &'a mut Item {
-    let key = (pk.to_owned(), sk.to_owned());
-    items.get_mut(&key).unwrap_or_else(|| panic!("there is no {pk} {sk}"))
-}
-
-fn set(items: &mut Items, pk: &str, sk: &str, path: &str, value: AttributeValue) {
-    let mut item = item(items, pk, sk);
-    let mut names: Vec<&str> = path.split('.').collect();
-    let last = names.pop().unwrap();
-    for name in names {
-        item = match item.get_mut(name) {
-            Some(AttributeValue::M(map)) => map,
-            other => panic!("{path}: {other:?}"),
-        };
-    }
-    assert_ne!(item.insert(last.to_owned(), value.clone()), Some(value), "{path} is changed");
-}
-
-fn remove(items: &mut Items, pk: &str, sk: &str) {
-    items.remove(&(pk.to_owned(), sk.to_owned())).unwrap_or_else(|| panic!("there is no {pk} {sk}"));
-}
-
-fn copy(items: &mut Items, pk: &str, sk: &str, to: &str) {
-    let mut copied = item(items, pk, sk).clone();
-    copied.insert("sk".to_owned(), text(to));
-    items.insert((pk.to_owned(), to.to_owned()), copied);
-}
-
-/// The batch of this number: its month's partition, and its id.
-fn batch(items: &Items, batch_no: &str) -> (String, String) {
-    let is_it = |item: &Item| item.contains_key("holds") && item.get("batchNo") == Some(&text(batch_no));
-    let found = items.iter().find(|(_, item)| is_it(item));
-    found.map(|(key, _)| key.clone()).expect("there is such a batch")
-}
-
-/// The charge's first hold or refund: its id.
-fn refund_of(items: &Items, charge: &str) -> String {
-    let partition = format!("{APP}#{charge}");
-    let sort = items.keys().find(|(pk, sk)| *pk == partition && sk.starts_with("REFUND#"));
-    sort.expect("the charge has a refund on record").1.clone()
-}
-
-fn charge(id: &str) -> String {
-    format!("{APP}#{id}")
-}
-
-/// The wallet's item that has this posting, and where in it that is.
-fn posting(items: &Items, sequence: u64) -> (String, &'static str) {
-    let has = |item: &Item, path: &str| {
-        let map = match (path, item.get(path)) {
-            ("", _) => Some(item),
-            (_, Some(AttributeValue::M(map))) => Some(map),
-            _ => None,
-        };
-        map.is_some_and(|map| map.get("sequence") == Some(&number(sequence)))
-    };
-    let of_wallet = items.iter().filter(|((pk, sk), _)| pk == WALLET && sk != "ACCOUNT");
-    for ((_, sk), item) in of_wallet {
-        for path in ["", "taken", "refund"] {
-            if has(item, path) {
-                return (sk.clone(), path);
-            }
-        }
-    }
-    panic!("there is no posting {sequence}")
-}
-
-fn set_posting(items: &mut Items, sequence: u64, member: &str, value: AttributeValue) {
-    let (sk, path) = posting(items, sequence);
-    let path = if path.is_empty() { member.to_owned() } else { format!("{path}.{member}") };
-    set(items, WALLET, &sk, &path, value);
-}
-
-const PLANTED: &[Planted] = &[
-    // ---- payments ----
-    Planted {
-        what: "a past bet that took more",
-        plant: |items| set(items, WALLET, "PAYMENT#old3", "amount", number("7.51")),
-        found: &[Kind::ChangedPayment],
-    },
-    Planted {
-        what: "a past bet of another round",
-        plant: |items| set(items, WALLET, "PAYMENT#old4", "roundCode", text("other")),
-        found: &[Kind::ChangedPayment],
-    },
-    Planted {
-        what: "a past bet without its seal",
-        plant: |items| drop(item(items, WALLET, "PAYMENT#old3").remove("seal")),
-        found: &[Kind::ChangedPayment],
-    },
-    Planted {
-        what: "a bet that took more than its posting says",
-        plant: |items| set(items, WALLET, "PAYMENT#bet1", "amount", number("11")),
-        found: &[Kind::ChangedPosting],
-    },
-    Planted {
-        what: "a charge of more",
-        plant: |items| set(items, &charge("ch_3"), "PAYMENT", "amount", number(301)),
-        found: &[Kind::ChangedPayment],
-    },
-    Planted {
-        what: "a charge of which more was refunded",
-        plant: |items| set(items, &charge("ch_3"), "PAYMENT", "refunded", number(2)),
-        found: &[Kind::ChangedAmount],
-    },
-    Planted {
-        what: "a charge of which less was refunded than its refunds say",
-        plant: |items| set(items, &charge("ch_1"), "PAYMENT", "refunded", number(0)),
-        found: &[Kind::ChangedAmount],
-    },
-    Planted {
-        what: "an application that was paid more",
-        plant: |items| set(items, "epay#demo#1", "PAYMENT", "paid", number("2.01")),
-        found: &[Kind::ChangedPayment],
-    },
-    Planted {
-        what: "a payment that would vanish",
-        plant: |items| set(items, WALLET, "PAYMENT#old3", "expires", number(4_000_000_000_u64)),
-        found: &[Kind::WouldExpire],
-    },
-    // ---- postings ----
-    Planted {
-        what: "a posting of another amount",
-        plant: |items| set(items, WALLET, "MOVEMENT#payout", "amount", number("13")),
-        found: &[Kind::ChangedPosting],
-    },
-    Planted {
-        what: "a posting at another time",
-        plant: |items| set(items, WALLET, "MOVEMENT#payout", "at", number(1)),
-        found: &[Kind::ChangedPosting],
-    },
-    Planted {
-        what: "a posting for another reason",
-        plant: |items| set(items, WALLET, "MOVEMENT#payout", "reason", text("present")),
-        found: &[Kind::ChangedPosting],
-    },
-    Planted {
-        what: "a refund by another request",
-        plant: |items| {
-            let request = text("ebet#1#request#autoBatchRefund#batch");
-            set(items, WALLET, "PAYMENT#bet1", "refund.request", request);
-        },
-        found: &[Kind::ChangedPosting],
-    },
-    Planted {
-        what: "a posting that came to another balance",
-        plant: |items| set_posting(items, 3, "after", number("999")),
-        found: &[Kind::ChangedPosting, Kind::ReorderedPosting],
-    },
-    Planted {
-        what: "a posting that was removed from the middle",
-        plant: |items| remove(items, WALLET, "MOVEMENT#payout"),
-        found: &[Kind::MissingPosting],
-    },
-    Planted {
-        what: "a refund that was undone, the last posting with it",
-        plant: |items| {
-            let refunded = item(items, WALLET, "PAYMENT#old1");
-            refunded.remove("refund");
-            refunded.insert("state".to_owned(), text("open"));
-        },
-        found: &[Kind::MissingPosting],
-    },
-    Planted {
-        what: "a posting that was added at the end",
-        plant: |items| {
-            copy(items, WALLET, "MOVEMENT#payout", "MOVEMENT#another");
-            set(items, WALLET, "MOVEMENT#another", "sequence", number(100));
-        },
-        found: &[Kind::MissingPosting, Kind::WrongHead],
-    },
-    Planted {
-        what: "a posting that was duplicated",
-        plant: |items| copy(items, WALLET, "MOVEMENT#payout", "MOVEMENT#payout2"),
-        found: &[Kind::DuplicatePosting],
-    },
-    Planted {
-        what: "two postings in the other's place",
-        plant: |items| {
-            let (four, five) = (posting(items, 4), posting(items, 5));
-            for ((sk, path), sequence) in [(four, 5), (five, 4)] {
-                let path = if path.is_empty() { "sequence".to_owned() } else { format!("{path}.sequence") };
-                set(items, WALLET, &sk, &path, number(sequence));
-            }
-        },
-        found: &[Kind::ReorderedPosting],
-    },
-    Planted {
-        what: "a balance off by a hundredth",
-        plant: |items| set(items, "ebet#1#quiet", "ACCOUNT", "balance", number("5.01")),
-        found: &[Kind::WrongBalance],
-    },
-    Planted {
-        what: "a balance off by a hundredth, after postings",
-        plant: |items| {
-            let AttributeValue::N(balance) = &item(items, WALLET, "ACCOUNT")["balance"] else { panic!() };
-            let off = balance.parse::<rust_decimal::Decimal>().unwrap() - rust_decimal::Decimal::new(1, 2);
-            set(items, WALLET, "ACCOUNT", "balance", number(off));
-        },
-        found: &[Kind::WrongBalance],
-    },
-    Planted {
-        what: "another opening balance",
-        plant: |items| set(items, WALLET, "ACCOUNT", "opening", number("101")),
-        found: &[Kind::ChangedOpening],
-    },
-    Planted {
-        what: "another opening balance, and the balance with it",
-        plant: |items| {
-            set(items, "ebet#1#quiet", "ACCOUNT", "opening", number("6"));
-            set(items, "ebet#1#quiet", "ACCOUNT", "balance", number("6"));
-        },
-        found: &[Kind::ChangedOpening],
-    },
-    Planted {
-        what: "an account's head of its own",
-        plant: |items| {
-            let head = item(items, "ebet#1#quiet", "ACCOUNT")["head"].clone();
-            set(items, WALLET, "ACCOUNT", "head", head);
-        },
-        found: &[Kind::WrongHead],
-    },
-    Planted {
-        what: "an account that is gone",
-        plant: |items| remove(items, WALLET, "ACCOUNT"),
-        found: &[Kind::PostingWithoutAccount],
-    },
-    Planted {
-        what: "an app's posting of another amount",
-        plant: |items| {
-            let (pk, id) = batch(items, "created");
-            let AttributeValue::L(holds) = &mut item(items, &pk, &id).get_mut("holds").unwrap() else {
-                panic!()
-            };
-            let AttributeValue::M(hold) = &mut holds[0] else { panic!() };
-            hold.insert("amount".to_owned(), number(59));
-        },
-        found: &[Kind::ChangedPosting, Kind::ChangedAmount],
-    },
-    // ---- refunds ----
-    Planted {
-        what: "a refund above its bet",
-        plant: |items| set(items, WALLET, "PAYMENT#old1", "refund.amount", number("20.01")),
-        found: &[Kind::ChangedPosting, Kind::AbovePayment],
-    },
-    Planted {
-        what: "a charge refunded above what was paid",
-        plant: |items| {
-            let sort = refund_of(items, "ch_1");
-            copy(items, &charge("ch_1"), &sort, "REFUND#re_another");
-            set(items, &charge("ch_1"), "REFUND#re_another", "amount", number(900));
-            set(items, &charge("ch_1"), "REFUND#re_another", "gsi1pk", text("pingpp#refund#re_another"));
-            set(items, &charge("ch_1"), "PAYMENT", "refunded", number(1_400));
-        },
-        found: &[Kind::AbovePayment, Kind::RefundWithoutBatch],
-    },
-    Planted {
-        what: "an application refunded above what was paid",
-        plant: |items| {
-            set(items, "epay#demo#2", "PAYMENT", "refund.amount", number("2.5"));
-            set(items, "epay#demo#batchno#B2", "GUARD", "refund.amount", number("2.5"));
-        },
-        found: &[Kind::AbovePayment],
-    },
-    Planted {
-        what: "a refund of another amount than its batch says",
-        plant: |items| {
-            let sort = refund_of(items, "ch_1");
-            set(items, &charge("ch_1"), &sort, "amount", number(99));
-        },
-        found: &[Kind::ChangedAmount],
-    },
-    Planted {
-        what: "a refund whose outcome was removed",
-        plant: |items| {
-            let sort = refund_of(items, "ch_1");
-            remove(items, &charge("ch_1"), &sort);
-        },
-        found: &[Kind::ChangedAmount, Kind::ContradictingState],
-    },
-    Planted {
-        what: "a charge that is gone, with refunds",
-        plant: |items| remove(items, &charge("ch_1"), "PAYMENT"),
-        found: &[Kind::RefundWithoutPayment],
-    },
-    Planted {
-        what: "a failed refund that has succeeded",
-        plant: |items| {
-            let (pk, id) = batch(items, "fails");
-            let refund = match &item(items, &pk, &id)["items"] {
-                AttributeValue::L(refunds) => refunds[0].as_m().unwrap()["refund"].as_s().unwrap().clone(),
-                _ => panic!(),
-            };
-            let sort = format!("REFUND#{refund}");
-            set(items, &charge("ch_2"), &sort, "state", text("succeeded"));
-        },
-        found: &[Kind::ChangedAmount, Kind::ContradictingState],
-    },
-    Planted {
-        what: "an ended batch that ended otherwise",
-        plant: |items| {
-            let (pk, id) = batch(items, "partly");
-            set(items, &pk, &id, "state", text("succeeded"));
-        },
-        found: &[Kind::ContradictingState],
-    },
-    // ---- holds, guards, records ----
-    Planted {
-        what: "a hold without a batch",
-        plant: |items| {
-            let hold = AttributeValue::M(
-                [("amount".to_owned(), number(5)), ("batchId".to_owned(), text("152611220930009999"))].into(),
-            );
-            set(items, &charge("ch_1"), "PAYMENT", "holds.re_000000000000000000000000", hold);
-        },
-        found: &[Kind::HoldWithoutBatch],
-    },
-    Planted {
-        what: "a batch without its holds",
-        plant: |items| set(items, &charge("ch_5"), "PAYMENT", "holds", AttributeValue::M([].into())),
-        found: &[Kind::BatchWithoutHolds],
-    },
-    Planted {
-        what: "a batch half created, without one of its holds",
-        plant: |items| set(items, &charge("ch_h7"), "PAYMENT", "holds", AttributeValue::M([].into())),
-        found: &[Kind::BatchWithoutHolds],
-    },
-    Planted {
-        what: "a batch that is gone",
-        plant: |items| {
-            let (pk, id) = batch(items, "created");
-            remove(items, &pk, &id);
-        },
-        found: &[Kind::MissingPosting, Kind::HoldWithoutBatch, Kind::GuardWithoutOwner],
-    },
-    Planted {
-        what: "a batch without its guard",
-        plant: |items| remove(items, &format!("{APP}#batchno#created"), "GUARD"),
-        found: &[Kind::RefundWithoutGuard],
-    },
-    Planted {
-        what: "a guard whose batch is another number's",
-        plant: |items| {
-            let (_, id) = batch(items, "created");
-            set(items, &format!("{APP}#batchno#succeeds"), "GUARD", "batchId", text(&id));
-        },
-        found: &[Kind::GuardWithoutOwner, Kind::RefundWithoutGuard],
-    },
-    Planted {
-        what: "a guard without an application",
-        plant: |items| remove(items, "epay#demo#2", "PAYMENT"),
-        found: &[Kind::GuardWithoutOwner],
-    },
-    Planted {
-        what: "a guard whose application was requested again",
-        plant: |items| {
-            let application = item(items, "epay#demo#2", "PAYMENT");
-            application.remove("refund");
-            application.insert("state".to_owned(), text("requested"));
-        },
-        found: &[Kind::GuardWithoutOwner],
-    },
-    Planted {
-        what: "an application without its guard",
-        plant: |items| remove(items, "epay#demo#batchno#B3", "GUARD"),
-        found: &[Kind::RefundWithoutGuard],
-    },
-    Planted {
-        what: "a failed refund that is forgotten",
-        plant: |items| remove(items, "epay#demo#5", "FAILED#B5"),
-        found: &[Kind::GuardWithoutOwner],
-    },
-    Planted {
-        what: "an application that was withdrawn while it is refunded",
-        plant: |items| {
-            let application = item(items, "epay#demo#2", "PAYMENT");
-            application.remove("refund");
-            application.insert("state".to_owned(), text("withdrawn"));
-            application
-                .insert("withdrawal".to_owned(), AttributeValue::M([("at".to_owned(), number(1))].into()));
-        },
-        found: &[Kind::WithdrawnAndRefunded],
-    },
-    Planted {
-        what: "a completion that nobody confirmed",
-        plant: |items| remove(items, "epay#demo#batchno#B3", "CONFIRMATION"),
-        found: &[Kind::ContradictingState],
-    },
-    Planted {
-        what: "a request's record that is gone before its time",
-        plant: |items| remove(items, "ebet#1#request#refundSingleWallet#single", "REQUEST"),
-        found: &[Kind::MissingRecord],
-    },
-    // ---- what others rest on ----
-    Planted {
-        what: "a tenant that is gone",
-        plant: |items| remove(items, "ebet#1", "TENANT"),
-        found: &[Kind::WithoutTenant],
-    },
-    Planted {
-        what: "an account in another currency",
-        plant: |items| set(items, "ebet#1#quiet", "ACCOUNT", "currency", text("USD")),
-        found: &[Kind::ChangedOpening, Kind::WrongCurrency],
-    },
-    Planted {
-        what: "an open batch that no sweep finds",
-        plant: |items| {
-            let (pk, id) = batch(items, "waits");
-            item(items, &pk, &id).remove("gsi1pk");
-        },
-        found: &[Kind::WrongIndex],
-    },
-    Planted {
-        what: "a month whose batches no list finds",
-        plant: |items| remove(items, &format!("{APP}#batches"), "MONTHS"),
-        found: &[Kind::UnlistedBatch],
-    },
-    Planted {
-        what: "an item that the ledger does not write",
-        plant: |items| copy(items, WALLET, "ACCOUNT", "ACCOUNT2"),
-        found: &[Kind::DamagedItem],
-    },
-    Planted {
-        what: "an amount that is none",
-        plant: |items| set(items, WALLET, "PAYMENT#old3", "amount", text("7.5")),
-        found: &[Kind::DamagedItem],
-    },
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_behind_the_ledgers_back_is_found_and_named_and_nothing_else_is() {
@@ -477,7 +37,7 @@ async fn every_change_behind_the_ledgers_back_is_found_and_named_and_nothing_els
         world.become_items(&changed, &clean).await;
     }
     world.check_whole("clean again").await;
-    // A refund before its payment needs a chain that is written anew; the last two need an anchor.
+    // A refund before its payment needs a chain that is written anew, as its sequence is hashed; the last two an anchor.
     let others = [Kind::RefundBeforePayment, Kind::LostSinceAnchor, Kind::RewrittenSinceAnchor];
     let missing: Vec<&Kind> =
         Kind::ALL.iter().filter(|kind| !kinds.contains(*kind) && !others.contains(*kind)).collect();
@@ -493,7 +53,7 @@ async fn what_changes_while_it_is_read_is_not_taken_for_a_breach() {
     let writing = tokio::spawn(async move {
         let mut turn = 0;
         while !until.load(Ordering::SeqCst) {
-            let entry = tests::entries::credit("p", &format!("turn{turn}"), "1");
+            let entry = credit("p", &format!("turn{turn}"), "1");
             let (status, told) = instance.record(&[entry]).await;
             assert_eq!(status, 200, "{told:?}");
             turn += 1;
@@ -509,4 +69,64 @@ async fn what_changes_while_it_is_read_is_not_taken_for_a_breach() {
     }
     is_done.store(true, Ordering::SeqCst);
     println!("{} changes meanwhile; {passed} groups seemed wrong for a moment", writing.await.unwrap());
+}
+
+/// A wallet with a payout and a cash out, whose amounts are these.
+async fn wallet_of(payout: &str, out: Option<&str>) -> World {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "100", &[]).await;
+    let out = out.map(|amount| withdrawal("p", "out", amount));
+    for entry in [credit("p", "payout", payout)].into_iter().chain(out) {
+        assert_eq!(world.entries_instance().record(&[entry]).await.0, 200);
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_rewritten_as_a_whole_is_found_by_an_anchor_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heads.jsonl");
+    let world = wallet_of("12", Some("3")).await;
+    world.anchored(&file).await;
+    assert!(world.verified_by(&file).await.unwrap().breaches.is_empty());
+    // What comes on top is no breach.
+    assert_eq!(world.entries_instance().record(&[credit("p", "more", "1")]).await.0, 200);
+    assert!(world.verified_by(&file).await.unwrap().breaches.is_empty());
+
+    let honest = world.table_items().await;
+    for (other, kind) in [
+        (wallet_of("13", Some("3")).await, Kind::RewrittenSinceAnchor),
+        (wallet_of("12", None).await, Kind::LostSinceAnchor),
+        (World::with_channel().await, Kind::LostSinceAnchor),
+    ] {
+        let forged = other.table_items().await;
+        world.become_items(&honest, &forged).await;
+        world.check_whole("the chain is whole by itself").await;
+        let verified = world.verified_by(&file).await.unwrap();
+        let kinds: Vec<Kind> = verified.counts.keys().copied().collect();
+        assert_eq!(kinds, [kind], "{:#?}", verified.breaches);
+        world.become_items(&forged, &honest).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anchor_that_was_changed_or_cut_is_no_anchor() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heads.jsonl");
+    let world = wallet_of("12", None).await;
+    world.anchored(&file).await;
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    assert_eq!(lines.len(), 3);
+    for (text, told) in [
+        (whole.replace("\"sequence\":1", "\"sequence\":0"), "was changed"),
+        (lines[..2].join("\n"), "is not whole"),
+        ([lines[0], lines[2]].join("\n"), "was changed"),
+        ("{}".to_owned(), "is no anchor"),
+        (String::new(), "is not whole"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = world.verified_by(&file).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{told}: {error:#}");
+    }
 }

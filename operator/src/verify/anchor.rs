@@ -12,7 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::clock::unix_milliseconds;
-use shared::store::Content;
+use shared::store::{Content, Store};
 
 use super::fact::{Fact, Group, HashText, Row, anchor_order};
 use crate::scan::{ScanOptions, scan_all};
@@ -86,15 +86,26 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         bail!("{} is there already: an anchor is never overwritten", options.file.display());
     }
     let store = options.table.store().await?;
-    let folder = options.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let (accounts, sha256) = write(&store, &options.table.place()?, options.scan, &options.file).await?;
+    println!("{accounts} heads in {}", options.file.display());
+    println!("sha256 of its lines {sha256}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes all heads to a new file; how many, and SHA-256 over its lines. `table` is what the file calls the table.
+///
+/// # Errors
+/// If the table can't be read, or the file can't be written: then there is none.
+pub async fn write(store: &Store, table: &str, options: ScanOptions, file: &Path) -> Result<(u64, String)> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     // Beside the file, so that it comes to its place whole or not at all.
     let unfinished = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| format!("could not write {}", options.file.display()))?;
+        .with_context(|| format!("could not write {}", file.display()))?;
     let mut out = Hashing { out: BufWriter::new(unfinished.as_file()), digest: Sha256::new() };
     let at = iso_time(unix_milliseconds(SystemTime::now()));
-    out.line(&Beginning { anchor: LAYOUT, table: options.table.place()?, at })?;
+    out.line(&Beginning { anchor: LAYOUT, table: table.to_owned(), at })?;
     let mut accounts = 0;
-    scan_all(&store, options.scan, |stored| {
+    scan_all(store, options, |stored| {
         if let Ok(Content::Account(account)) = &stored.content {
             accounts += 1;
             let head = HashText::of(&account.head);
@@ -108,12 +119,8 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     out.out.flush()?;
     drop(out);
     unfinished.as_file().sync_all()?;
-    unfinished
-        .persist_noclobber(&options.file)
-        .with_context(|| format!("could not write {}", options.file.display()))?;
-    println!("{accounts} heads in {}", options.file.display());
-    println!("sha256 of its lines {sha256}");
-    Ok(ExitCode::SUCCESS)
+    unfinished.persist_noclobber(file).with_context(|| format!("could not write {}", file.display()))?;
+    Ok((accounts, sha256))
 }
 
 /// What an anchor says, as facts; all of it, or none if it is not whole.

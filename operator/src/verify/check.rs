@@ -32,9 +32,9 @@ pub fn check(group: &Group, rows: impl IntoIterator<Item = Result<Row>>) -> Resu
         Group::Item(..) => {
             rows.filter_map(|row| row.map(|row| broken(&row)).transpose()).collect::<Result<_>>()?
         }
-        Group::Batch(..) => check_batch(&rows.collect::<Result<Vec<_>>>()?),
-        Group::Charge(_) => check_charge(&rows.collect::<Result<Vec<_>>>()?),
-        Group::Application(_) => check_application(&rows.collect::<Result<Vec<_>>>()?),
+        Group::Batch(tenant, id) => check_batch(tenant, id, &rows.collect::<Result<Vec<_>>>()?),
+        Group::Charge(path) => check_charge(path, &rows.collect::<Result<Vec<_>>>()?),
+        Group::Application(path) => check_application(path, &rows.collect::<Result<Vec<_>>>()?),
         Group::Number(path) => check_number(path, &rows.collect::<Result<Vec<_>>>()?),
         Group::Request(path) => check_request(path, &rows.collect::<Result<Vec<_>>>()?),
         Group::Tenant(tenant) => check_tenant(tenant, &rows.collect::<Result<Vec<_>>>()?),
@@ -212,7 +212,7 @@ struct OfBatch<'a> {
     refunds: BTreeMap<&'a str, (&'a Row, &'a str, u64, RefundState)>,
 }
 
-fn check_batch(rows: &[Row]) -> Vec<Breach> {
+fn check_batch(tenant: &str, id: &str, rows: &[Row]) -> Vec<Breach> {
     let mut found = OfBatch::default();
     let mut batch = None;
     for row in rows {
@@ -230,15 +230,16 @@ fn check_batch(rows: &[Row]) -> Vec<Breach> {
     }
     let mut breaches = Vec::new();
     let Some((row, batch)) = batch else {
-        let what = "the batch that it is of is not there";
+        let month = id.get(2..6).unwrap_or_default();
+        let what = format!("there is no batch {tenant}#batches#{month} {id}");
         for number in found.numbers {
-            breaches.push(Breach::new(Kind::GuardWithoutOwner, what, [number]));
+            breaches.push(Breach::new(Kind::GuardWithoutOwner, &what, [number]));
         }
         for (hold, ..) in found.holds.values() {
-            breaches.push(Breach::new(Kind::HoldWithoutBatch, what, [*hold]));
+            breaches.push(Breach::new(Kind::HoldWithoutBatch, &what, [*hold]));
         }
         for (refund, ..) in found.refunds.values() {
-            breaches.push(Breach::new(Kind::RefundWithoutBatch, what, [*refund]));
+            breaches.push(Breach::new(Kind::RefundWithoutBatch, &what, [*refund]));
         }
         return breaches;
     };
@@ -398,7 +399,7 @@ fn sums(sums: &BTreeMap<&str, u64>) -> String {
 
 // ---- charges ----
 
-fn check_charge(rows: &[Row]) -> Vec<Breach> {
+fn check_charge(path: &str, rows: &[Row]) -> Vec<Breach> {
     let charge = rows.iter().find_map(|row| match row.fact {
         Fact::Charge { amount, refunded, before, held } => Some((row, amount, refunded, before, held)),
         _ => None,
@@ -410,8 +411,9 @@ fn check_charge(rows: &[Row]) -> Vec<Breach> {
         })
     };
     let Some((row, amount, refunded, before, held)) = charge else {
-        let what = "the charge that it is of is not there";
-        return refunds().map(|(row, _)| Breach::new(Kind::RefundWithoutPayment, what, [row])).collect();
+        let breach =
+            |row| Breach::new(Kind::RefundWithoutPayment, format!("there is no charge {path}"), [row]);
+        return refunds().map(|(row, _)| breach(row)).collect();
     };
     let mut breaches = Vec::new();
     let succeeded = refunds().fold(0_u64, |sum, (_, amount)| sum.saturating_add(amount));
@@ -432,7 +434,7 @@ fn check_charge(rows: &[Row]) -> Vec<Breach> {
 
 // ---- applications ----
 
-fn check_application(rows: &[Row]) -> Vec<Breach> {
+fn check_application(path: &str, rows: &[Row]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let application = rows.iter().find_map(|row| match &row.fact {
         Fact::Application { paid, state } => Some((row, paid, state)),
@@ -453,10 +455,10 @@ fn check_application(rows: &[Row]) -> Vec<Breach> {
         })
         .collect();
     let Some((row, paid, state)) = application else {
-        let what = "the application that it is of is not there";
-        breaches.extend(guards.iter().map(|guard| Breach::new(Kind::GuardWithoutOwner, what, [guard.0])));
+        let what = format!("there is no application {path}");
+        breaches.extend(guards.iter().map(|guard| Breach::new(Kind::GuardWithoutOwner, &what, [guard.0])));
         breaches
-            .extend(failed.iter().map(|failed| Breach::new(Kind::RefundWithoutPayment, what, [failed.0])));
+            .extend(failed.iter().map(|failed| Breach::new(Kind::RefundWithoutPayment, &what, [failed.0])));
         return breaches;
     };
     let present = match state {
