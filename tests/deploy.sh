@@ -159,6 +159,27 @@ grep -q '"status": "succeeded"' "$work/answer" || { cat "$work/answer"; fail 'th
 "$built/refundctl" show wallet "${table[@]}" 1 apitest01
 "$built/refundctl" show batch "${table[@]}" batchrefund20160801001
 
+step 'what operators do on a stage'
+operate() {
+  XDG_STATE_HOME=$work "$built/refundctl" "$@" --stage dev 2>"$work/told"
+}
+stack untold refunds-dev
+operate dead-letters list | tee "$work/letters"
+grep -q '^waiting  *1$' "$work/letters" || fail 'the dead letter is not listed'
+# Nobody hears it: the letter stays.
+if operate dead-letters replay --bus no-such-bus --yes --reason 'deploy test' >"$work/letters"; then fail 'told nobody'; fi
+operate dead-letters replay --yes --reason 'deploy test' || { cat "$work/told"; fail 'the dead letter is not told'; }
+stack heard heard 3
+operate dead-letters replay --yes --reason 'deploy test'
+operate verify || { cat "$work/told"; fail 'something is wrong with the table'; }
+operate anchor "$work/heads"
+operate report --by provider
+operate tenant add merchant another --currency CNY --yes --reason 'deploy test' >"$work/key" || { cat "$work/told"; fail 'no merchant'; }
+cat "$work/key" >>"$REFUNDS_SECRETS"
+operate show tenant merchant another | tee "$work/merchant"
+grep -q 'deploy test' "$work/merchant" || fail 'who did it, and why, is not on record'
+operate verify --anchor "$work/heads"
+
 step 'a release over live data'
 stack dump refunds-dev >"$work/before"
 [ -s "$work/before" ] || fail 'there is no data'

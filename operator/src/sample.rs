@@ -10,8 +10,8 @@ use shared::ebet::ChannelId;
 
 pub const EXAMPLES: &str = "\
 Examples:
-  refundctl sample | refundctl import -
-  refundctl sample --debits 10000 --players 2000 | refundctl import -
+  refundctl sample | refundctl import - --yes --reason 'to try it'
+  refundctl sample --debits 10000 --players 2000 | refundctl import - --yes --reason 'to try it'
   refundctl send auto-batch-refund --items 10000 --players 2000    ask for these debits
   refundctl sample --debits 1000000 > facts.jsonl
 

@@ -4,6 +4,7 @@ usage: stack.py url STACK            where its API is called
        stack.py triggers STACK on|off  whether changes and the clock call the worker
        stack.py listen STACK QUEUE   from now on its events go to a queue too
        stack.py heard QUEUE COUNT    waits for so many events, and prints their types
+       stack.py untold STACK         puts into the dead letters what Lambda does for the changes of this hour
        stack.py limits STACK FUNCTION ALLOWED DENIED  whether its role may read the one partition, and not the other
        stack.py versions STACK       each function's live version, and its code's hash
        stack.py back STACK FUNCTION  points the function's alias to the version before
@@ -69,6 +70,20 @@ def heard(queue, count):
             kinds.append(json.loads(message["Body"])["detail-type"])
             queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     print("\n".join(sorted(kinds)))
+
+
+def untold(stack):
+    now = time.time()
+    moment = lambda at: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    table = boto3.client("dynamodb").describe_table(TableName=physical(stack, "Table"))["Table"]
+    batch = {"shardId": "shardId-1", "startSequenceNumber": "1", "endSequenceNumber": "3", "batchSize": 3,
+             "approximateArrivalOfFirstRecord": moment(now - 3600), "approximateArrivalOfLastRecord": moment(now),
+             "streamArn": table["LatestStreamArn"]}
+    letter = {"requestContext": {"requestId": "r", "functionArn": "f", "condition": "RetryAttemptsExhausted",
+                                 "approximateInvokeCount": 10000},
+              "responseContext": {"statusCode": 200}, "version": "1.0", "timestamp": moment(now),
+              "DDBStreamBatchInfo": batch}
+    boto3.client("sqs").send_message(QueueUrl=physical(stack, "UntoldChanges"), MessageBody=json.dumps(letter))
 
 
 def limits(stack, function, allowed, denied):

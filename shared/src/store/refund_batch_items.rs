@@ -270,7 +270,8 @@ impl Reader<'_> {
             transaction_no: self.optional_parsed("transactionNo")?,
             amount: self.minor_units("amount")?,
             refunded: self.integer("refunded")?,
-            refunded_before: self.integer("refundedBefore")?,
+            // Nothing of one from before charges said so.
+            refunded_before: self.optional_integer("refundedBefore")?.unwrap_or_default(),
             holds,
             paid: self.get("paid", |value| value.as_bool().ok().copied())?,
             created: self.integer("created")?,
