@@ -1,13 +1,13 @@
 //! Reading the whole table: its parts at the same time, no faster than is allowed, with progress.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::store::{Deadline, Store, Stored};
-use tokio::sync::mpsc;
+use shared::store::{Deadline, Page, Store, Stored};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -66,7 +66,8 @@ pub async fn scan_all(
     mut take: impl FnMut(Stored) -> Result<()>,
 ) -> Result<Scanned> {
     let positions = vec![Position::Beginning; options.segments as usize];
-    scan(store, options.max_rcu, &positions, 0, |read| read.items.into_iter().try_for_each(&mut take)).await
+    let pace = Arc::new(Pace::new(options.max_rcu));
+    scan(store, &pace, &positions, 0, |read| read.items.into_iter().try_for_each(&mut take)).await
 }
 
 /// Reads on from these positions, one for each part of the table; `before` items were read before.
@@ -75,7 +76,7 @@ pub async fn scan_all(
 /// If the table can't be read, or `take` fails.
 pub async fn scan(
     store: &Store,
-    max_rcu: Option<u64>,
+    pace: &Arc<Pace>,
     positions: &[Position],
     before: u64,
     mut take: impl FnMut(Read) -> Result<()>,
@@ -86,7 +87,6 @@ pub async fn scan(
         ProgressBar::new(count.max(before)).with_position(before).with_style(ProgressStyle::with_template(
             "{wide_bar} {human_pos} of about {human_len} items, {per_sec}, {eta} left",
         )?);
-    let pace = Arc::new(Pace::new(max_rcu));
     let segments = u32::try_from(positions.len())?;
     let (sender, mut pages) = mpsc::channel(positions.len().max(1));
     let mut tasks = JoinSet::new();
@@ -124,16 +124,14 @@ async fn read_segment(
             Position::At(from) => Some(from.as_str()),
             Position::Beginning | Position::End => None,
         };
-        let count_max = pace.wait().await;
         let session = store.session(Deadline::after(PAGE_WITHIN));
-        let page = match session.scan(segment, segments, count_max, from).await {
+        let page = match pace.page(async |count| session.scan(segment, segments, count, from).await).await {
             Ok(page) => page,
             Err(error) => {
                 let _ = sender.send(Err(error).context("the table can't be read")).await;
                 return;
             }
         };
-        pace.used(page.read_milliunits, page.items.len() as u64);
         position = page.next.map_or(Position::End, Position::At);
         let (next, read_milliunits) = (position.clone(), page.read_milliunits);
         let read = Read { segment, items: page.items, next, read_milliunits };
@@ -146,7 +144,7 @@ async fn read_segment(
 
 /// Keeps reading below a limit, on average: who has read waits until it was allowed.
 #[derive(Debug)]
-struct Pace {
+pub struct Pace {
     /// In a second.
     milliunits_max: Option<u64>,
     used: Mutex<Used>,
@@ -161,35 +159,28 @@ struct Used {
 }
 
 impl Pace {
-    fn new(max_rcu: Option<u64>) -> Self {
+    pub fn new(max_rcu: Option<u64>) -> Self {
         let used = Used { next: Instant::now(), milliunits: 0, items: 0 };
         Self { milliunits_max: max_rcu.map(|units| units.saturating_mul(1_000)), used: Mutex::new(used) }
     }
 
-    /// Waits until a page may be read; of how many items.
-    async fn wait(&self) -> u32 {
-        let Some(max) = self.milliunits_max else { return PAGE_ITEMS_MAX as u32 };
-        loop {
-            let (next, count) = {
-                let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-                // What a second allows, by what items have cost so far.
-                let allowed = max.saturating_mul(used.items).checked_div(used.milliunits);
-                (used.next, allowed.unwrap_or(FIRST_PAGE_ITEMS))
-            };
-            if next <= Instant::now() {
-                return count.clamp(1, PAGE_ITEMS_MAX) as u32;
-            }
-            tokio::time::sleep_until(next).await;
-        }
-    }
-
-    fn used(&self, milliunits: u64, items: u64) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.milliunits += milliunits;
-        used.items += items;
-        if let Some(max) = self.milliunits_max {
-            let time = Duration::from_micros(milliunits.saturating_mul(1_000_000) / max);
-            used.next = used.next.max(Instant::now()) + time;
-        }
+    /// Reads a page of at most so many items, once that is allowed.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn page<E>(&self, read: impl AsyncFnOnce(u32) -> Result<Page, E>) -> Result<Page, E> {
+        let Some(max) = self.milliunits_max else { return read(PAGE_ITEMS_MAX as u32).await };
+        // One page at a time: what it costs is known behind it.
+        let mut used = self.used.lock().await;
+        tokio::time::sleep_until(used.next).await;
+        // What a second allows, by what items have cost so far.
+        let allowed = max.saturating_mul(used.items).checked_div(used.milliunits);
+        let count = allowed.unwrap_or(FIRST_PAGE_ITEMS).clamp(1, PAGE_ITEMS_MAX) as u32;
+        let page = read(count).await?;
+        used.milliunits += page.read_milliunits;
+        used.items += page.items.len() as u64;
+        let time = Duration::from_micros(page.read_milliunits.saturating_mul(1_000_000) / max);
+        used.next = used.next.max(Instant::now()) + time;
+        Ok(page)
     }
 }

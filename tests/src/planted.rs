@@ -61,6 +61,12 @@ fn refund_of(items: &Items, charge: &str) -> String {
     sort.expect("the charge has a refund on record").1.clone()
 }
 
+/// A secret's partition.
+fn secret(items: &Items, prefix: &str) -> String {
+    let found = items.keys().find(|(partition, _)| partition.starts_with(prefix));
+    found.expect("there is such a secret").0.clone()
+}
+
 fn charge(id: &str) -> String {
     format!("{APP}#{id}")
 }
@@ -446,6 +452,127 @@ pub const PLANTED: &[Planted] = &[
         what: "a month whose batches no list finds",
         plant: |items| remove(items, &format!("{APP}#batches"), "MONTHS"),
         found: &[Kind::UnlistedBatch],
+    },
+    Planted {
+        what: "one refund on record of two charges",
+        plant: |items| {
+            let sort = refund_of(items, "ch_1");
+            let mut copied = item(items, &charge("ch_1"), &sort).clone();
+            copied.insert("pk".to_owned(), text(&charge("ch_h1")));
+            copied.insert("charge".to_owned(), text("ch_h1"));
+            items.insert((charge("ch_h1"), sort), copied);
+        },
+        found: &[Kind::RefundWithoutBatch, Kind::ChangedAmount, Kind::AbovePayment],
+    },
+    Planted {
+        what: "a charge that was never paid, and is refunded",
+        plant: |items| set(items, &charge("ch_3"), "PAYMENT", "paid", AttributeValue::Bool(false)),
+        found: &[Kind::ChangedPayment, Kind::ContradictingState],
+    },
+    Planted {
+        what: "a batch that asks to pay to another number",
+        plant: |items| {
+            let (pk, id) = batch(items, "created");
+            let Some(AttributeValue::L(refunds)) = item(items, &pk, &id).get_mut("items") else { panic!() };
+            let AttributeValue::M(refund) = &mut refunds[0] else { panic!() };
+            refund.insert("transactionNo".to_owned(), text("another"));
+        },
+        found: &[Kind::ChangedPayment, Kind::ContradictingState],
+    },
+    Planted {
+        what: "a guard for another request than its batch",
+        plant: |items| {
+            let guard = format!("{APP}#batchno#partly");
+            let other = item(items, &format!("{APP}#batchno#fails"), "GUARD")["fingerprint"].clone();
+            set(items, &guard, "GUARD", "fingerprint", other);
+        },
+        found: &[Kind::GuardWithoutOwner],
+    },
+    Planted {
+        what: "an application's refund of another id",
+        plant: |items| {
+            let id = text("rf_00000000000000000000000000000000");
+            set(items, "epay#demo#2", "PAYMENT", "refund.id", id.clone());
+            set(items, "epay#demo#batchno#B2", "GUARD", "refund.id", id);
+        },
+        found: &[Kind::ContradictingState],
+    },
+    Planted {
+        what: "a failure under another number",
+        plant: |items| copy(items, "epay#demo#5", "FAILED#B5", "FAILED#other"),
+        found: &[Kind::DamagedItem, Kind::GuardWithoutOwner],
+    },
+    Planted {
+        what: "a failure at another time than its guard says",
+        plant: |items| set(items, "epay#demo#5", "FAILED#B5", "at", number(1)),
+        found: &[Kind::RefundWithoutGuard, Kind::GuardWithoutOwner],
+    },
+    Planted {
+        what: "a request's record that vanishes too early",
+        plant: |items| {
+            set(items, "ebet#1#request#refundSingleWallet#single", "REQUEST", "expires", number(1))
+        },
+        found: &[Kind::WouldExpire],
+    },
+    Planted {
+        what: "a tombstone that stays",
+        plant: |items| drop(item(items, WALLET, "PAYMENT#unknown").remove("expires")),
+        found: &[Kind::WouldExpire],
+    },
+    Planted {
+        what: "an open batch that is to be brought on when all are dead",
+        plant: |items| {
+            let (pk, id) = batch(items, "waits");
+            set(items, &pk, &id, "gsi1sk", text(&format!("999999999999999#{id}")));
+        },
+        found: &[Kind::WrongIndex],
+    },
+    Planted {
+        what: "an open batch that somebody has for ever",
+        plant: |items| {
+            let (pk, id) = batch(items, "waits");
+            set(items, &pk, &id, "takenUntil", number(99_999_999_999_999_u64));
+        },
+        found: &[Kind::WrongIndex],
+    },
+    Planted {
+        what: "a merchant's secret that names another one",
+        plant: |items| {
+            let key = secret(items, "key#epay#");
+            set(items, &key, "CREDENTIAL", "tenant", text("epay#other"));
+        },
+        found: &[Kind::WrongSecret],
+    },
+    Planted {
+        what: "a secret of nobody's that names an app",
+        plant: |items| {
+            let key = secret(items, "key#pingpp#");
+            let mut copied = item(items, &key, "CREDENTIAL").clone();
+            let forged = format!("key#pingpp#{}", "0".repeat(64));
+            copied.insert("pk".to_owned(), text(&forged));
+            items.insert((forged, "CREDENTIAL".to_owned()), copied);
+        },
+        found: &[Kind::WrongSecret],
+    },
+    Planted {
+        what: "a bet of a channel that is not there",
+        plant: |items| {
+            let mut debit = item(items, WALLET, "PAYMENT#old3").clone();
+            debit.insert("pk".to_owned(), text("ebet#99#quiet"));
+            debit.insert("gsi1pk".to_owned(), text("ebet#99#debit#old3"));
+            items.insert(("ebet#99#quiet".to_owned(), "PAYMENT#old3".to_owned()), debit);
+        },
+        found: &[Kind::ChangedPayment, Kind::WithoutTenant],
+    },
+    Planted {
+        what: "an attribute that the ledger does not write",
+        plant: |items| drop(item(items, WALLET, "PAYMENT#old3").insert("note".to_owned(), text("x"))),
+        found: &[Kind::DamagedItem],
+    },
+    Planted {
+        what: "a posting with a number beyond all",
+        plant: |items| set(items, WALLET, "MOVEMENT#out", "sequence", number(u64::MAX)),
+        found: &[Kind::MissingPosting, Kind::WrongHead],
     },
     Planted {
         what: "an item that the ledger does not write",

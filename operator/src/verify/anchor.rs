@@ -128,18 +128,19 @@ pub async fn write(store: &Store, table: &str, options: ScanOptions, file: &Path
 /// # Errors
 /// If the file is no anchor, or was changed or cut.
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Row>>> {
-    check_whole(path)?;
-    Ok(lines(path)?.skip(1).filter_map(|line| match line {
-        Err(error) => Some(Err(error)),
-        Ok(text) => row(&text),
+    let accounts = check_whole(path)?;
+    let rows = lines(path)?.skip(1).take(accounts);
+    Ok(rows.map(|line| {
+        let text = line?;
+        row(&text).with_context(|| format!("no head of an account: {text}"))
     }))
 }
 
-fn row(text: &str) -> Option<Result<Row>> {
-    let Ok(Line { account, sequence, head }) = serde_json::from_str(text) else { return None };
+fn row(text: &str) -> Result<Row> {
+    let Line { account, sequence, head } = serde_json::from_str(text)?;
     let key = (account.clone(), "ACCOUNT".to_owned());
     let fact = Fact::Anchor { sequence, head };
-    Some(Ok(Row { group: Group::Account(account).text(), order: anchor_order(sequence), key, fact }))
+    Ok(Row { group: Group::Account(account).text(), order: anchor_order(sequence), key, fact })
 }
 
 fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
@@ -147,7 +148,19 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
     Ok(BufReader::new(file).lines().map(|line| line.context("the anchor can't be read")))
 }
 
-fn check_whole(path: &Path) -> Result<()> {
+/// What table an anchor is of, and when it was written.
+///
+/// # Errors
+/// If the file is no anchor.
+pub fn origin(path: &Path) -> Result<String> {
+    let first = lines(path)?.next().transpose()?.unwrap_or_default();
+    let Beginning { table, at, .. } =
+        serde_json::from_str(&first).with_context(|| format!("{} is no anchor", path.display()))?;
+    Ok(format!("{table}, {at}"))
+}
+
+/// How many heads an anchor has.
+fn check_whole(path: &Path) -> Result<usize> {
     let mut digest = Sha256::new();
     let mut accounts = 0;
     let mut is_first = true;
@@ -161,8 +174,8 @@ fn check_whole(path: &Path) -> Result<()> {
             }
             is_first = false;
         } else if let Ok(end) = serde_json::from_str::<End>(&line) {
-            return match end.sha256 == hex(digest) && end.accounts == accounts {
-                true => Ok(()),
+            return match end.sha256 == hex(digest) && end.accounts == accounts as u64 {
+                true => Ok(accounts),
                 false => bail!("{} was changed since it was written", path.display()),
             };
         } else {

@@ -45,6 +45,8 @@ pub enum Kind {
     WouldExpire,
     /// A batch that no list finds.
     UnlistedBatch,
+    /// A secret that names others than those who have it.
+    WrongSecret,
     /// An account that an anchor has is gone, or has fewer postings than it had.
     LostSinceAnchor,
     /// An account's chain is not the one that an anchor has.
@@ -52,7 +54,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::DamagedItem,
         Self::ChangedPayment,
         Self::ChangedOpening,
@@ -80,6 +82,7 @@ impl Kind {
         Self::WrongIndex,
         Self::WouldExpire,
         Self::UnlistedBatch,
+        Self::WrongSecret,
         Self::LostSinceAnchor,
         Self::RewrittenSinceAnchor,
     ];
@@ -114,6 +117,7 @@ impl Kind {
             Self::WrongIndex => "wrong index",
             Self::WouldExpire => "would expire",
             Self::UnlistedBatch => "unlisted batch",
+            Self::WrongSecret => "wrong secret",
             Self::LostSinceAnchor => "lost since the anchor",
             Self::RewrittenSinceAnchor => "rewritten since the anchor",
         }
@@ -145,7 +149,8 @@ impl Kind {
             | Self::ContradictingState
             | Self::WrongIndex
             | Self::WouldExpire
-            | Self::UnlistedBatch => 4,
+            | Self::UnlistedBatch
+            | Self::WrongSecret => 4,
             Self::MissingRecord => 5,
             Self::WithdrawnAndRefunded => 6,
         }
@@ -165,12 +170,18 @@ pub struct Breach {
     pub what: String,
     /// Both parts of each.
     pub keys: Vec<(String, String)>,
+    /// Others like this one that are not told by themselves.
+    pub more: u64,
 }
 
 impl Breach {
+    pub fn of_keys(kind: Kind, what: impl Into<String>, keys: Vec<(String, String)>) -> Self {
+        Self { kind, what: what.into(), keys, more: 0 }
+    }
+
     pub fn new<'a>(kind: Kind, what: impl Into<String>, rows: impl IntoIterator<Item = &'a Row>) -> Self {
         let mut keys: Vec<(String, String)> = rows.into_iter().map(|row| row.key.clone()).collect();
         keys.dedup();
-        Self { kind, what: what.into(), keys }
+        Self::of_keys(kind, what, keys)
     }
 }

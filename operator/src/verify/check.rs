@@ -38,6 +38,7 @@ pub fn check(group: &Group, rows: impl IntoIterator<Item = Result<Row>>) -> Resu
         Group::Number(path) => check_number(path, &rows.collect::<Result<Vec<_>>>()?),
         Group::Request(path) => check_request(path, &rows.collect::<Result<Vec<_>>>()?),
         Group::Tenant(tenant) => check_tenant(tenant, &rows.collect::<Result<Vec<_>>>()?),
+        Group::Secret(_) => check_secret(&rows.collect::<Result<Vec<_>>>()?),
         Group::Months(tenant) => check_months(tenant, &rows.collect::<Result<Vec<_>>>()?),
     };
     shorten(&mut breaches);
@@ -47,8 +48,13 @@ pub fn check(group: &Group, rows: impl IntoIterator<Item = Result<Row>>) -> Resu
 fn shorten(breaches: &mut Vec<Breach>) {
     let more = breaches.len().saturating_sub(BREACHES_TOLD);
     breaches.truncate(BREACHES_TOLD);
+    tell_more(breaches, more as u64);
+}
+
+fn tell_more(breaches: &mut [Breach], more: u64) {
     if let Some(last) = breaches.last_mut().filter(|_| more > 0) {
         last.what.push_str(&format!("; and {more} more like these"));
+        last.more = more;
     }
 }
 
@@ -59,7 +65,7 @@ fn check_account(path: &str, rows: impl Iterator<Item = Result<Row>>) -> Result<
     let mut breaches = Vec::new();
     let mut walk: Option<(Account, Chain, Row)> = None;
     let mut last: Option<Row> = None;
-    let mut orphans = 0;
+    let (mut orphans, mut more) = (0, 0);
     for row in rows {
         let row = row?;
         match (&row.fact, &mut walk) {
@@ -87,7 +93,7 @@ fn check_account(path: &str, rows: impl Iterator<Item = Result<Row>>) -> Result<
             }
             (Fact::Anchor { .. }, None) => {
                 let what = format!("account {path} is gone");
-                breaches.push(Breach { kind: Kind::LostSinceAnchor, what, keys: vec![row.key.clone()] });
+                breaches.push(Breach::of_keys(Kind::LostSinceAnchor, what, vec![row.key.clone()]));
             }
             (Fact::Anchor { sequence, head }, Some((_, chain, _))) => {
                 let here = chain.found();
@@ -102,18 +108,16 @@ fn check_account(path: &str, rows: impl Iterator<Item = Result<Row>>) -> Result<
                         format!("it had {sequence} postings, and has {here} of these"),
                     ),
                 };
-                breaches.push(Breach { kind, what, keys: vec![row.key.clone()] });
+                breaches.push(Breach::of_keys(kind, what, vec![row.key.clone()]));
             }
             _ => {}
         }
         if breaches.len() > BREACHES_TOLD {
+            more += (breaches.len() - BREACHES_TOLD) as u64;
             breaches.truncate(BREACHES_TOLD);
-            if let Some(last) = breaches.last_mut() {
-                last.what.push_str("; the account was not checked any further");
-            }
-            return Ok(breaches);
         }
     }
+    tell_more(&mut breaches, more);
     if orphans > 1
         && let Some(first) = breaches.first_mut()
     {
@@ -167,7 +171,7 @@ fn pass(
         ChainBreach::Link { .. } if sequence == 1 => {
             let what = format!("posting 1 does not follow the opening balance of {}", account.key);
             let account = (account.key.to_string(), "ACCOUNT".to_owned());
-            Breach { kind: Kind::ChangedOpening, what, keys: vec![account, row.key.clone()] }
+            Breach::of_keys(Kind::ChangedOpening, what, vec![account, row.key.clone()])
         }
         ChainBreach::Link { .. } => {
             let what = format!("posting {sequence} of {} does not follow the one before it", account.key);
@@ -206,33 +210,39 @@ fn end_breach(breach: &ChainBreach, account: &Account, chain: &Chain, row: &Row)
 
 #[derive(Default)]
 struct OfBatch<'a> {
-    numbers: Vec<&'a Row>,
+    numbers: Vec<(&'a Row, &'a str)>,
     /// By the refund.
-    holds: BTreeMap<&'a str, (&'a Row, &'a str, u64)>,
+    holds: BTreeMap<&'a str, (&'a Row, &'a str, u64, &'a [String; 3])>,
     refunds: BTreeMap<&'a str, (&'a Row, &'a str, u64, RefundState)>,
 }
 
 fn check_batch(tenant: &str, id: &str, rows: &[Row]) -> Vec<Breach> {
     let mut found = OfBatch::default();
     let mut batch = None;
+    let mut breaches = Vec::new();
     for row in rows {
         match &row.fact {
             Fact::Batch(fact) => batch = Some((row, fact)),
-            Fact::Number => found.numbers.push(row),
-            Fact::Hold { refund, charge, amount } => {
-                found.holds.insert(refund, (row, charge, *amount));
+            Fact::Number { fingerprint } => found.numbers.push((row, fingerprint)),
+            Fact::Hold { refund, charge, amount, of } => {
+                if let Some((other, ..)) = found.holds.insert(refund, (row, charge, *amount, of)) {
+                    let what = format!("{refund} is held of two charges");
+                    breaches.push(Breach::new(Kind::HoldWithoutBatch, what, [other, row]));
+                }
             }
             Fact::Refund { refund, charge, amount, state } => {
-                found.refunds.insert(refund, (row, charge, *amount, *state));
+                if let Some((other, ..)) = found.refunds.insert(refund, (row, charge, *amount, *state)) {
+                    let what = format!("{refund} is on record of two charges");
+                    breaches.push(Breach::new(Kind::RefundWithoutBatch, what, [other, row]));
+                }
             }
             _ => {}
         }
     }
-    let mut breaches = Vec::new();
     let Some((row, batch)) = batch else {
         let month = id.get(2..6).unwrap_or_default();
         let what = format!("there is no batch {tenant}#batches#{month} {id}");
-        for number in found.numbers {
+        for (number, _) in found.numbers {
             breaches.push(Breach::new(Kind::GuardWithoutOwner, &what, [number]));
         }
         for (hold, ..) in found.holds.values() {
@@ -251,7 +261,7 @@ fn check_batch(tenant: &str, id: &str, rows: &[Row]) -> Vec<Breach> {
 
 fn check_batch_guard(row: &Row, batch: &BatchFact, found: &OfBatch<'_>, breaches: &mut Vec<Breach>) {
     let is_void = batch.state == BatchStateFact::Void;
-    let own = found.numbers.iter().filter(|number| number.key.0 == batch.number).count();
+    let own = found.numbers.iter().filter(|(number, _)| number.key.0 == batch.number).count();
     if !is_void && own == 0 {
         breaches.push(Breach::new(
             Kind::RefundWithoutGuard,
@@ -259,7 +269,13 @@ fn check_batch_guard(row: &Row, batch: &BatchFact, found: &OfBatch<'_>, breaches
             [row],
         ));
     }
-    for number in found.numbers.iter().filter(|number| is_void || number.key.0 != batch.number) {
+    for (number, fingerprint) in &found.numbers {
+        if *fingerprint != batch.fingerprint {
+            let what = "it is for another request than its batch";
+            breaches.push(Breach::new(Kind::GuardWithoutOwner, what, [*number, row]));
+        }
+    }
+    for (number, _) in found.numbers.iter().filter(|(number, _)| is_void || number.key.0 != batch.number) {
         let what = match is_void {
             true => "its batch was taken back: the number must be free",
             false => "its batch has another number",
@@ -294,7 +310,16 @@ fn check_batch_items(row: &Row, batch: &BatchFact, found: &OfBatch<'_>, breaches
             let what = format!("nothing is held of {} for {}", item.charge, item.refund);
             let charge = (item.charge.clone(), "PAYMENT".to_owned());
             let keys = vec![row.key.clone(), charge];
-            breaches.push(Breach { kind: Kind::BatchWithoutHolds, what, keys });
+            breaches.push(Breach::of_keys(Kind::BatchWithoutHolds, what, keys));
+        }
+        if let Some((hold, .., of)) = hold.filter(|hold| *hold.3 != item.of) {
+            let what = format!(
+                "{}: its charge is {}, and the batch says {}",
+                item.refund,
+                of.join(" "),
+                item.of.join(" ")
+            );
+            breaches.push(Breach::new(Kind::ContradictingState, what, [*hold, row]));
         }
         if let (false, Some((hold, ..))) = (must_hold, hold) {
             let what = format!("{} is held for {}, which is over", item.amount, item.refund);
@@ -401,7 +426,9 @@ fn sums(sums: &BTreeMap<&str, u64>) -> String {
 
 fn check_charge(path: &str, rows: &[Row]) -> Vec<Breach> {
     let charge = rows.iter().find_map(|row| match row.fact {
-        Fact::Charge { amount, refunded, before, held } => Some((row, amount, refunded, before, held)),
+        Fact::Charge { amount, refunded, before, held, paid } => {
+            Some((row, amount, refunded, before, held, paid))
+        }
         _ => None,
     });
     let refunds = || {
@@ -410,7 +437,7 @@ fn check_charge(path: &str, rows: &[Row]) -> Vec<Breach> {
             _ => None,
         })
     };
-    let Some((row, amount, refunded, before, held)) = charge else {
+    let Some((row, amount, refunded, before, held, paid)) = charge else {
         let breach =
             |row| Breach::new(Kind::RefundWithoutPayment, format!("there is no charge {path}"), [row]);
         return refunds().map(|(row, _)| breach(row)).collect();
@@ -420,6 +447,10 @@ fn check_charge(path: &str, rows: &[Row]) -> Vec<Breach> {
     if refunded != before.saturating_add(succeeded) {
         let what = format!("it says {refunded} refunded; {before} were before, and {succeeded} were since");
         breaches.push(Breach::new(Kind::ChangedAmount, what, [row]));
+    }
+    if !paid && (refunded > 0 || held > 0) {
+        let what = format!("{refunded} refunded and {held} held of what is not paid");
+        breaches.push(Breach::new(Kind::ContradictingState, what, [row]));
     }
     if refunded.saturating_add(held) > amount
         || before.saturating_add(succeeded).saturating_add(held) > amount
@@ -440,17 +471,17 @@ fn check_application(path: &str, rows: &[Row]) -> Vec<Breach> {
         Fact::Application { paid, state } => Some((row, paid, state)),
         _ => None,
     });
-    let guards: Vec<(&Row, &RefundFact, bool)> = rows
+    let guards: Vec<(&Row, &RefundFact, Option<u64>)> = rows
         .iter()
         .filter_map(|row| match &row.fact {
-            Fact::Guard { refund, has_failed } => Some((row, refund, *has_failed)),
+            Fact::Guard { refund, failed_at } => Some((row, refund, *failed_at)),
             _ => None,
         })
         .collect();
-    let failed: Vec<(&Row, &RefundFact)> = rows
+    let failed: Vec<(&Row, &RefundFact, u64)> = rows
         .iter()
         .filter_map(|row| match &row.fact {
-            Fact::Failed { refund } => Some((row, refund)),
+            Fact::Failed { refund, at } => Some((row, refund, *at)),
             _ => None,
         })
         .collect();
@@ -466,35 +497,39 @@ fn check_application(path: &str, rows: &[Row]) -> Vec<Breach> {
         ApplicationFact::Requested | ApplicationFact::Withdrawn => None,
     };
     let paid_amount = paid.parse::<Amount>().ok();
-    for refund in present.into_iter().chain(failed.iter().map(|(_, refund)| *refund)) {
+    for refund in present.into_iter().chain(failed.iter().map(|(_, refund, _)| *refund)) {
         if refund.amount.parse::<Amount>().ok() > paid_amount {
             let what = format!("{} is to be refunded of {paid}, under {}", refund.amount, refund.batch_no);
             breaches.push(Breach::new(Kind::AbovePayment, what, [row]));
         }
     }
     if let Some(refund) = present
-        && !guards.iter().any(|(_, guard, has_failed)| *guard == refund && !has_failed)
+        && !guards.iter().any(|(_, guard, failed_at)| *guard == refund && failed_at.is_none())
     {
         let what = format!("{} does not name its refund", refund.number);
         let keys = vec![row.key.clone(), (refund.number.clone(), "GUARD".to_owned())];
-        breaches.push(Breach { kind: Kind::RefundWithoutGuard, what, keys });
+        breaches.push(Breach::of_keys(Kind::RefundWithoutGuard, what, keys));
     }
-    for (failed, refund) in &failed {
-        if !guards.iter().any(|(_, guard, has_failed)| *guard == *refund && *has_failed) {
+    for (failed, refund, at) in &failed {
+        if !guards.iter().any(|(_, guard, failed_at)| *guard == *refund && *failed_at == Some(*at)) {
             let what = format!("nothing under {} says that its refund has failed", refund.batch_no);
             breaches.push(Breach::new(Kind::RefundWithoutGuard, what, [*failed, row]));
         }
+        if failed.key.1 != format!("FAILED#{}", refund.batch_no) {
+            let what = format!("it is of {}, and stands under another number", refund.batch_no);
+            breaches.push(Breach::new(Kind::GuardWithoutOwner, what, [*failed]));
+        }
     }
-    for (guard, refund, has_failed) in &guards {
-        let is_owned = match has_failed {
-            true => failed.iter().any(|(_, failed)| failed == refund),
-            false => present == Some(*refund),
+    for (guard, refund, failed_at) in &guards {
+        let is_owned = match failed_at {
+            Some(at) => failed.iter().any(|(_, failed, when)| failed == refund && when == at),
+            None => present == Some(*refund),
         };
         if is_owned {
             continue;
         }
         let (kind, what) = match state {
-            ApplicationFact::Withdrawn if !has_failed => {
+            ApplicationFact::Withdrawn if failed_at.is_none() => {
                 (Kind::WithdrawnAndRefunded, "its application is withdrawn")
             }
             _ => (Kind::GuardWithoutOwner, "its application has no such refund"),
@@ -508,11 +543,17 @@ fn check_number(path: &str, rows: &[Row]) -> Vec<Breach> {
     let confirmed: Vec<(&str, &str)> = rows
         .iter()
         .filter_map(|row| match &row.fact {
-            Fact::Confirmed { trade_no, amount } => Some((trade_no.as_str(), amount.as_str())),
+            Fact::Confirmed { trade_no, amount, .. } => Some((trade_no.as_str(), amount.as_str())),
             _ => None,
         })
         .collect();
     let mut breaches = Vec::new();
+    let is_first = |row: &&Row| matches!(row.fact, Fact::Confirmed { is_first: true, .. });
+    let further = rows.iter().find(|row| matches!(row.fact, Fact::Confirmed { is_first: false, .. }));
+    if let (None, Some(further)) = (rows.iter().find(is_first), further) {
+        let what = format!("the first confirmation under {path} is gone");
+        breaches.push(Breach::new(Kind::ContradictingState, what, [further]));
+    }
     for row in rows {
         let Fact::Completed { trade_no, amount, refund } = &row.fact else { continue };
         if !confirmed.contains(&(trade_no.as_str(), amount.as_str())) {
@@ -531,13 +572,50 @@ fn check_number(path: &str, rows: &[Row]) -> Vec<Breach> {
 // ---- what others rest on ----
 
 fn check_request(path: &str, rows: &[Row]) -> Vec<Breach> {
-    let is_there = rows.iter().any(|row| row.fact == Fact::Request);
-    let refund = rows.iter().find(|row| row.fact == Fact::OfRequest).filter(|_| !is_there);
-    let breach = |row| {
-        let what = format!("its request {path} has no record, which is still kept");
-        Breach::new(Kind::MissingRecord, what, [row])
+    if rows.iter().any(|row| row.fact == Fact::Request) {
+        return Vec::new();
+    }
+    // One that was asked again late was recorded at its first refund.
+    let of_request = |is_kept| rows.iter().find(|row| row.fact == Fact::OfRequest { is_kept });
+    match (of_request(true), of_request(false)) {
+        (Some(row), None) => {
+            let what = format!("its request {path} has no record, which is still kept");
+            vec![Breach::new(Kind::MissingRecord, what, [row])]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A secret names those who have it, and nobody else.
+fn check_secret(rows: &[Row]) -> Vec<Breach> {
+    let secret = rows.iter().find_map(|row| match &row.fact {
+        Fact::Secret { names, is_shared } => Some((row, names, *is_shared)),
+        _ => None,
+    });
+    // An app's id stands behind its provider.
+    let has = |row: &Row, name: &str, is_shared: bool| match &row.fact {
+        Fact::HasSecret { tenant } if is_shared => tenant.split('#').nth(1) == Some(name),
+        Fact::HasSecret { tenant } => tenant == name,
+        _ => false,
     };
-    refund.map(breach).into_iter().collect()
+    let mut breaches = Vec::new();
+    for row in rows.iter().filter(|row| matches!(row.fact, Fact::HasSecret { .. })) {
+        let named =
+            secret.filter(|(_, names, is_shared)| names.iter().any(|name| has(row, name, *is_shared)));
+        if named.is_none() {
+            let what = "it has a secret that does not name it".to_owned();
+            let rows = secret.map(|(secret, ..)| secret).into_iter().chain([row]);
+            breaches.push(Breach::new(Kind::WrongSecret, what, rows));
+        }
+    }
+    // A merchant's secret opens nothing unless its settings list it.
+    if let Some((secret, names, true)) = secret {
+        for name in names.iter().filter(|name| !rows.iter().any(|row| has(row, name, true))) {
+            let what = format!("it names {name}, which does not have it");
+            breaches.push(Breach::new(Kind::WrongSecret, what, [secret]));
+        }
+    }
+    breaches
 }
 
 fn check_tenant(tenant: &str, rows: &[Row]) -> Vec<Breach> {

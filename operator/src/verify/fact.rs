@@ -1,12 +1,16 @@
 //! What the items of the table say about each other, taken apart: each fact goes to the group of those that must agree.
 
+use std::time::SystemTime;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
+use shared::clock::{milliseconds, unix_milliseconds};
+use shared::epay::MerchantSettings;
 use shared::ledger::{
-    Account, AccountKey, Amount, ApplicationRefund, ApplicationState, BatchEnd, BatchGuard, BatchKey,
-    BatchState, Cause, Charge, Debit, DebitState, Direction, FundsPosting, Hash, ItemState, Movement,
-    Posting, PostingFacts, RefundBatch, RefundedBy, RequestKey,
+    Account, AccountKey, Amount, ApplicationRefund, ApplicationState, BatchEnd, BatchGuard, BatchItem,
+    BatchKey, BatchState, Cause, Charge, Debit, DebitState, Direction, FundsPosting, Hash, ItemState,
+    Movement, Posting, PostingFacts, RefundBatch, RefundId, RefundedBy, RequestKey, TenantKey, TransactionNo,
 };
 use shared::limits;
 use shared::store::{Content, Stored};
@@ -49,11 +53,15 @@ pub enum Fact {
     // Of a batch of refunds.
     Batch(Box<BatchFact>),
     /// What is put under a batch's number.
-    Number,
+    Number {
+        fingerprint: String,
+    },
     Hold {
         refund: String,
         charge: String,
         amount: u64,
+        /// The charge's way, order and number.
+        of: [String; 3],
     },
     Refund {
         refund: String,
@@ -67,6 +75,7 @@ pub enum Fact {
         refunded: u64,
         before: u64,
         held: u64,
+        paid: bool,
     },
     Refunded {
         amount: u64,
@@ -78,15 +87,17 @@ pub enum Fact {
     },
     Failed {
         refund: RefundFact,
+        at: u64,
     },
     Guard {
         refund: RefundFact,
-        has_failed: bool,
+        failed_at: Option<u64>,
     },
     // Of a number that a merchant gave a refund.
     Confirmed {
         trade_no: String,
         amount: String,
+        is_first: bool,
     },
     Completed {
         trade_no: String,
@@ -108,8 +119,19 @@ pub enum Fact {
         month: String,
     },
     Request,
-    /// A refund that a request has made.
-    OfRequest,
+    /// A refund that a request has made; whether its record is still kept by that.
+    OfRequest {
+        is_kept: bool,
+    },
+    /// A secret names these, by their tenants or the ids of apps.
+    Secret {
+        names: Vec<String>,
+        is_shared: bool,
+    },
+    /// A tenant has a secret.
+    HasSecret {
+        tenant: String,
+    },
 }
 
 /// A hash, in Base64.
@@ -158,6 +180,7 @@ pub struct BatchFact {
     /// By the account that pays.
     pub holds: Vec<(String, u64)>,
     pub releases: Vec<(String, u64, Vec<String>)>,
+    pub fingerprint: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +190,8 @@ pub struct ItemFact {
     pub charge: String,
     pub amount: u64,
     pub source: String,
+    /// The charge's way, order and number.
+    pub of: [String; 3],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +227,7 @@ pub struct RefundFact {
     pub amount: String,
     pub account: String,
     pub at: u64,
+    pub invocation: String,
     /// Where the guard of its number lies.
     pub number: String,
 }
@@ -220,6 +246,8 @@ pub enum Group {
     Request(String),
     Tenant(String),
     Months(String),
+    /// By its hash.
+    Secret(String),
 }
 
 impl Group {
@@ -234,6 +262,7 @@ impl Group {
             Self::Request(path) => format!("request {path}"),
             Self::Tenant(tenant) => format!("tenant {tenant}"),
             Self::Months(tenant) => format!("months {tenant}"),
+            Self::Secret(hash) => format!("secret {hash}"),
         }
     }
 
@@ -251,6 +280,7 @@ impl Group {
             "request" => Self::Request(one()),
             "tenant" => Self::Tenant(one()),
             "months" => Self::Months(one()),
+            "secret" => Self::Secret(one()),
             _ => return None,
         })
     }
@@ -259,7 +289,7 @@ impl Group {
 impl Fact {
     /// Whether one of its kind and content says all: the others of its group add nothing.
     pub fn is_said_once(&self) -> bool {
-        matches!(self, Self::OfTenant { .. } | Self::OfMonth { .. } | Self::OfRequest)
+        matches!(self, Self::OfTenant { .. } | Self::OfMonth { .. } | Self::OfRequest { .. })
     }
 }
 
@@ -318,22 +348,27 @@ impl PostingFact {
 
 /// Where a posting stands among the facts of its account: behind the account, before an anchor of the same number.
 fn posting_order(sequence: u64) -> u64 {
-    sequence.saturating_mul(2).saturating_add(1)
+    // As far as the file can sort them; there are none beyond.
+    sequence.min(i64::MAX.unsigned_abs() / 4) * 2 + 1
 }
 
 /// Where an anchor stands among the facts of its account.
 pub fn anchor_order(sequence: u64) -> u64 {
-    posting_order(sequence).saturating_add(1)
+    posting_order(sequence) + 1
 }
 
 /// Takes items apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// Unix milliseconds: what may have expired by then is not missed.
-    pub now: u64,
+    now: u64,
 }
 
 impl Facts {
+    pub fn by_now() -> Self {
+        Self { now: unix_milliseconds(SystemTime::now()) }
+    }
+
     /// All that an item says.
     pub fn of(self, stored: &Stored) -> Vec<Row> {
         let mut rows = Rows { key: (stored.partition.clone(), stored.sort.clone()), rows: Vec::new() };
@@ -344,20 +379,29 @@ impl Facts {
                 return rows.rows;
             }
         };
-        check_by_itself(stored, content, &mut rows);
+        self.check_by_itself(stored, content, &mut rows);
         match content {
-            Content::Tenant { tenant, settings } => {
-                let currency = shared::entries::currency_of(tenant, settings).map(|code| code.to_string());
-                if let Err(why) = &currency {
-                    rows.broken(Kind::DamagedItem, format!("its settings: {why}"));
-                }
-                rows.push(Group::Tenant(tenant.to_string()), 0, Fact::Tenant { currency: currency.ok() });
+            Content::Tenant { tenant, settings } => rows.tenant(tenant, settings),
+            Content::Credential { tenant } => {
+                let names = vec![tenant.to_string()];
+                rows.secret(&stored.partition, Fact::Secret { names, is_shared: false });
             }
-            Content::Credential { tenant } => rows.of_tenant(tenant.as_str(), None),
-            Content::KeyOfTenant { tenant, .. } => rows.of_tenant(tenant.as_str(), None),
-            Content::SharedCredential { .. } | Content::Intervention(_) | Content::Tombstone { .. } => {}
-            Content::RequestPart { .. } => {}
-            Content::Request { path, .. } => rows.push(Group::Request(path.clone()), 0, Fact::Request),
+            Content::SharedCredential { ids } => {
+                rows.secret(&stored.partition, Fact::Secret { names: ids.clone(), is_shared: true });
+            }
+            Content::KeyOfTenant { tenant, hash } => {
+                rows.of_tenant(tenant.as_str(), None);
+                let has = Fact::HasSecret { tenant: tenant.to_string() };
+                rows.push(Group::Secret(hash.clone()), 1, has);
+            }
+            Content::Intervention(_) | Content::Tombstone { .. } | Content::RequestPart { .. } => {}
+            Content::Request { path, .. } => {
+                match path.split_once("#request#") {
+                    Some((tenant, _)) => rows.of_tenant(tenant, None),
+                    None => rows.broken(Kind::DamagedItem, "it is no tenant's".to_owned()),
+                }
+                rows.push(Group::Request(path.clone()), 0, Fact::Request);
+            }
             Content::Account(account) => rows.account(account),
             Content::Debit(debit) => self.debit(debit, &mut rows),
             Content::Movement(movement) => rows.movement(movement),
@@ -378,8 +422,9 @@ impl Facts {
                 }
             }
             Content::Batch(batch) => rows.batch(batch),
-            Content::Number { tenant, batch } => {
-                rows.push(Group::Batch(tenant.to_string(), batch.to_string()), 1, Fact::Number);
+            Content::Number { tenant, batch, fingerprint } => {
+                let number = Fact::Number { fingerprint: BASE64.encode(fingerprint.as_bytes()) };
+                rows.push(Group::Batch(tenant.to_string(), batch.to_string()), 1, number);
             }
             Content::Months { tenant, months } => {
                 let months = Fact::Months { months: months.clone() };
@@ -410,18 +455,22 @@ impl Facts {
             }
             Content::Failed { application, failed } => {
                 let refund = refund_fact(&application.merchant, &failed.refund);
-                rows.push(Group::Application(application.path()), 1, Fact::Failed { refund });
+                let fact = Fact::Failed { refund, at: failed.at };
+                rows.push(Group::Application(application.path()), 1, fact);
             }
             Content::Guard { path, guard } => rows.guard(path, guard),
             Content::Confirmation { path, confirmation } => {
                 let (trade_no, amount) = (confirmation.trade_no.to_string(), confirmation.amount.to_string());
-                rows.push(Group::Number(path.clone()), 0, Fact::Confirmed { trade_no, amount });
+                let is_first = !stored.sort.contains('#');
+                let fact = Fact::Confirmed { trade_no, amount, is_first };
+                rows.push(Group::Number(path.clone()), 0, fact);
             }
         }
         rows.rows
     }
 
     fn debit(self, debit: &Debit, rows: &mut Rows) {
+        rows.of_tenant(debit.key.account.tenant().as_str(), None);
         let account = Group::Account(debit.key.account.to_string());
         let id = debit.key.id.to_string();
         if let Some(taking) = &debit.taken {
@@ -444,54 +493,116 @@ impl Facts {
         };
         let posting = PostingFact::of(&refund.posting, refund.amount, refund.at, cause);
         rows.push(account, posting_order(posting.sequence), Fact::Posting(posting));
-        // A record is kept for its time only, and may vanish at any moment after that.
-        let kept = shared::clock::milliseconds(limits::REQUEST_RECORD_KEPT);
-        if refund.at.saturating_add(kept) > self.now.saturating_add(DAY) {
-            rows.push(Group::Request(refund.request.to_string()), 1, Fact::OfRequest);
+        // A record is kept for its time only, counted from its request's first refund at the least.
+        let kept = milliseconds(limits::REQUEST_RECORD_KEPT);
+        let is_kept = refund.at.saturating_add(kept) > self.now.saturating_add(DAY);
+        rows.push(Group::Request(refund.request.to_string()), 1, Fact::OfRequest { is_kept });
+    }
+
+    /// What can be known of an item without any other.
+    fn check_by_itself(self, stored: &Stored, content: &Content, rows: &mut Rows) {
+        let expires = match content {
+            Content::Request { at, .. } | Content::RequestPart { at, .. } => {
+                Some(at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs())
+            }
+            Content::Tombstone { since, .. } => Some(since / 1_000 + limits::TOMBSTONE_KEPT.as_secs()),
+            _ => None,
+        };
+        if stored.expires != expires {
+            let what = match expires {
+                None => "it is marked to vanish, and must not",
+                Some(_) => "it is marked to vanish at another time than it must",
+            };
+            rows.broken(Kind::WouldExpire, what.to_owned());
+        }
+        let seal = match content {
+            Content::Debit(debit) => debit.seal(),
+            Content::Charge(charge) => Some(charge.seal()),
+            Content::Application(application) => Some(application.seal()),
+            Content::Batch(batch) => Some(batch.seal()),
+            _ => None,
+        };
+        let is_sealed = seal.is_none() || seal == stored.seal;
+        if !is_sealed {
+            let what = "it is not what it was when it was put on record: its seal differs".to_owned();
+            rows.broken(Kind::ChangedPayment, what);
+        }
+        let is_indexed = self.is_indexed(stored, content);
+        if !is_indexed {
+            let what = "the index has it elsewhere than where it is looked for".to_owned();
+            rows.broken(Kind::WrongIndex, what);
+        }
+        if stored.taken_until.is_some_and(|until| until > self.now.saturating_add(HOUR)) {
+            rows.broken(Kind::WrongIndex, "somebody is to have it alone for ever".to_owned());
+        }
+        // What was told of already is not told twice.
+        if !stored.is_plain && is_sealed && is_indexed && stored.expires == expires {
+            let what = "it has more than the ledger writes, or something written otherwise".to_owned();
+            rows.broken(Kind::DamagedItem, what);
+        }
+        match content {
+            Content::Guard { path, guard } => {
+                let merchant = guard.application.merchant.clone();
+                if (BatchKey { merchant, no: guard.refund.batch_no.clone() }).path() != *path {
+                    let what = "it is under another number than its own".to_owned();
+                    rows.broken(Kind::GuardWithoutOwner, what);
+                }
+            }
+            Content::Batch(batch) => {
+                let own =
+                    |item: &BatchItem| RefundId::of_charge(&batch.key.tenant, &batch.key.id, &item.charge);
+                if let Some(item) = batch.items.iter().find(|item| item.refund != own(item)) {
+                    let what = format!("{} is not its refund's id of {}", item.refund, item.charge);
+                    rows.broken(Kind::ContradictingState, what);
+                }
+                if batch.holds.iter().any(|hold| !hold.refunds.is_empty()) {
+                    let what = "what it took is marked as given back".to_owned();
+                    rows.broken(Kind::ContradictingState, what);
+                }
+            }
+            Content::Application(application) => match &application.state {
+                ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. } => {
+                    let merchant = application.key.merchant.clone();
+                    let batch = BatchKey { merchant, no: refund.batch_no.clone() };
+                    if refund.id != RefundId::of(&batch) {
+                        let what = format!("{} is not its refund's id", refund.id);
+                        rows.broken(Kind::ContradictingState, what);
+                    }
+                }
+                ApplicationState::Requested | ApplicationState::Withdrawn(_) => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn is_indexed(self, stored: &Stored, content: &Content) -> bool {
+        let (due, index) = match (content.index_due(), &stored.index) {
+            (None, None) => return true,
+            (Some(due), Some(index)) => (due, index),
+            _ => return false,
+        };
+        if due.0 != index.0 {
+            return false;
+        }
+        let Some(time) = index.1.strip_suffix(&due.1) else { return false };
+        // An open batch's sort key begins with when it is to be brought on: a day from now at most.
+        match due.1.strip_prefix('#') {
+            None => time.is_empty(),
+            Some(_) => {
+                let at: Option<u64> = time.parse().ok().filter(|_| time.len() == 15);
+                at.is_some_and(|at| at <= self.now.saturating_add(DAY + HOUR))
+            }
         }
     }
 }
+
+/// An hour, in milliseconds.
+const HOUR: u64 = 60 * 60 * 1_000;
 
 /// A day, in milliseconds.
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
-/// What can be known of an item without any other.
-fn check_by_itself(stored: &Stored, content: &Content, rows: &mut Rows) {
-    let may_expire =
-        matches!(content, Content::Request { .. } | Content::RequestPart { .. } | Content::Tombstone { .. });
-    if stored.expires && !may_expire {
-        rows.broken(Kind::WouldExpire, "it is marked to vanish, and must not".to_owned());
-    }
-    let seal = match content {
-        Content::Debit(debit) => debit.seal(),
-        Content::Charge(charge) => Some(charge.seal()),
-        Content::Application(application) => Some(application.seal()),
-        _ => None,
-    };
-    if seal.is_some() && seal != stored.seal {
-        let what = "it is not what it was when it was put on record: its seal differs".to_owned();
-        rows.broken(Kind::ChangedPayment, what);
-    }
-    let is_indexed = match (content.index_due(), &stored.index) {
-        (None, None) => true,
-        (Some((partition, sort)), Some(index)) => {
-            index.0 == partition && (index.1 == sort || sort.starts_with('#') && index.1.ends_with(&sort))
-        }
-        _ => false,
-    };
-    if !is_indexed {
-        let what = "the index has it elsewhere than where it is looked for".to_owned();
-        rows.broken(Kind::WrongIndex, what);
-    }
-    if let Content::Guard { path, guard } = content {
-        let merchant = guard.application.merchant.clone();
-        if (BatchKey { merchant, no: guard.refund.batch_no.clone() }).path() != *path {
-            rows.broken(Kind::GuardWithoutOwner, "it is under another number than its own".to_owned());
-        }
-    }
-}
-
-fn refund_fact(merchant: &shared::ledger::TenantKey, refund: &ApplicationRefund) -> RefundFact {
+fn refund_fact(merchant: &TenantKey, refund: &ApplicationRefund) -> RefundFact {
     let number = BatchKey { merchant: merchant.clone(), no: refund.batch_no.clone() }.path();
     RefundFact {
         id: refund.id.to_string(),
@@ -499,8 +610,13 @@ fn refund_fact(merchant: &shared::ledger::TenantKey, refund: &ApplicationRefund)
         amount: refund.amount.to_string(),
         account: refund.account.to_string(),
         at: refund.at,
+        invocation: refund.invocation.clone(),
         number,
     }
+}
+
+fn number(no: Option<&TransactionNo>) -> String {
+    no.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The facts of one item.
@@ -523,8 +639,30 @@ impl Rows {
         self.push(Group::Tenant(tenant.to_owned()), 1, Fact::OfTenant { currency });
     }
 
+    fn tenant(&mut self, tenant: &TenantKey, settings: &str) {
+        let currency = shared::entries::currency_of(tenant, settings).map(|code| code.to_string());
+        if let Err(why) = &currency {
+            self.broken(Kind::DamagedItem, format!("its settings: {why}"));
+        }
+        if let Ok(merchant) = serde_json::from_str::<MerchantSettings>(settings) {
+            for hash in merchant.key_hashes {
+                let has = Fact::HasSecret { tenant: tenant.to_string() };
+                self.push(Group::Secret(hash), 1, has);
+            }
+        }
+        self.push(Group::Tenant(tenant.to_string()), 0, Fact::Tenant { currency: currency.ok() });
+    }
+
+    fn secret(&mut self, partition: &str, fact: Fact) {
+        let hash = partition.rsplit('#').next().unwrap_or_default();
+        self.push(Group::Secret(hash.to_owned()), 0, fact);
+    }
+
     fn account(&mut self, account: &Account) {
-        self.of_tenant(account.key.tenant().as_str(), Some(account.currency.to_string()));
+        // Its opening comes before its tenant where an import has died: nobody can use it then.
+        if account.sequence > 0 {
+            self.of_tenant(account.key.tenant().as_str(), Some(account.currency.to_string()));
+        }
         let fact = Fact::Account {
             currency: account.currency.to_string(),
             balance: account.balance.to_string(),
@@ -554,12 +692,15 @@ impl Rows {
             refunded: charge.refunded,
             before: charge.refunded_before,
             held: charge.held(),
+            paid: charge.paid,
         };
+        let of =
+            [charge.channel.to_string(), charge.order_no.to_string(), number(charge.transaction_no.as_ref())];
         self.push(Group::Charge(path.clone()), 0, fact);
         for (refund, hold) in &charge.holds {
             let group = Group::Batch(charge.key.tenant.to_string(), hold.batch.to_string());
             let (refund, amount) = (refund.to_string(), hold.amount.value());
-            self.push(group, 2, Fact::Hold { refund, charge: path.clone(), amount });
+            self.push(group, 2, Fact::Hold { refund, charge: path.clone(), amount, of: of.clone() });
         }
     }
 
@@ -577,11 +718,12 @@ impl Rows {
         };
         sources(&batch.holds, &|| CauseFact::Hold { batch: id.clone() }, self);
         sources(&batch.releases, &|| CauseFact::Release { batch: id.clone() }, self);
-        let item = |item: &shared::ledger::BatchItem| ItemFact {
+        let item = |item: &BatchItem| ItemFact {
             refund: item.refund.to_string(),
             charge: batch.charge_key(item).path(),
             amount: item.amount.value(),
             source: item.source().as_str().to_owned(),
+            of: [item.channel.to_string(), item.order_no.to_string(), number(item.transaction_no.as_ref())],
         };
         let release = |funds: &FundsPosting| {
             let refunds = funds.refunds.iter().map(ToString::to_string).collect();
@@ -608,14 +750,16 @@ impl Rows {
                 .map(|hold| (hold.source.as_str().to_owned(), hold.amount.value()))
                 .collect(),
             releases: batch.releases.iter().map(release).collect(),
+            fingerprint: BASE64.encode(batch.fingerprint.as_bytes()),
         };
+        self.of_tenant(batch.key.tenant.as_str(), batch.currency.as_ref().map(ToString::to_string));
         self.push(Group::Batch(batch.key.tenant.to_string(), id), 0, Fact::Batch(Box::new(fact)));
     }
 
     fn guard(&mut self, path: &str, guard: &BatchGuard) {
         let mut refund = refund_fact(&guard.application.merchant, &guard.refund);
         refund.number = path.to_owned();
-        let fact = Fact::Guard { refund, has_failed: guard.failed_at.is_some() };
+        let fact = Fact::Guard { refund, failed_at: guard.failed_at };
         self.push(Group::Application(guard.application.path()), 2, fact);
     }
 }

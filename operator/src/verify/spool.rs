@@ -1,10 +1,11 @@
 //! Where facts are kept on their way from the table to the checks: a file, so that memory stays small however large the
 //! table is, and so that a reading that was interrupted goes on.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection, params};
 use shared::clock::unix_milliseconds;
 
@@ -12,7 +13,7 @@ use super::fact::{Fact, Group, Row};
 use crate::scan::Position;
 
 /// Names the layout of the file.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// How old a reading may be that is gone on with, in milliseconds: a day. What was read then may have changed.
 const GONE_ON_WITH: u64 = 24 * 60 * 60 * 1_000;
@@ -20,10 +21,15 @@ const GONE_ON_WITH: u64 = 24 * 60 * 60 * 1_000;
 pub struct Spool {
     connection: Connection,
     path: PathBuf,
+    /// Held as long as this process uses the file.
+    lock: File,
+    /// When the reading began, in Unix milliseconds.
     pub began: u64,
     /// Items that were read before.
     pub items: u64,
     pub read_milliunits: u64,
+    /// Whether what is none of the table's was taken in.
+    pub has_others: bool,
 }
 
 impl Spool {
@@ -32,12 +38,15 @@ impl Spool {
     /// # Errors
     /// If the file can't be used, or another process uses it.
     pub fn open(path: &Path, segments: u32, anew: bool) -> Result<Self> {
-        if anew {
-            remove(path)?;
+        let lock = File::create(with_suffix(path, ".lock"))
+            .with_context(|| format!("could not write beside {}", path.display()))?;
+        if lock.try_lock().is_err() {
+            bail!("another process is doing the same: {} is in use", path.display());
         }
-        if let Some(spool) = Self::existing(path)? {
-            return Ok(spool);
+        if !anew && let Ok(Some((connection, reading))) = existing(path) {
+            return Ok(reading.spool(connection, path, lock));
         }
+        // Also one that can't be read: it is worth nothing.
         remove(path)?;
         let connection = connect(path)?;
         connection.execute_batch(
@@ -46,43 +55,19 @@ impl Spool {
              CREATE TABLE said (grp TEXT NOT NULL, body BLOB NOT NULL, ord INTEGER NOT NULL, pk TEXT NOT NULL, \
                sk TEXT NOT NULL, PRIMARY KEY (grp, body)) WITHOUT ROWID; \
              CREATE TABLE segment (number INTEGER PRIMARY KEY, position TEXT); \
-             CREATE TABLE reading (layout INTEGER, began INTEGER, items INTEGER, milliunits INTEGER);",
+             CREATE TABLE reading (layout INTEGER, began INTEGER, last INTEGER, items INTEGER, \
+               milliunits INTEGER, others INTEGER);",
         )?;
         for number in 0..segments {
             connection.execute("INSERT INTO segment VALUES (?1, '')", params![number])?;
         }
         let began = unix_milliseconds(SystemTime::now());
-        connection
-            .execute("INSERT INTO reading VALUES (?1, ?2, 0, 0)", params![LAYOUT, began.cast_signed()])?;
-        Ok(Self { connection, path: path.to_owned(), began, items: 0, read_milliunits: 0 })
-    }
-
-    fn existing(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let connection = connect(path)?;
-        let reading =
-            connection.query_row("SELECT layout, began, items, milliunits FROM reading", [], |row| {
-                Ok((
-                    row.get::<_, u32>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, i64>(2)?,
-                    row.get::<_, i64>(3)?,
-                ))
-            });
-        // One that is not of this layout is none of ours.
-        let Ok((layout, began, items, milliunits)) = reading else { return Ok(None) };
-        let began = began.cast_unsigned();
-        let age = unix_milliseconds(SystemTime::now()).saturating_sub(began);
-        let spool = Self {
-            connection,
-            path: path.to_owned(),
-            began,
-            items: items.cast_unsigned(),
-            read_milliunits: milliunits.cast_unsigned(),
-        };
-        Ok(Some(spool).filter(|_| layout == LAYOUT && age < GONE_ON_WITH))
+        connection.execute(
+            "INSERT INTO reading VALUES (?1, ?2, ?2, 0, 0, 0)",
+            params![LAYOUT, began.cast_signed()],
+        )?;
+        let reading = Reading { began, items: 0, read_milliunits: 0, has_others: false };
+        Ok(reading.spool(connection, path, lock))
     }
 
     /// Where each part of the table is to be read on.
@@ -119,8 +104,12 @@ impl Spool {
             .prepare_cached("UPDATE segment SET position = ?2 WHERE number = ?1")?
             .execute(params![segment, position])?;
         transaction
-            .prepare_cached("UPDATE reading SET items = items + ?1, milliunits = milliunits + ?2")?
-            .execute(params![items.cast_signed(), milliunits.cast_signed()])?;
+            .prepare_cached("UPDATE reading SET items = items + ?1, milliunits = milliunits + ?2, last = ?3")?
+            .execute(params![
+                items.cast_signed(),
+                milliunits.cast_signed(),
+                unix_milliseconds(SystemTime::now()).cast_signed()
+            ])?;
         transaction.commit()?;
         self.items += items;
         self.read_milliunits += milliunits;
@@ -133,7 +122,10 @@ impl Spool {
         for row in rows {
             put(&transaction, &row?)?;
         }
-        Ok(transaction.commit()?)
+        transaction.execute("UPDATE reading SET others = 1", [])?;
+        transaction.commit()?;
+        self.has_others = true;
+        Ok(())
     }
 
     /// Gives each group with its facts, in their order, to `check`.
@@ -192,10 +184,53 @@ impl Spool {
 
     /// Ends with it: its file is removed.
     pub fn remove(self) -> Result<()> {
-        let path = self.path.clone();
         drop(self.connection);
-        remove(&path)
+        remove(&self.path)?;
+        let _ = std::fs::remove_file(with_suffix(&self.path, ".lock"));
+        drop(self.lock);
+        Ok(())
     }
+}
+
+/// How far a file's reading has come.
+struct Reading {
+    began: u64,
+    items: u64,
+    read_milliunits: u64,
+    has_others: bool,
+}
+
+impl Reading {
+    fn spool(self, connection: Connection, path: &Path, lock: File) -> Spool {
+        let Self { began, items, read_milliunits, has_others } = self;
+        Spool { connection, path: path.to_owned(), lock, began, items, read_milliunits, has_others }
+    }
+}
+
+/// A file that can be gone on with.
+fn existing(path: &Path) -> Result<Option<(Connection, Reading)>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = connect(path)?;
+    let sql = "SELECT layout, last, began, items, milliunits, others FROM reading";
+    let (layout, last, reading) = connection.query_row(sql, [], |row| {
+        let reading = Reading {
+            began: row.get::<_, i64>(2)?.cast_unsigned(),
+            items: row.get::<_, i64>(3)?.cast_unsigned(),
+            read_milliunits: row.get::<_, i64>(4)?.cast_unsigned(),
+            has_others: row.get(5)?,
+        };
+        Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?.cast_unsigned(), reading))
+    })?;
+    let age = unix_milliseconds(SystemTime::now()).saturating_sub(last);
+    Ok(Some((connection, reading)).filter(|_| layout == LAYOUT && age < GONE_ON_WITH))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn put(connection: &Connection, row: &Row) -> Result<()> {
@@ -223,19 +258,15 @@ fn connect(path: &Path) -> Result<Connection> {
     connection.execute_batch(
         "PRAGMA synchronous = OFF; PRAGMA cache_size = -16000; PRAGMA locking_mode = EXCLUSIVE;",
     )?;
-    connection
-        .execute_batch("BEGIN IMMEDIATE; COMMIT;")
-        .with_context(|| format!("{} is in use: is another process doing the same?", path.display()))?;
     Ok(connection)
 }
 
 fn remove(path: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
+        let file = with_suffix(path, suffix);
+        match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("could not remove {}", name.display()));
+                return Err(error).with_context(|| format!("could not remove {}", file.display()));
             }
             _ => {}
         }

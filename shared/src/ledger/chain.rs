@@ -153,7 +153,7 @@ impl Chain {
     /// # Errors
     /// If it isn't the next one. Those behind it can be checked all the same, as if it were.
     pub fn next(&mut self, posting: &Posting, is_vouched_for: bool) -> Result<(), ChainBreach> {
-        let (expected, sequence) = (self.found + 1, posting.sequence);
+        let (expected, sequence) = (self.found.saturating_add(1), posting.sequence);
         let follows = posting.previous == self.head && posting.before == self.balance;
         (self.head, self.balance, self.found) = (posting.hash, posting.after, sequence);
         if sequence != expected {

@@ -173,7 +173,12 @@ fn taking_value(taking: &Taking) -> AttributeValue {
 
 /// When what was written `at` (Unix milliseconds) may vanish.
 fn expires(at: u64, kept: Duration) -> (String, AttributeValue) {
-    number(EXPIRES, at / 1_000 + kept.as_secs())
+    number(EXPIRES, expiry(at, kept))
+}
+
+/// Unix seconds.
+pub(super) fn expiry(at: u64, kept: Duration) -> u64 {
+    (at / 1_000).saturating_add(kept.as_secs())
 }
 
 /// Where a bet is found by its `seqNo` alone: under its tenant, which is the account's path less the holder.
@@ -229,8 +234,10 @@ fn ranges_positions(text: &str) -> Option<Vec<usize>> {
     let mut positions = Vec::new();
     for range in text.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) = (first.parse().ok()?, last.parse::<usize>().ok()?);
-        if last >= limits::ITEMS_PER_REQUEST_MAX {
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        // In their order, and none twice: no text is worth more than the positions there are.
+        let is_next = positions.last().is_none_or(|before| *before < first);
+        if first > last || last >= limits::ITEMS_PER_REQUEST_MAX || !is_next {
             return None;
         }
         positions.extend(first..=last);
@@ -511,7 +518,19 @@ mod tests {
             assert_eq!(ranges_text(&positions), text);
             assert_eq!(ranges_positions(text), Some(positions));
         }
-        for text in ["", "x", "1-", "-1", "0-10000", "0-18446744073709551615", "0-99999999999999999999"] {
+        for text in [
+            "",
+            "x",
+            "2-1",
+            "0-1,1",
+            "3,2",
+            "0-9,0-9",
+            "1-",
+            "-1",
+            "0-10000",
+            "0-18446744073709551615",
+            "0-99999999999999999999",
+        ] {
             assert_eq!(ranges_positions(text), None, "{text:?}");
         }
     }

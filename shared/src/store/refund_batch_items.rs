@@ -136,6 +136,7 @@ pub(super) fn batch_item(batch: &RefundBatch, next_attempt_at: u64) -> Item {
         text("tenant", batch.key.tenant.as_str()),
         text("batchNo", batch.batch_no.as_str()),
         bytes("fingerprint", batch.fingerprint.as_bytes()),
+        bytes(items::SEAL, batch.seal().as_bytes()),
         text("description", &batch.description),
         text("metadata", &batch.metadata),
         number("at", batch.at),
@@ -237,7 +238,7 @@ impl Reader<'_> {
         self.has(name).then(|| self.integer(name)).transpose()
     }
 
-    fn fingerprint(&self) -> Result<Fingerprint, StoreError> {
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, StoreError> {
         self.get("fingerprint", |value| Fingerprint::recorded(value.as_b().ok()?.as_ref()))
     }
 

@@ -91,6 +91,19 @@ impl Session {
         Ok(self.read_item(items::key(partition, sort)).await?.map(|item| Stored::of(&item)))
     }
 
+    /// A page of a partition's items, as they are now, from its beginning or from where a page said that it goes on.
+    pub async fn stored_page(&self, partition: &str, from: Option<&str>) -> Result<Page, StoreError> {
+        let start = from.map(position).transpose()?;
+        let before = self.usage().read_milliunits;
+        let (items, next) =
+            self.until_answered(|| self.read_page(partition, false, None, None, start.clone())).await?;
+        Ok(Page {
+            items: items.iter().map(Stored::of).collect(),
+            next: next.as_ref().map(position_text),
+            read_milliunits: self.usage().read_milliunits - before,
+        })
+    }
+
     /// All items of a partition, as they are now; not of one moment if there are many.
     pub async fn stored_partition(&self, partition: &str) -> Result<Vec<Stored>, StoreError> {
         Ok(self.read_partition(partition).await?.iter().map(Stored::of).collect())

@@ -6,9 +6,9 @@ use super::refund_batch_items as batch_items;
 use super::refund_batches::months;
 use super::{StoreError, application_items as app_items, credentials, interventions};
 use crate::ledger::{
-    Account, AccountKey, Application, ApplicationKey, BatchGuard, CHARGES_PREFIX, Charge, Confirmation,
-    Debit, DebitKey, FailedRefund, Hash, Intervention, ItemRefund, Movement, RefundBatch, RefundBatchId,
-    TenantKey, unescaped,
+    Account, AccountKey, Application, ApplicationKey, BatchGuard, BatchKey, CHARGES_PREFIX, Charge,
+    Confirmation, Debit, DebitKey, FailedRefund, Fingerprint, Hash, Intervention, ItemRefund, Movement,
+    RefundBatch, RefundBatchId, TenantKey, unescaped,
 };
 
 /// One item, with what all items may have.
@@ -22,8 +22,12 @@ pub struct Stored {
     pub seal: Option<Hash>,
     /// Where the index has it.
     pub index: Option<(String, String)>,
-    /// Whether it may vanish by itself.
-    pub expires: bool,
+    /// When it may vanish by itself, in Unix seconds.
+    pub expires: Option<u64>,
+    /// Of a batch: until when somebody has it alone, in Unix milliseconds.
+    pub taken_until: Option<u64>,
+    /// Whether it is exactly what the ledger would write of its content: nothing more, nothing written otherwise.
+    pub is_plain: bool,
 }
 
 /// What an item is.
@@ -71,6 +75,7 @@ pub enum Content {
     Number {
         tenant: TenantKey,
         batch: RefundBatchId,
+        fingerprint: Fingerprint,
     },
     Months {
         tenant: TenantKey,
@@ -96,16 +101,22 @@ impl Stored {
         let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         let index = part(INDEX_PARTITION_KEY).zip(part(INDEX_SORT_KEY));
         let seal = item.get(items::SEAL).and_then(|value| value.as_b().ok());
+        let whole = |name: &str| item.get(name).map(|value| value.as_n().ok()?.parse().ok());
+        // What is there and can't be read is as good as never.
+        let whole = |name: &str| whole(name).map(|number: Option<u64>| number.unwrap_or(u64::MAX));
+        let content = Content::of(item);
         Self {
             partition: part(PARTITION_KEY).unwrap_or_default(),
             sort: part(SORT_KEY).unwrap_or_default(),
-            content: Content::of(item).map_err(|error| match error {
+            is_plain: content.as_ref().is_ok_and(|content| content.is_all_of(item)),
+            content: content.map_err(|error| match error {
                 StoreError::Damaged { what, .. } => what,
                 error => error.to_string(),
             }),
             seal: seal.and_then(|bytes| Hash::recorded(bytes.as_ref())),
             index,
-            expires: item.contains_key(EXPIRES),
+            expires: whole(EXPIRES),
+            taken_until: whole("takenUntil"),
         }
     }
 
@@ -168,7 +179,8 @@ impl Content {
             batch_items::GUARD if is_of_charges => {
                 let owner = partition.rsplit_once("#batchno#").map(|(tenant, _)| tenant);
                 let owner = owner.ok_or_else(|| reader.damaged("it is under no batch number"))?;
-                Self::Number { tenant: TenantKey::recorded(owner), batch: reader.batch_guard()?.0 }
+                let (batch, fingerprint) = reader.batch_guard()?;
+                Self::Number { tenant: TenantKey::recorded(owner), batch, fingerprint }
             }
             app_items::GUARD => Self::Guard { path: partition.to_owned(), guard: Box::new(reader.guard()?) },
             batch_items::MONTHS => {
@@ -181,6 +193,47 @@ impl Content {
         })
     }
 
+    /// Whether an item has what the ledger writes of this content, and nothing else. Of those that are changed in parts,
+    /// or have more than is read here, that is not asked.
+    fn is_all_of(&self, item: &Item) -> bool {
+        match self {
+            Self::Account(account) => *item == items::account_item(account),
+            Self::Debit(debit) => *item == items::debit_item(debit),
+            Self::Tombstone { debit, since } => *item == items::tombstone_item(debit, *since),
+            Self::Movement(movement) => *item == items::movement_item(movement),
+            Self::Charge(charge) => *item == batch_items::charge_item(charge),
+            Self::Application(application) => *item == app_items::application_item(application),
+            Self::Failed { application, failed } => *item == app_items::failed_item(application, failed),
+            Self::Guard { path, guard } => {
+                let merchant = guard.application.merchant.clone();
+                let batch = BatchKey { merchant, no: guard.refund.batch_no.clone() };
+                // One under another number is told of as that.
+                batch.path() != *path || *item == app_items::guard_item(&batch, guard)
+            }
+            Self::Confirmation { path, confirmation } => {
+                let Some((merchant, no)) = path.rsplit_once("#batchno#") else { return false };
+                let Ok(no) = unescaped(no).parse() else { return false };
+                let batch = BatchKey { merchant: TenantKey::recorded(merchant), no };
+                let keys = [
+                    app_items::first_confirmation_key(&batch),
+                    app_items::further_confirmation_key(&batch, confirmation),
+                ];
+                keys.into_iter().any(|key| *item == app_items::confirmation_item(key, &batch, confirmation))
+            }
+            Self::Tenant { .. }
+            | Self::Credential { .. }
+            | Self::SharedCredential { .. }
+            | Self::KeyOfTenant { .. }
+            | Self::Intervention(_)
+            | Self::Request { .. }
+            | Self::RequestPart { .. }
+            | Self::Refund(_)
+            | Self::Batch(_)
+            | Self::Number { .. }
+            | Self::Months { .. } => true,
+        }
+    }
+
     /// Where the index must have it; for a batch, what its sort key there must end with.
     pub fn index_due(&self) -> Option<(String, String)> {
         match self {
@@ -191,7 +244,7 @@ impl Content {
                 Some((partition, format!("#{}", batch.key.id)))
             }
             Self::Confirmation { path, confirmation } => {
-                let (merchant, no) = path.split_once("#batchno#")?;
+                let (merchant, no) = path.rsplit_once("#batchno#")?;
                 let merchant = TenantKey::recorded(merchant);
                 Some((app_items::trade_partition(&merchant, &confirmation.trade_no), unescaped(no)))
             }
