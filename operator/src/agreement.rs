@@ -12,6 +12,7 @@ use shared::store::Store;
 
 use crate::screen::plain;
 use crate::target::{TableOptions, session};
+use crate::tell;
 
 /// Longest reason that is put on record, in characters.
 const REASON_CHARS_MAX: usize = 500;
@@ -78,10 +79,10 @@ impl Agreement {
     pub async fn ask(&self, table: &TableOptions, changes: &[String]) -> Result<Option<Agreed>> {
         let verb = if self.dry_run { "would change" } else { "to change" };
         for change in changes {
-            eprintln!("{verb}: {}", plain(change));
+            tell!("{verb}: {}", plain(change));
         }
         if self.dry_run {
-            eprintln!("nothing was changed: this is a dry run");
+            tell!("nothing was changed: this is a dry run");
             return Ok(None);
         }
         let has_people = io::stdin().is_terminal() && io::stderr().is_terminal();
@@ -98,7 +99,7 @@ impl Agreement {
                 let what = "nobody is there to be asked: --yes agrees, --dry-run only shows";
                 return Err(WrongUsage(what.to_owned()).into());
             }
-            if !matches!(answer("change it? [y/N] ")?.trim(), "y" | "Y" | "yes") {
+            if !matches!(answer("change it? [y/N] ")?.trim().to_lowercase().as_str(), "y" | "yes") {
                 return Err(Declined.into());
             }
         }
@@ -108,7 +109,7 @@ impl Agreement {
 
 /// What a person answers to a question on the terminal.
 fn answer(question: &str) -> Result<String> {
-    eprint!("{question}");
+    crate::screen::told(question);
     io::stderr().flush()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("nothing was changed: there was no answer")?;
@@ -133,7 +134,7 @@ impl Agreed {
         let done = work.await;
         let outcome = match &done {
             Ok(done) => done.outcome(),
-            Err(error) => format!("NOT DONE: {error:#}"),
+            Err(error) => format!("error: {error:#}"),
         };
         end(store, &intervention, &outcome).await;
         done
@@ -171,7 +172,7 @@ impl Agreed {
 pub async fn end(store: &Store, intervention: &Intervention, outcome: &str) {
     let outcome: String = outcome.chars().take(1_000).collect();
     if let Err(error) = session(store).record_outcome(intervention, &outcome).await {
-        eprintln!("warning: what it came to could not be put on record with who and why: {error}");
+        tell!("warning: what it came to could not be put on record with who and why: {error}");
     }
 }
 

@@ -6,12 +6,15 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use shared::clock::unix_milliseconds;
 use shared::epay::MerchantId;
-use shared::ledger::{Amount, ApplicationState, BatchNo, Confirmation, TradeNo, Withdrawal};
-use shared::store::{Executed, Failing, Session, Withdrawing};
+use shared::ledger::{
+    Amount, ApplicationState, BatchNo, Confirmation, FailedRefund, Mismatch, TenantKey, TradeNo, Withdrawal,
+};
+use shared::store::{ApplicationHistory, Executed, Failing, Session, Withdrawing};
 
 use crate::agreement::Agreement;
+use crate::say;
 use crate::show::{state_name, time};
-use crate::target::{TableOptions, session};
+use crate::target::{self, TableOptions, session};
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
@@ -81,6 +84,7 @@ pub struct ConfirmOptions {
     /// The payment provider's number of what it has paid
     trade_no: TradeNo,
     /// What it has paid
+    #[arg(allow_negative_numbers = true)]
     amount: Amount,
     #[command(flatten)]
     common: Common,
@@ -117,40 +121,135 @@ pub async fn command(action: &Action) -> Result<()> {
         Action::Fail(options) => &options.common,
     };
     let store = common.table.store().await?;
-    let told = match action {
-        Action::Withdraw(WithdrawOptions { merchant, autoid, .. }) => {
-            let change =
-                format!("application {autoid} of merchant {merchant}: withdrawn, no refund can begin");
-            let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
-            let session = session(&store);
-            let work = withdraw(&session, merchant, *autoid, Some(&agreed.reason));
-            let subject = format!("application {autoid}");
-            agreed.do_it(&store, &merchant.tenant(), &subject, "withdraw", work).await?
+    let session = session(&store);
+    let (change, tenant, subject, named) = match look(&session, action).await? {
+        Looked::Done(told) => {
+            say!("{told}");
+            return Ok(());
         }
-        Action::Confirm(ConfirmOptions { merchant, batch_no, trade_no, amount, .. }) => {
-            let change = format!(
-                "batch number {batch_no} of merchant {merchant}: paid {amount} by trade number {trade_no}, its refund done"
-            );
-            let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
-            let session = session(&store);
-            let work = confirm(&session, merchant, batch_no, trade_no, *amount);
-            let subject = format!("number {batch_no}");
-            agreed.do_it(&store, &merchant.tenant(), &subject, "confirm", work).await?
-        }
-        Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, .. }) => {
-            let change = format!(
-                "application {autoid} of merchant {merchant}: its refund under {batch_no} has failed, it is requested again"
-            );
-            let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
-            let session = session(&store);
-            let why = Some(agreed.reason.as_str());
-            let work = fail(&session, merchant, *autoid, batch_no, why, despite_confirmation);
-            let subject = format!("application {autoid}");
-            agreed.do_it(&store, &merchant.tenant(), &subject, "record as failed", work).await?
+        Looked::Due { change, tenant, subject, action } => (change, tenant, subject, action),
+    };
+    let Some(agreed) = common.agreement.ask(&common.table, &[change]).await? else { return Ok(()) };
+    // People take their time to answer.
+    let session = target::session(&store);
+    let work = async {
+        match action {
+            Action::Withdraw(WithdrawOptions { merchant, autoid, .. }) => {
+                withdraw(&session, merchant, *autoid, Some(&agreed.reason)).await
+            }
+            Action::Confirm(ConfirmOptions { merchant, batch_no, trade_no, amount, .. }) => {
+                confirm(&session, merchant, batch_no, trade_no, *amount).await
+            }
+            Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, .. }) => {
+                let why = Some(agreed.reason.as_str());
+                fail(&session, merchant, *autoid, batch_no, why, despite_confirmation).await
+            }
         }
     };
-    println!("{told}");
+    let told = agreed.do_it(&store, &tenant, &subject, &named, work).await?;
+    say!("{told}");
     Ok(())
+}
+
+/// What a command comes to, by what is on record before it.
+enum Looked {
+    /// It was done before: what is said of that.
+    Done(String),
+    Due {
+        change: String,
+        tenant: TenantKey,
+        /// What it is about, and what is done, for the record.
+        subject: String,
+        action: String,
+    },
+}
+
+/// Looks before anybody is asked.
+///
+/// # Errors
+/// If it can't be done.
+async fn look(session: &Session, action: &Action) -> Result<Looked> {
+    match action {
+        Action::Withdraw(WithdrawOptions { merchant, autoid, .. }) => {
+            match application(session, merchant, *autoid).await?.application.state {
+                ApplicationState::Requested => {}
+                ApplicationState::Withdrawn(before) => {
+                    return Ok(Looked::Done(withdrawn_before(*autoid, &before)));
+                }
+                state => bail!("nothing was changed: application {autoid} is {}", in_words(&state)),
+            }
+            Ok(Looked::Due {
+                change: format!(
+                    "application {autoid} of merchant {merchant}: withdrawn, no refund can begin"
+                ),
+                tenant: merchant.tenant(),
+                subject: format!("application {autoid}"),
+                action: "withdraw".to_owned(),
+            })
+        }
+        Action::Confirm(ConfirmOptions { merchant, batch_no, trade_no, amount, .. }) => {
+            let known = session.settings(&merchant.tenant()).await?;
+            known.with_context(|| format!("there is no merchant {merchant}"))?;
+            let history = session.batch_history(&merchant.batch(batch_no.clone())).await?;
+            let comes_to = match history.guard {
+                None => {
+                    "no refund was begun under it: it is kept, and completes one that begins later".to_owned()
+                }
+                Some(guard) if guard.failed_at.is_some() => {
+                    "its refund is recorded as failed: it is kept, and completes nothing".to_owned()
+                }
+                Some(guard) if guard.refund.amount != *amount => {
+                    format!("its refund is of {}: it is kept, and completes nothing", guard.refund.amount)
+                }
+                Some(guard) => format!("the refund of application {} is done", guard.application.id),
+            };
+            Ok(Looked::Due {
+                change: format!(
+                    "batch number {batch_no} of merchant {merchant}: paid {amount} by trade number {trade_no}; {comes_to}"
+                ),
+                tenant: merchant.tenant(),
+                subject: format!("number {batch_no}"),
+                action: format!("confirm: {amount} by trade number {trade_no}"),
+            })
+        }
+        Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, .. }) => {
+            let history = application(session, merchant, *autoid).await?;
+            let is_meant = |failed: &&FailedRefund| failed.refund.batch_no == *batch_no;
+            let amount = match history.application.state {
+                ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund.amount,
+                state => match history.failed.iter().find(is_meant) {
+                    Some(before) => return Ok(Looked::Done(failed_before(before))),
+                    None => bail!("nothing was changed: application {autoid} is {}", in_words(&state)),
+                },
+            };
+            let overruled: Vec<&str> = despite_confirmation.iter().map(TradeNo::as_str).collect();
+            let overruled = match overruled.is_empty() {
+                true => String::new(),
+                false => format!(", overruling the confirmation by trade number {}", overruled.join(", ")),
+            };
+            Ok(Looked::Due {
+                change: format!(
+                    "application {autoid} of merchant {merchant}: its refund of {amount} under {batch_no} has failed, it is requested again{overruled}"
+                ),
+                tenant: merchant.tenant(),
+                subject: format!("application {autoid}"),
+                action: format!("record as failed: batch number {batch_no}{overruled}"),
+            })
+        }
+    }
+}
+
+async fn application(session: &Session, merchant: &MerchantId, autoid: i64) -> Result<ApplicationHistory> {
+    let history = session.application_history(&merchant.application(autoid)).await?;
+    history.with_context(|| format!("merchant {merchant} has no application {autoid}"))
+}
+
+fn withdrawn_before(autoid: i64, before: &Withdrawal) -> String {
+    format!("unchanged: application {autoid} was withdrawn {}", time(before.at))
+}
+
+fn failed_before(before: &FailedRefund) -> String {
+    format!("unchanged: refund {} was recorded as failed {}", before.refund.id, time(before.at))
 }
 
 /// What is said where the table did not answer in time: what was sent may have been written.
@@ -170,9 +269,7 @@ pub async fn withdraw(
     let withdrawal = Withdrawal { at, reason: reason.map(str::to_owned) };
     match session.withdraw(&merchant.application(autoid), &withdrawal).await.context(UNDECIDED)? {
         Withdrawing::Withdrawn => Ok(format!("withdrawn: application {autoid}")),
-        Withdrawing::Before(before) => {
-            Ok(format!("unchanged: application {autoid} was withdrawn {}", time(before.at)))
-        }
+        Withdrawing::Before(before) => Ok(withdrawn_before(autoid, &before)),
         Withdrawing::Refused(state) => {
             bail!("nothing was changed: application {autoid} is {}", in_words(&state))
         }
@@ -203,7 +300,15 @@ pub async fn confirm(
             Ok(format!("done: refund {} under batch number {batch_no}", refund.id))
         }
         (Ok(refund), _) => Ok(format!("unchanged: refund {} was done before by this", refund.id)),
-        (Err(mismatch), _) => bail!("kept, and completes nothing: {}", mismatch.as_str()),
+        (Err(mismatch), _) => bail!(
+            "kept, and completes nothing: {}; `refundctl show confirmations` shows what is under the number",
+            match mismatch {
+                Mismatch::UnknownBatchNo => "no refund was begun under this batch number",
+                Mismatch::OtherAmount => "the refund is of another amount",
+                Mismatch::SecondTradeNo => "the refund was done by another trade number",
+                Mismatch::Failed => "the refund is recorded as failed",
+            }
+        ),
     }
 }
 
@@ -224,9 +329,7 @@ pub async fn fail(
             "failed: refund {} of application {autoid}, which is requested again",
             failed.refund.id
         )),
-        Failing::Before(failed) => {
-            Ok(format!("unchanged: refund {} was recorded as failed {}", failed.refund.id, time(failed.at)))
-        }
+        Failing::Before(failed) => Ok(failed_before(&failed)),
         Failing::Confirmed(confirmation) => bail!(
             "nothing was changed: a payment of {} under {batch_no} was confirmed {}, by trade number {}",
             confirmation.amount,

@@ -13,6 +13,7 @@ use shared::pingpp::{Event, EventBus, advance, payment_channel};
 use crate::agreement::{Agreement, Outcome};
 use crate::app::AppOptions;
 use crate::batch_list;
+use crate::say;
 use crate::show::batch_state;
 use crate::target::{TableOptions, long_session, session};
 
@@ -93,13 +94,13 @@ async fn tell(options: &TellOptions) -> Result<ExitCode> {
     events.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
     let Some(bus) = &options.bus else {
         for event in &events {
-            println!("{}", event.json);
+            say!("{}", event.json);
         }
         return Ok(ExitCode::SUCCESS);
     };
     let put = EventBridge::new(bus).await.put(&events).await;
     let failures: Vec<&String> = put.iter().filter_map(|put| put.as_ref().err()).collect();
-    println!("{} of {} events told on bus {bus}", events.len() - failures.len(), events.len());
+    say!("{} of {} events told on bus {bus}", events.len() - failures.len(), events.len());
     if let Some(why) = failures.first() {
         bail!("{} events did not arrive: {why}", failures.len());
     }
@@ -118,7 +119,7 @@ async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
     let batch = options.app.batch(&session, &options.batch).await?;
     let key = batch.key;
     if !batch.state.is_open() {
-        println!("unchanged: batch {}: {}", key.id, batch_state(batch.state));
+        say!("unchanged: batch {}: {}", key.id, batch_state(batch.state));
         return Ok(ExitCode::SUCCESS);
     }
     let change = format!(
@@ -138,14 +139,14 @@ async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
         batch.with_context(|| format!("batch {} is no longer there", key.id))
     };
     let batch = agreed.do_it(&store, &key.tenant, &format!("batch {}", key.id), "bring on", work).await?;
-    println!("batch {}: {}", batch.key.id, batch_state(batch.state));
+    say!("batch {}: {}", batch.key.id, batch_state(batch.state));
     if let BatchState::Ended { .. } | BatchState::Void = batch.state {
         return Ok(ExitCode::SUCCESS);
     }
     let refunds = session.refunds_of(&batch).await?;
     let pending = refunds.values().filter(|refund| refund.state.is_pending()).count();
     let unknown = batch.items.len() - refunds.len();
-    println!(
+    say!(
         "{pending} refunds wait for someone's confirmation; of {unknown} no answer is known, or another process asks for it now"
     );
     Ok(ExitCode::FAILURE)

@@ -26,6 +26,7 @@ use crate::agreement::{Agreement, Outcome, WrongUsage};
 use crate::scan::{ScanOptions, scan_all};
 use crate::screen::{Cell, OutputOptions, Section, Sheet, plain};
 use crate::target::{TableOptions, of_stage, session};
+use crate::{say, tell};
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
@@ -144,7 +145,7 @@ impl QueueOptions {
 
 impl ReplayOptions {
     fn bus(&self) -> Result<String> {
-        let of_stage = || self.queue.table.stage.as_deref().map(of_stage);
+        let of_stage = || self.queue.table.stage().map(of_stage);
         let unnamed = || WrongUsage("name the event bus, or the stage: --bus NAME, --stage NAME".to_owned());
         Ok(self.bus.clone().or_else(of_stage).ok_or_else(unnamed)?)
     }
@@ -381,9 +382,7 @@ impl Queue {
         let deletes = letters.iter().map(|letter| async move {
             let call = self.client.delete_message().queue_url(&self.url).receipt_handle(&letter.receipt);
             let deleted = call.send().await.map_err(failed);
-            deleted
-                .inspect_err(|why| eprintln!("warning: message {} stays: {why}", plain(&letter.id)))
-                .is_ok()
+            deleted.inspect_err(|why| tell!("warning: message {} stays: {why}", plain(&letter.id))).is_ok()
         });
         let deleted: Vec<bool> = stream::iter(deletes).buffer_unordered(CALLS_AT_ONCE).collect().await;
         deleted.into_iter().filter(|is_deleted| *is_deleted).count()
@@ -519,14 +518,14 @@ async fn replay(options: &ReplayOptions) -> Result<ExitCode> {
     }
     let Some(told) = told? else { return Ok(ExitCode::SUCCESS) };
     let deleted = queue.delete(&done).await;
-    println!("{}, on bus {}", plain(&told.outcome()), bus.name);
-    println!("{deleted} of {} messages deleted from queue {}", letters.len(), queue.name);
+    say!("{}, on bus {}", plain(&told.outcome()), bus.name);
+    say!("{deleted} of {} messages deleted from queue {}", letters.len(), queue.name);
     if deleted < letters.len() {
         return Ok(ExitCode::FAILURE);
     }
     let waiting = if letters.len() < count_max { 0 } else { queue.count().await?.0 };
     if waiting > 0 {
-        println!("about {waiting} other messages are in it: run it again");
+        say!("about {waiting} other messages are in it: run it again");
     }
     Ok(if waiting == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -534,10 +533,10 @@ async fn replay(options: &ReplayOptions) -> Result<ExitCode> {
 async fn nothing_received(queue: &Queue) -> Result<ExitCode> {
     let (waiting, taken) = queue.count().await?;
     if waiting + taken == 0 {
-        println!("queue {} has no messages", queue.name);
+        say!("queue {} has no messages", queue.name);
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "queue {} gives no messages now, and has about {}: those that another run has taken come back within a quarter of an hour",
         queue.name,
         waiting + taken
@@ -560,7 +559,7 @@ async fn tell_again(
 ) -> Result<Option<Told>> {
     for letter in letters {
         if let Err(why) = &letter.untold {
-            eprintln!("warning: message {} stays: {}", plain(&letter.id), plain(why));
+            tell!("warning: message {} stays: {}", plain(&letter.id), plain(why));
         }
     }
     let untold: Vec<&Untold> = letters.iter().filter_map(|letter| letter.untold.as_ref().ok()).collect();
@@ -620,7 +619,7 @@ async fn find(
     };
     scan_all(store, options.scan, take).await?;
     if let Some(first) = first {
-        eprintln!(
+        tell!(
             "warning: {unreadable} items can't be read, and what they say is not told; one is {}",
             plain(&first)
         );

@@ -2,6 +2,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use refundctl::agreement::WrongUsage;
+use refundctl::screen::plain;
+use refundctl::tell;
 use refundctl::{
     application, batch, completions, dead_letters, import, keygen, local, reconcile, refund, report, sample,
     self_refund, send, show, tenant, verify,
@@ -110,8 +112,19 @@ const WRONG_USAGE: u8 = 2;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Local(cli.local));
-    if !matches!(command, Command::Local(_)) {
-        // Who reads what is printed, such as `head`, may have seen enough.
+    // Who reads what is printed, such as `head`, may have seen enough. But what changes something comes to its end, and
+    // tells what it could not print.
+    let only_prints = matches!(
+        command,
+        Command::Show(_)
+            | Command::Report(_)
+            | Command::Sample(_)
+            | Command::Keygen(_)
+            | Command::Completions(_)
+            | Command::Reconcile(_)
+            | Command::Send(_)
+    );
+    if only_prints {
         sigpipe::reset();
     }
     let done = match command {
@@ -137,14 +150,16 @@ async fn main() -> ExitCode {
         Command::Verify(options) => verify::command(&options).await,
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        tell!("error: {}", plain(&format!("{error:#}")).replace("\\n", "\n"));
         if error.chain().any(|cause| cause.downcast_ref::<WrongUsage>().is_some()) {
             return ExitCode::from(WRONG_USAGE);
         }
         let unreachable =
             |cause: &&(dyn std::error::Error + 'static)| cause.downcast_ref().is_some_and(StoreError::passes);
         if error.chain().any(|cause| unreachable(&cause)) {
-            eprintln!("is the local stack (`cargo run`) running, or the endpoint another one?");
+            tell!(
+                "is the local stack (`refundctl local`) running, or the table elsewhere: --stage, --endpoint?"
+            );
         }
         ExitCode::FAILURE
     })

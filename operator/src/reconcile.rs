@@ -189,9 +189,6 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     sheet.fact("from", Cell::maybe(period.from));
     sheet.fact("to", Cell::maybe(period.to));
     for note in notes(&statement, &ledger, &comparison, shown) {
-        if output == Output::Csv {
-            eprintln!("note: {note}"); // CSV has rows alone
-        }
         sheet.note(note);
     }
     sheet.print(options.output)?;
@@ -408,6 +405,11 @@ impl Columns<'_> {
             name => place(header, name.unwrap_or("status"), "--status").map(Some),
         };
         match (id, amount, status) {
+            (Ok(id), Ok(amount), Ok(status))
+                if id == amount || Some(id) == status || Some(amount) == status =>
+            {
+                Err(vec!["one column can't be two of --id, --amount and --status".to_owned()])
+            }
             (Ok(id), Ok(amount), Ok(status)) => Ok(Places { id, amount, status }),
             (id, amount, status) => {
                 Err([id.err(), amount.err(), status.err()].into_iter().flatten().collect())
@@ -1239,8 +1241,19 @@ mod tests {
         let mut gathered = Gathered::new(tenant, named.iter().copied());
         for content in contents {
             let partition = format!("{tenant}#x");
-            let (sort, seal, index, expires) = (String::new(), None, None, false);
-            gathered.take(Stored { partition, sort, content, seal, index, expires }).unwrap();
+            let (sort, seal, index) = (String::new(), None, None);
+            gathered
+                .take(Stored {
+                    partition,
+                    sort,
+                    content,
+                    seal,
+                    index,
+                    expires: None,
+                    taken_until: None,
+                    is_plain: true,
+                })
+                .unwrap();
         }
         gathered.finish()
     }

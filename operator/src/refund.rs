@@ -12,6 +12,7 @@ use shared::pingpp::{Decided, decide_refund};
 use shared::store::{Found, Session, Settled};
 
 use crate::agreement::Agreement;
+use crate::say;
 use crate::show::{batch_state, refund_state};
 use crate::target::{TableOptions, long_session};
 
@@ -112,25 +113,31 @@ pub async fn command(action: &Action) -> Result<()> {
         ),
     };
     let now = session.refunds_of(&batch).await?.remove(id);
-    if let Some(recorded) = now.filter(|recorded| action.is_done_by(&recorded.state)) {
-        println!("unchanged: refund {id}: {}", refund_state(&recorded.state));
-        println!("batch {}: {}", batch.key.id, batch_state(batch.state));
+    if let Some(recorded) = now.as_ref().filter(|recorded| action.is_done_by(&recorded.state)) {
+        say!("unchanged: refund {id}: {}", refund_state(&recorded.state));
+        say!("batch {}: {}", batch.key.id, batch_state(batch.state));
         return Ok(());
     }
-    let Some(agreed) = agreement.ask(table, &[action.change(id, &batch)]).await? else { return Ok(()) };
+    let mut change = action.change(id, &batch);
+    if let Some(recorded) = now.filter(|recorded| !recorded.state.is_pending()) {
+        let state = refund_state(&recorded.state);
+        change = format!("refund {id}: {state}, and stays so; that it was contradicted is put on record");
+    }
+    let Some(agreed) = agreement.ask(table, &[change]).await? else { return Ok(()) };
     // People take their time to answer.
     let session = long_session(&store).await?;
     let subject = format!("refund {id}");
     let work = decided(&session, id, &batch, action);
-    println!("{}", agreed.do_it(&store, &batch.key.tenant, &subject, action.name(), work).await?);
+    say!("{}", agreed.do_it(&store, &batch.key.tenant, &subject, &action.told(), work).await?);
     Ok(())
 }
 
 impl Action {
-    fn name(&self) -> &'static str {
+    /// For the record.
+    fn told(&self) -> String {
         match self {
-            Self::Settle(_) => "settle",
-            Self::Fail(_) => "fail",
+            Self::Settle(_) => "settle".to_owned(),
+            Self::Fail(FailOptions { code, message, .. }) => format!("fail: {code}: {message}"),
         }
     }
 
@@ -177,7 +184,7 @@ async fn decided(session: &Session, id: &RefundId, batch: &RefundBatch, action: 
             Ok(format!("refund {id}: {state}\nbatch {}: {}", batch.key.id, batch_state(batch.state)))
         }
         Some(Decided::Done { settled: Settled::Otherwise(recorded), .. }) => bail!(
-            "nothing was changed: refund {id} {}; the first time that it was said to be otherwise is on record",
+            "refund {id} {}, and stays so: nothing was changed but that it was contradicted, which is on record",
             refund_state(&recorded.state)
         ),
         Some(Decided::Busy) => bail!(

@@ -5,11 +5,42 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+/// Prints a line. Where that fails, whoever reads has gone, or a disk is full, what was done is done.
+#[macro_export]
+macro_rules! say {
+    ($($told:tt)*) => {
+        $crate::screen::out(&format!("{}\n", format_args!($($told)*)))?
+    };
+}
+
+/// Tells people something on stderr; where nobody can read it that is no failure.
+#[macro_export]
+macro_rules! tell {
+    ($($told:tt)*) => {
+        $crate::screen::told(&format!("{}\n", format_args!($($told)*)))
+    };
+}
+
+/// Prints a text.
+///
+/// # Errors
+/// If nobody can read it.
+pub fn out(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.context("what was done is done; only what is to be said of it could not be printed")
+}
+
+/// Tells a text on stderr.
+pub fn told(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
 
 /// Columns of a terminal whose width is not known: of a pipe, of a file.
 const WIDTH: u16 = 80;
@@ -242,10 +273,11 @@ impl Sheet {
     }
 
     pub fn print(&self, options: OutputOptions) -> Result<()> {
-        let width = width();
-        let text = self.render(options.output, width)?;
-        io::stdout().lock().write_all(text.as_bytes())?;
-        Ok(())
+        // CSV has rows alone.
+        for note in self.notes.iter().filter(|_| options.output == Output::Csv) {
+            tell!("note: {}", plain(note));
+        }
+        out(&self.render(options.output, width())?)
     }
 
     /// As it is printed on so many columns.
@@ -313,6 +345,41 @@ impl Sheet {
             }
         }
         Ok(String::from_utf8(writer.into_inner()?)?)
+    }
+}
+
+/// Prints sheets of one kind: JSON is a list of them, CSV one table of all, each row with what tells its sheet from the
+/// others, the first of its values.
+///
+/// # Errors
+/// If nobody can read it.
+pub fn print_list(sheets: &[Sheet], options: OutputOptions) -> Result<()> {
+    match options.output {
+        Output::Table => {
+            let each: Result<Vec<String>> =
+                sheets.iter().map(|sheet| sheet.render(Output::Table, width())).collect();
+            out(&each?.join("\n"))
+        }
+        Output::Json => {
+            let list: Vec<Value> = sheets.iter().map(Sheet::json).collect();
+            out(&(serde_json::to_string_pretty(&list)? + "\n"))
+        }
+        Output::Csv => {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            for (number, sheet) in sheets.iter().enumerate() {
+                let Some(section) = sheet.sections.first() else { continue };
+                let key = sheet.values.first();
+                if number == 0 {
+                    let key = key.map(|(name, _)| member_name(name));
+                    writer.write_record(key.into_iter().chain(section.names().map(member_name)))?;
+                }
+                for row in &section.rows {
+                    let key = key.map(|(_, cell)| cell.csv());
+                    writer.write_record(key.into_iter().chain(row.iter().map(Cell::csv)))?;
+                }
+            }
+            out(&String::from_utf8(writer.into_inner()?)?)
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! `refundctl self-refund`: the channel gives a bet back on its own, before its provider asks.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use jiff::Timestamp;
 use shared::ebet::{Channel, ChannelId, Username};
 use shared::ledger::{
-    AskedItem, AskedRefund, Debit, DebitId, DebitKey, FingerprintBuilder, Refund, RefundRequest, RefundedBy,
-    Refusal, Verdict,
+    AskedItem, AskedRefund, Debit, DebitId, DebitKey, DebitState, FingerprintBuilder, Refund, RefundRequest,
+    RefundedBy, Refusal, Verdict,
 };
 use shared::store::{Executed, Session, Store};
 
 use crate::agreement::Agreement;
+use crate::say;
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -42,6 +43,15 @@ pub async fn command(options: &Options) -> Result<()> {
     let store = options.table.store().await?;
     let Options { channel, username, seq_no, .. } = options;
     let debit = read(&session(&store), *channel, username, seq_no).await?;
+    match &debit.state {
+        DebitState::Open => {}
+        DebitState::Settled => bail!("nothing was changed: the bet was played"),
+        DebitState::Refunded(refund) if refund.by == RefundedBy::Channel => {
+            say!("unchanged: {} was given back {}", seq_no, at(refund)?);
+            return Ok(());
+        }
+        DebitState::Refunded(refund) => return Err(by_provider(refund)?),
+    }
     let change =
         format!("wallet {username} of channel {channel}: credited with {}, of bet {seq_no}", debit.amount);
     let Some(agreed) = options.agreement.ask(&options.table, &[change]).await? else { return Ok(()) };
@@ -55,7 +65,7 @@ pub async fn command(options: &Options) -> Result<()> {
         Ok(if is_new { what } else { format!("unchanged: {what}, {}", at(&refund)?) })
     };
     let subject = format!("debit {username} {seq_no}");
-    println!("{}", agreed.do_it(&store, &channel.tenant(), &subject, "refund by the channel", work).await?);
+    say!("{}", agreed.do_it(&store, &channel.tenant(), &subject, "refund by the channel", work).await?);
     Ok(())
 }
 
@@ -104,18 +114,17 @@ pub async fn run(
     let is_new = refunds.executed == Executed::Yes;
     match refunds.verdicts.into_iter().next() {
         Some(Verdict::Refunded(refund)) if refund.by == RefundedBy::Channel => Ok((refund, is_new)),
-        Some(Verdict::Refunded(refund)) => {
-            bail!(
-                "nothing was changed: its provider has had it refunded, {} by {}",
-                at(&refund)?,
-                refund.request
-            )
-        }
+        Some(Verdict::Refunded(refund)) => Err(by_provider(&refund)?),
         Some(Verdict::Refused(Refusal::Settled)) => bail!("nothing was changed: the bet was played"),
         Some(Verdict::Refused(Refusal::UnknownAccount)) => bail!("player {username} has no wallet"),
         Some(Verdict::Refused(refusal)) => bail!("nothing was changed: {}", refusal.as_str()),
         Some(Verdict::Due) | None => bail!("undecided; run it again"),
     }
+}
+
+fn by_provider(refund: &Refund) -> Result<anyhow::Error> {
+    let (when, request) = (at(refund)?, &refund.request);
+    Ok(anyhow!("nothing was changed: its provider has had it refunded, {when} by {request}"))
 }
 
 fn at(refund: &Refund) -> Result<Timestamp> {

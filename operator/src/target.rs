@@ -9,6 +9,8 @@ use shared::ledger::TenantKey;
 use shared::store::{self, Deadline, Session, Store};
 
 use crate::agreement::WrongUsage;
+use crate::screen::plain;
+use crate::tell;
 use crate::template::Template;
 
 pub const GATEWAY_PORT: u16 = 8787;
@@ -31,16 +33,35 @@ pub struct TableOptions {
     #[arg(long, value_name = "NAME", env = "REFUNDS_STAGE", value_parser = stage)]
     pub stage: Option<String>,
     /// DynamoDB to use [default: the local stack's; with --stage, or --table and AWS settings, AWS]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     pub endpoint: Option<String>,
     /// Table to use [default: the stage's, or the local stack's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = table)]
     pub table: Option<String>,
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let uri =
+        text.parse::<axum::http::Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    match uri.and_then(|uri| uri.scheme_str().map(str::to_owned)).as_deref() {
+        Some("http" | "https") => Ok(text.to_owned()),
+        _ => Err(format!("must be a URL such as {}", dynamodb_url())),
+    }
+}
+
+fn table(text: &str) -> Result<String, String> {
+    // As DynamoDB has them.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match (3..=255).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("must be 3 to 255 letters, digits, or - . _".to_owned()),
+    }
 }
 
 fn stage(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match (1..=20).contains(&text.len()) && text.bytes().all(is_plain) {
+    // An empty variable is none.
+    match text.len() <= 20 && text.bytes().all(is_plain) {
         true => Ok(text.to_owned()),
         false => Err("must be small letters, digits and -".to_owned()),
     }
@@ -56,18 +77,23 @@ impl TableOptions {
     pub async fn store(&self) -> Result<Store> {
         let (table, endpoint) = (self.table()?, self.endpoint()?);
         match &endpoint {
-            None => eprintln!("table {table} in AWS, by your AWS settings"),
-            Some(url) if self.endpoint.is_some() => eprintln!("table {table} at {url}"),
+            None => tell!("table {table} in AWS, by your AWS settings"),
+            Some(url) if self.endpoint.is_some() => tell!("table {table} at {url}"),
             Some(url) if self.table.is_some() => {
-                eprintln!("table {table} at {url}, the local stack: there are no AWS settings");
+                tell!("table {table} at {url}, the local stack: there are no AWS settings");
             }
             Some(_) => {}
         }
         Ok(Store::new(store::client(endpoint.as_deref()).await, &table))
     }
 
+    /// The stage, if one is named.
+    pub fn stage(&self) -> Option<&str> {
+        self.stage.as_deref().filter(|stage| !stage.is_empty())
+    }
+
     fn table(&self) -> Result<String> {
-        Ok(match (&self.table, &self.stage) {
+        Ok(match (&self.table, self.stage()) {
             (Some(table), _) => table.clone(),
             (None, Some(stage)) => of_stage(stage),
             (None, None) => Template::built_in()?.table.table_name,
@@ -79,7 +105,7 @@ impl TableOptions {
         if let Some(url) = &self.endpoint {
             return Ok(Some(url.clone()));
         }
-        match (&self.stage, &self.table) {
+        match (self.stage(), &self.table) {
             (Some(stage), _) if !has_aws_settings() => Err(WrongUsage(format!(
                 "stage {stage} is in AWS, and there are no AWS settings: set AWS_PROFILE, or AWS_REGION and credentials"
             ))
@@ -101,9 +127,12 @@ impl TableOptions {
 
     /// What to add to a command for it to work with the same table.
     pub fn repeated(&self) -> String {
-        let options = [("--stage", &self.stage), ("--endpoint", &self.endpoint), ("--table", &self.table)];
-        let given =
-            options.into_iter().filter_map(|(name, value)| Some(format!(" {name} {}", value.as_ref()?)));
+        let options = [
+            ("--stage", self.stage()),
+            ("--endpoint", self.endpoint.as_deref()),
+            ("--table", self.table.as_deref()),
+        ];
+        let given = options.into_iter().filter_map(|(name, value)| Some(format!(" {name} {}", value?)));
         given.collect()
     }
 
@@ -114,11 +143,11 @@ impl TableOptions {
 
     /// Who is running this command, for the record: the user here, and where the table is in AWS the identity there.
     pub async fn who(&self) -> Result<String> {
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let user = user.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+        // What variables say is but what they say.
+        let user = std::env::var("USER").map(|user| format!("{user}, ")).unwrap_or_default();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let here = format!("{user}@{host}");
-        if self.endpoint()?.is_some() {
+        let here = plain(&format!("{user}uid {} on {host}", rustix::process::getuid().as_raw()));
+        if self.endpoint()?.as_deref().is_some_and(is_loopback) {
             return Ok(here);
         }
         let identity = aws_sdk_sts::Client::new(&self.aws().await?).get_caller_identity().send().await;

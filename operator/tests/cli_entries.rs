@@ -102,7 +102,7 @@ fn a_wallets_whole_life_comes_out_to_the_cent() {
     // 1 deposit, 101 bets, 29 refunds, 30 payouts, 1 cash-out.
     assert!(shown.contains("balance 0.01 CNY = opening 0 and 162 postings, chain intact"), "{shown}");
     assert!(shown.contains("1 open, 71 settled, 29 refunded"), "{shown}");
-    assert!(shown.contains("credits and withdrawals  32"), "{shown}");
+    assert!(shown.contains("movements  32"), "{shown}");
     assert!(shown.contains("refund asked for before its debit came: too-late"), "{shown}");
 }
 

@@ -107,6 +107,9 @@ impl Line {
     /// # Errors
     /// Says what of the line is wrong.
     pub fn read(text: &str) -> Result<Self> {
+        if !text.trim_start().starts_with('{') {
+            bail!("is not a JSON object");
+        }
         let Kind { kind } = serde_json::from_str(text).map_err(reason)?;
         if PAST_KINDS.contains(&kind.as_str()) {
             return Ok(Self::Fact(Fact::read(text)?));
@@ -156,13 +159,26 @@ impl Line {
     }
 
     /// What accounts it opens, with how much.
-    pub fn openings(&self) -> Vec<(TenantKey, Decimal)> {
+    pub fn openings(&self) -> Vec<(AccountKey, Decimal)> {
         match self {
             Self::App { app, funds, .. } => {
-                funds.iter().map(|(_, balance)| (app.tenant(), balance.value())).collect()
+                let opening = |(source, balance): &(FundingSource, Balance)| {
+                    (app.id.funds(app.mode, *source), balance.value())
+                };
+                funds.iter().map(opening).collect()
             }
-            Self::Fact(Fact::Wallet { tenant, balance, .. }) => vec![(tenant.clone(), balance.value())],
+            Self::Fact(Fact::Wallet { account, balance, .. }) => vec![(account.clone(), balance.value())],
             _ => Vec::new(),
+        }
+    }
+
+    /// A tenant's settings, if it is these: whose, and their JSON.
+    pub fn settings(&self) -> Option<(TenantKey, &str)> {
+        match self {
+            Self::Channel { channel, json } => Some((channel.id.tenant(), json)),
+            Self::Merchant { merchant, json, .. } => Some((merchant.id.tenant(), json)),
+            Self::App { app, json, .. } => Some((app.tenant(), json)),
+            Self::Key { .. } | Self::Fact(_) => None,
         }
     }
 

@@ -23,14 +23,15 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::entries::{currency_of, tenant_name};
-use shared::ledger::{Account, CredentialKey, Currency, DebitState, TenantKey};
-use shared::pingpp::{self, AppId};
+use shared::ledger::{Account, AccountKey, CredentialKey, Currency, DebitState, TenantKey};
+use shared::pingpp::{self, AppId, SecretKey};
 use shared::store::{Creation, DebitOnRecord, Session, SettingsChange, Store};
 
 use crate::agreement::{self, Agreement};
 use crate::screen::plain;
 use crate::state;
 use crate::target::{TableOptions, session};
+use crate::tell;
 use line::{Fact, Line};
 use look::look;
 use progress::Progress;
@@ -104,11 +105,12 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let checked = check(&store, &mut source).await?;
     if options.agreement.dry_run {
         let report = look_at_all(&store, &mut source, &checked, &options.settings).await?;
-        options.agreement.ask(&options.table, &checked.changes()).await?;
-        print!("{report}");
+        options.agreement.ask(&options.table, &checked.changes(&options.settings)).await?;
+        crate::screen::out(&report.to_string())?;
         return Ok(if report.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let Some(agreed) = options.agreement.ask(&options.table, &checked.changes()).await? else {
+    let Some(agreed) = options.agreement.ask(&options.table, &checked.changes(&options.settings)).await?
+    else {
         return Ok(ExitCode::SUCCESS);
     };
     let table = session(&store).identity().await?;
@@ -117,7 +119,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let mut progress = Progress::of_file(state::file("import", &what)?, options.restart);
     check_progress(&store, &mut source, &checked, &options.settings, &mut progress).await?;
     if progress.done() > 0 {
-        eprintln!("going on behind line {}; --restart begins anew", progress.done());
+        tell!("going on behind line {}; --restart begins anew", progress.done());
     }
     let mut begun = Vec::new();
     for tenant in &checked.tenants {
@@ -129,13 +131,13 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     };
     let outcome = match &told {
         Ok(report) => report.outcome(),
-        Err(error) => format!("NOT DONE: {error:#}"),
+        Err(error) => format!("stopped on the way: {error:#}"),
     };
     for intervention in &begun {
         agreement::end(&store, intervention, &outcome).await;
     }
     let report = told?;
-    print!("{report}");
+    crate::screen::out(&report.to_string())?;
     Ok(if report.conflicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -177,6 +179,9 @@ impl Source {
             return Ok(Self::File(BufReader::new(file)));
         }
         let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
+        if file.metadata().is_ok_and(|what| what.is_dir()) {
+            bail!("{} is a folder: name a file of JSON lines", path.display());
+        }
         Ok(Self::File(BufReader::new(file)))
     }
 
@@ -192,10 +197,20 @@ impl Source {
                 text
             }
         };
-        let lines = (1..).zip(BufRead::split(reader, b'\n'));
+        // What can't be read at one place can't be behind it either.
+        let mut has_failed = false;
+        let until_failure = BufRead::split(reader, b'\n').take_while(move |bytes| {
+            let goes_on = !has_failed;
+            has_failed |= bytes.is_err();
+            goes_on
+        });
+        let lines = (1..).zip(until_failure);
         let text =
             |bytes: std::io::Result<Vec<u8>>| String::from_utf8(bytes?).map_err(|_| anyhow!("is not UTF-8"));
-        let lines = lines.map(move |(number, bytes)| (number, text(bytes)));
+        let lines = lines.map(move |(number, bytes)| {
+            // Some programs begin a file with a mark that says that it is UTF-8.
+            (number, text(bytes).map(|text| text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
+        });
         Ok(lines.filter(|(_, line)| !line.as_ref().is_ok_and(|line| line.trim().is_empty())))
     }
 }
@@ -335,7 +350,9 @@ struct Checked {
     kinds: BTreeMap<&'static str, u64>,
     /// What accounts would be opened with, by currency.
     openings: BTreeMap<String, Decimal>,
-    /// All that a line names.
+    /// Settings that are there and are others: what of them is.
+    replaced: Vec<String>,
+    /// All that a line names, or takes something from.
     tenants: BTreeSet<TenantKey>,
     /// Of every tenant that a line names.
     currencies: HashMap<TenantKey, Currency>,
@@ -345,12 +362,16 @@ struct Checked {
 
 impl Checked {
     /// What writing it changes, for people to agree to.
-    fn changes(&self) -> Vec<String> {
+    fn changes(&self, settings: &Settings) -> Vec<String> {
         let mut changes: Vec<String> =
             self.kinds.iter().map(|(kind, count)| format!("{count} lines of {kind}")).collect();
-        let opened =
-            |(currency, sum): (&String, &Decimal)| format!("accounts opened with {sum} {currency} in all");
+        let opened = |(currency, sum): (&String, &Decimal)| {
+            format!("accounts opened with {sum} {currency} in all, but for those that are there already")
+        };
         changes.extend(self.openings.iter().map(opened));
+        if settings.replace {
+            changes.extend(self.replaced.iter().cloned());
+        }
         changes
     }
 
@@ -365,7 +386,9 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut wrong: Vec<(usize, String)> = Vec::new();
     let mut numbers = Vec::new();
     let mut kinds: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let mut openings: Vec<(TenantKey, Decimal)> = Vec::new();
+    let mut openings: BTreeMap<AccountKey, Decimal> = BTreeMap::new();
+    let mut settings_now: BTreeMap<TenantKey, String> = BTreeMap::new();
+    let mut keys: Vec<(usize, SecretKey, bool)> = Vec::new();
     let mut all_lines = Sha256::new();
     let mut currencies = HashMap::new();
     let mut named: BTreeMap<TenantKey, usize> = BTreeMap::new();
@@ -394,6 +417,10 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         }
         *kinds.entry(line.kind()).or_default() += 1;
         openings.extend(line.openings());
+        settings_now.extend(line.settings().map(|(tenant, json)| (tenant, json.to_owned())));
+        if let Line::Key { key, apps } = &line {
+            keys.push((number, key.clone(), apps.is_empty()));
+        }
         let tenants = line.tenants();
         for tenant in &tenants {
             named.entry(tenant.clone()).or_insert(number);
@@ -422,7 +449,20 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             Line::Key { .. } | Line::Fact(_) => {}
         }
     }
-    let tenants = named.keys().cloned().collect();
+    let mut tenants: BTreeSet<TenantKey> = named.keys().cloned().collect();
+    for (number, key, is_revoked) in keys {
+        // Those that lose a key are concerned as those that get one are.
+        let before = session(store).shared_credential(&key.credential).await?;
+        if is_revoked && before.is_none() {
+            wrong.push((number, "names no app, and no app has this key".to_owned()));
+        }
+        tenants.extend(before.iter().flatten().map(|app| pingpp::tenant_of(app, key.mode)));
+    }
+    let mut replaced = Vec::new();
+    for (tenant, json) in settings_now {
+        let before = session(store).settings(&tenant).await?.filter(|before| *before != json);
+        replaced.extend(before.map(|before| replacement(&tenant, &before, &json)));
+    }
     for (tenant, number) in named {
         let recorded = recorded_currency(&session(store), &tenant).await?;
         match (recorded, currencies.get(&tenant)) {
@@ -450,14 +490,18 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     }
     if wrong.is_empty() {
         let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
-        for (tenant, opening) in openings {
+        for (account, opening) in openings {
+            let tenant = account.tenant();
             let unit = if AppId::of_tenant(&tenant).is_some() { " (smallest unit)" } else { "" };
             let currency = currencies.get(&tenant).map(ToString::to_string).unwrap_or_default();
             let sum = sums.entry(currency + unit).or_default();
             *sum = sum.checked_add(opening).context("the accounts would hold more than can be added up")?;
         }
         let digest = all_lines.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        return Ok(Checked { numbers, kinds, openings: sums, tenants, currencies, digest });
+        if numbers.is_empty() {
+            bail!("there is nothing to import: it has no lines");
+        }
+        return Ok(Checked { numbers, kinds, openings: sums, replaced, tenants, currencies, digest });
     }
     wrong.sort();
     let shown = wrong.iter().take(WRONG_LINES_SHOWN);
@@ -466,6 +510,23 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         shown.push(format!("  and {} more lines", wrong.len() - WRONG_LINES_SHOWN));
     }
     bail!("nothing was written:\n{}", shown.join("\n"))
+}
+
+/// What replacing settings changes, by their members.
+fn replacement(tenant: &TenantKey, before: &str, after: &str) -> String {
+    let members = |json: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json);
+    let (before, after) = (members(before).unwrap_or_default(), members(after).unwrap_or_default());
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let changed: Vec<String> = changed
+        .map(|name| match (before.get(name), after.get(name)) {
+            (Some(before @ (serde_json::Value::Bool(_) | serde_json::Value::Number(_))), Some(after)) => {
+                format!("{name} from {before} to {after}")
+            }
+            _ => name.clone(),
+        })
+        .collect();
+    format!("settings of {} replaced: {}", tenant_name(tenant), changed.join(", "))
 }
 
 /// The currency of a tenant in the table, if it is there.

@@ -29,6 +29,7 @@ use crate::agreement::WrongUsage;
 use crate::scan::{ScanOptions, scan_all};
 use crate::screen::{self, Cell, Output, OutputOptions, Section, Sheet, plain};
 use crate::target::TableOptions;
+use crate::tell;
 
 pub const EXAMPLES: &str = "\
 Reads every item of the table once, and changes nothing. Amounts are exact and in units of their currency, and those of
@@ -46,7 +47,7 @@ Examples:
   refundctl report --from 2026-11-22T09:00:00+08:00 --to 2026-11-22T18:00:00+08:00 --by provider
   refundctl report --stage prod --max-rcu 500 --html report.html     a page with plots, too
 
-Exit codes: 0 shown; 1 the table can't be read, or the page not written; 2 wrong usage.";
+Exit codes: 0 shown; 1 the table, or some of its items, can't be read, or the page not written; 2 wrong usage.";
 
 /// How long before its end a period begins where that is not said.
 const DAYS_DEFAULT: i32 = 30;
@@ -100,14 +101,15 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         Ok(())
     })
     .await?;
+    let is_whole = totals.unreadable == 0;
     let report = totals.finish();
     if let Some(file) = &options.html {
         html::write(file, &html::page(&report, options.by, &options.table.place()?, now)?)?;
-        eprintln!("wrote {}", plain(&file.display().to_string()));
+        tell!("wrote {}", plain(&file.display().to_string()));
     }
     let sheet = report.sheet(options.by, options.output.output, screen::width(), milliseconds(now));
     sheet.print(options.output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 // ---- the period ----
@@ -820,7 +822,9 @@ mod tests {
             content: Ok(content),
             seal: None,
             index: None,
-            expires: false,
+            expires: None,
+            taken_until: None,
+            is_plain: true,
         }
     }
 

@@ -10,7 +10,7 @@ use shared::ledger::{ApplicationState, BatchNo, Standing, TradeNo};
 use shared::store::{ApplicationHistory, BatchHistory, KeptConfirmation, Session};
 
 use super::interventions;
-use crate::screen::{Cell, OutputOptions, Section, Sheet};
+use crate::screen::{Cell, OutputOptions, Section, Sheet, print_list};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -85,9 +85,11 @@ pub async fn confirmations(options: &ConfirmationsOptions) -> Result<ExitCode> {
         }
         (None, None) => bail!("name a batch number"),
     };
+    let mut sheets = Vec::new();
     for number in numbers {
-        of_number(&session, options, &number).await?.print(options.output)?;
+        sheets.push(of_number(&session, options, &number).await?);
     }
+    print_list(&sheets, options.output)?;
     Ok(ExitCode::SUCCESS)
 }
 

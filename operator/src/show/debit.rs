@@ -8,8 +8,8 @@ use shared::ebet::{ChannelId, Username};
 use shared::ledger::{Debit, DebitId, DebitKey, DebitState, RefundedBy};
 use shared::store::{Content, Session};
 
-use super::interventions;
-use crate::screen::{Cell, OutputOptions, Section, Sheet};
+use super::{interventions, provider_request};
+use crate::screen::{Cell, OutputOptions, Section, Sheet, print_list};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -59,9 +59,11 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
             options.seq_no
         );
     }
+    let mut sheets = Vec::new();
     for found in &found {
-        describe(&session, options, found).await?.print(options.output)?;
+        sheets.push(describe(&session, options, found).await?);
     }
+    print_list(&sheets, options.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,8 +119,8 @@ async fn describe(session: &Session, options: &Options, found: &Found) -> Result
         }
     };
     let holder = key.account.holder();
-    sheet.value("debit", Cell::text(&key.id));
     sheet.value("player", Cell::text(&holder));
+    sheet.value("debit", Cell::text(&key.id));
     sheet.section(history);
     let subject = format!("debit {holder} {}", key.id);
     sheet.section(interventions(session, &options.channel.tenant(), |of| of == subject).await?);
@@ -152,7 +154,7 @@ fn steps(debit: &Debit, history: &mut Section) {
     if let DebitState::Refunded(refund) = &debit.state {
         let posting = &refund.posting;
         let by = match refund.by {
-            RefundedBy::Provider => format!("the provider's request {}", refund.request),
+            RefundedBy::Provider => provider_request(&refund.request),
             RefundedBy::Channel => "the channel on its own".to_owned(),
         };
         history.row([

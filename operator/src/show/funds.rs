@@ -12,8 +12,9 @@ use shared::store::Store;
 use super::wallet::balance;
 use super::{Length, unchanged};
 use crate::app::AppOptions;
-use crate::screen::{Cell, OutputOptions, Section, Sheet};
+use crate::screen::{Cell, OutputOptions, Section, Sheet, print_list};
 use crate::target::{TableOptions, long_session};
+use crate::tell;
 
 pub const EXAMPLES: &str = "\
 Reads all of the app's batches, to check each posting.
@@ -54,14 +55,16 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let store = options.table.store().await?;
     let (accounts, batches) = read(&store, options).await?;
     let mut is_intact = true;
+    let mut sheets = Vec::new();
     for funds in &accounts {
         let checked = funds.check(&batches);
-        sheet(options, funds, checked.as_deref().ok()).print(options.output)?;
+        sheets.push(sheet(options, funds, checked.as_deref().ok()));
         if let Err(breach) = checked {
-            eprintln!("error: the chain is broken: {breach}");
+            tell!("error: the chain is broken: {breach}");
             is_intact = false;
         }
     }
+    print_list(&sheets, options.output)?;
     Ok(if is_intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use shared::ledger::{Intervention, TenantKey};
+use shared::ledger::{Intervention, RequestKey, TenantKey};
 use shared::store::Session;
 
 use crate::screen::{Cell, Output, Section};
@@ -120,6 +120,11 @@ async fn unchanged<T, H: PartialEq>(
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     bail!("{name} is too busy to be checked now: it changed during each of {READS_MAX} reads")
+}
+
+/// A provider's request, as its caller numbers it.
+fn provider_request(request: &RequestKey) -> String {
+    format!("the provider's {}", request.within_tenant().replacen('#', " ", 1))
 }
 
 /// What operators did with those of a tenant's things that are meant.

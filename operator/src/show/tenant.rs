@@ -127,6 +127,9 @@ async fn sheet(session: &Session, tenant: &TenantKey) -> Result<Sheet> {
     for hash in of_merchant.into_iter().flatten().chain(session.keys_of_tenant(tenant).await?) {
         keys.row([Cell::text(hash)]);
     }
+    for key in crate::tenant::public_keys(&settings) {
+        keys.row([Cell::text(key)]);
+    }
     sheet.section(shown);
     sheet.section(keys);
     if AppId::of_tenant(tenant).is_some() {

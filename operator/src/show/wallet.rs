@@ -8,9 +8,10 @@ use shared::ebet::{ChannelId, Username};
 use shared::ledger::{Account, ChainBreach, Debit, DebitState, Posted, RefundedBy};
 use shared::store::{Store, Wallet};
 
-use super::{Length, interventions, unchanged};
+use super::{Length, interventions, provider_request, unchanged};
 use crate::screen::{Cell, Output, OutputOptions, Section, Sheet};
 use crate::target::{TableOptions, session};
+use crate::tell;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +44,7 @@ pub async fn command(options: &WalletOptions) -> Result<ExitCode> {
     sheet.section(interventions(&session(&store), &options.channel.tenant(), of_wallet).await?);
     sheet.print(options.output)?;
     if let Some(breach) = breach {
-        eprintln!("error: the chain is broken: {breach}");
+        tell!("error: the chain is broken: {breach}");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -90,7 +91,7 @@ fn describe(options: &WalletOptions, wallet: &Wallet) -> (Sheet, Option<ChainBre
     );
     sheet.fact("debits", Cell::text(debits));
     if !wallet.movements.is_empty() {
-        sheet.fact("credits and withdrawals", Cell::Count(wallet.movements.len() as u64));
+        sheet.fact("movements", Cell::Count(wallet.movements.len() as u64));
     }
     for asked in &wallet.tombstones {
         sheet.note(format!("refund asked for before its debit came: {}", asked.id));
@@ -126,7 +127,7 @@ fn history(sheet: &mut Sheet, options: &WalletOptions, postings: &[Posted<'_>]) 
             Posted::Debit(debit, taking) => (taking.at, debit.amount, taken(debit)),
             Posted::Refund(debit, refund) => {
                 let by = match refund.by {
-                    RefundedBy::Provider => format!("the provider's request {}", refund.request),
+                    RefundedBy::Provider => provider_request(&refund.request),
                     RefundedBy::Channel => "the channel on its own".to_owned(),
                 };
                 let what = [Cell::text("refunded"), of_debit(debit), Cell::text(by), Cell::Nothing];

@@ -18,6 +18,7 @@ use super::{
     rotate_command, wrong,
 };
 use crate::target::{TableOptions, session};
+use crate::tell;
 
 pub const EXAMPLES: &str = "\
 A new secret of a merchant or an app is printed once, alone on standard output, when everything is on record; of it the
@@ -165,13 +166,13 @@ async fn channel(options: &ChannelOptions) -> Result<()> {
     let name = tenant_name(&tenant);
     let store = table.store().await?;
     if is_there(&session(&store), &tenant, &settings, table).await? {
-        eprintln!("unchanged: {name} is on record with these settings");
+        tell!("unchanged: {name} is on record with these settings");
         return Ok(());
     }
     let Some(agreed) = agreement.ask(table, &options.changes(&settings)?).await? else { return Ok(()) };
     let work = async { put(&store, &tenant, &settings).await.map(|()| "added".to_owned()) };
     agreed.do_it(&store, &tenant, "", &format!("add {name}"), work).await?;
-    eprintln!("added: {name}; known {}", everywhere());
+    tell!("added: {name}; known {}", everywhere());
     Ok(())
 }
 
@@ -191,7 +192,7 @@ async fn merchant(options: &MerchantOptions) -> Result<()> {
     let is_there = is_there(&session(&store), &tenant, &settings, table).await?;
     let is_named = is_named(&session(&store), &credential, &tenant).await?;
     if is_there && is_named {
-        eprintln!("unchanged: {name} is on record with these settings and this key");
+        tell!("unchanged: {name} is on record with these settings and this key");
         return Ok(());
     }
     let key = short(credential.hash(), &[], SECRET_DIGITS);
@@ -206,7 +207,7 @@ async fn merchant(options: &MerchantOptions) -> Result<()> {
         anyhow::Ok(format!("added, with key {key}"))
     };
     let done = agreed.do_it(&store, &tenant, "", &format!("add {name}"), work).await?;
-    eprintln!("{done}: {name}; known {}", everywhere());
+    tell!("{done}: {name}; known {}", everywhere());
     show(&secret, key, &tenant, table)
 }
 
@@ -237,9 +238,9 @@ async fn app(options: &AppOptions) -> Result<()> {
                 "nothing was changed: {name} is there already, with other keys: {has}; `{rotate}` adds one"
             );
         }
-        eprintln!("unchanged: {name} is on record with these settings; it has {has}");
+        tell!("unchanged: {name} is on record with these settings; it has {has}");
         if secret.is_new {
-            eprintln!("no key was made: if nobody has one of these, `{rotate}` makes another");
+            tell!("no key was made: if nobody has one of these, `{rotate}` makes another");
         }
         return Ok(());
     }
@@ -258,7 +259,7 @@ async fn app(options: &AppOptions) -> Result<()> {
         name_app(&store, &secret_key, &options.name.app).await.map(|()| format!("added, with key {key}"))
     };
     let done = agreed.do_it(&store, &tenant, "", &format!("add {name}"), work).await?;
-    eprintln!("{done}: {name}; known {}", everywhere());
+    tell!("{done}: {name}; known {}", everywhere());
     show(&secret, key, &tenant, table)
 }
 

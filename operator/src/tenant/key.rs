@@ -11,6 +11,7 @@ use rsa::rand_core::{OsRng, RngCore as _};
 use sha2::{Digest, Sha256};
 
 use super::wrong;
+use crate::tell;
 
 /// Letters and digits of a new secret: 238 bits, which nobody guesses.
 const SECRET_LENGTH: usize = 40;
@@ -56,7 +57,7 @@ impl Secret {
         if !self.is_new {
             return Ok(());
         }
-        eprintln!("the new key, shown only this once; of it the hash alone is kept:");
+        tell!("the new key, shown only this once; of it the hash alone is kept:");
         let mut output = io::stdout().lock();
         writeln!(output, "{}", self.text)?;
         output.flush()?;

@@ -244,6 +244,14 @@ fn rotate_command(tenant: &TenantKey, retire: Option<&str>, table: &TableOptions
     command
 }
 
+/// The public keys that a channel's settings list, as people call them; of others none.
+pub fn public_keys(settings: &str) -> Vec<String> {
+    let channel: Option<ChannelSettings> = serde_json::from_str(settings).ok();
+    let named =
+        |pem: &String| key::public_key_hash(pem).ok()?.get(..key::FINGERPRINT_DIGITS).map(str::to_owned);
+    channel.into_iter().flat_map(|channel| channel.public_keys).filter_map(|pem| named(&pem)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::screen;
 use crate::target::{TableOptions, session};
+use crate::tell;
 
 pub const EXAMPLES: &str = "\
 First add the new key: all keys of a tenant are good beside each other. Once its caller uses the new one, end the old
@@ -179,7 +180,10 @@ async fn app(options: &AppOptions) -> Result<()> {
             true => "it names no other app".to_owned(),
             false => format!("it still names {}", others.join(", ")),
         };
-        let work = unname_app(&store, &credential, app, mode);
+        // Several may end keys at the same time: this one is ended if another one stays.
+        let stays = keys.hashes.iter().find(|own| *own != hash).filter(|_| !options.last);
+        let stays = stays.map(|hash| (&tenant, hash.as_str()));
+        let work = unname_app(&store, &credential, app, mode, stays);
         return keys.end(hash, common, &store, Some(note), work).await;
     }
     let secret = Secret::take(options.key_file.as_deref(), super::add::prefix(mode))?;
@@ -199,10 +203,17 @@ async fn others(session: &Session, credential: &CredentialKey, app: &AppId) -> R
 }
 
 /// Takes an app from a secret.
-async fn unname_app(store: &Store, credential: &CredentialKey, app: &AppId, mode: Mode) -> Result<()> {
+async fn unname_app(
+    store: &Store,
+    credential: &CredentialKey,
+    app: &AppId,
+    mode: Mode,
+    stays: Option<(&TenantKey, &str)>,
+) -> Result<()> {
     let session = session(store);
     let ids = others(&session, credential, app).await?;
-    let change = session.put_shared_credential(credential, &ids, |id| tenant_of(id, mode), true).await;
+    let tenant_of = |id: &str| tenant_of(id, mode);
+    let change = session.replace_shared_credential(credential, &ids, tenant_of, stays).await;
     change.context(UNDECIDED).map(|_| ())
 }
 
@@ -241,7 +252,7 @@ impl<'t> Keys<'t> {
     fn has(&self, hash: &str) -> bool {
         let has = self.hashes.iter().any(|own| own == hash);
         if has {
-            eprintln!("unchanged: {} has key {}", tenant_name(self.tenant), self.short(hash));
+            tell!("unchanged: {} has key {}", tenant_name(self.tenant), self.short(hash));
         }
         has
     }
@@ -271,7 +282,7 @@ impl<'t> Keys<'t> {
         let before = session.interventions(self.tenant).await?;
         match before.iter().rfind(|intervention| is_it(&intervention.action)) {
             Some(ended) => {
-                eprintln!("unchanged: key {prefix} of {name} was ended {} UTC", screen::time(ended.at));
+                tell!("unchanged: key {prefix} of {name} was ended {} UTC", screen::time(ended.at));
                 Ok(None)
             }
             None => bail!("nothing was changed: {name} has no key {prefix}; it has {}", self.list()),
@@ -310,7 +321,7 @@ impl<'t> Keys<'t> {
         let Some(agreed) = common.agreement.ask(&common.table, &changes).await? else { return Ok(()) };
         let work = async { work.await.map(|()| format!("ended key {key}")) };
         let done = agreed.do_it(store, self.tenant, "", &format!("{RETIRE} {key}"), work).await?;
-        eprintln!("{done} of {name}; calls with it are refused, {}", everywhere());
+        tell!("{done} of {name}; calls with it are refused, {}", everywhere());
         Ok(())
     }
 
@@ -343,10 +354,10 @@ impl<'t> Keys<'t> {
         let done = agreed.do_it(store, self.tenant, "", &format!("{ADD} {key}"), work).await;
         let nobodys = || format!("the new key {key} was not printed: end it if it is listed in the next run");
         let done = if is_new { done.with_context(nobodys)? } else { done? };
-        eprintln!("{done} to {name}; a change is known {}", everywhere());
+        tell!("{done} to {name}; a change is known {}", everywhere());
         for old in &self.hashes {
             let command = rotate_command(self.tenant, Some(all.short(old)), table);
-            eprintln!("the old key {} keeps working until it is ended: {command}", all.short(old));
+            tell!("the old key {} keeps working until it is ended: {command}", all.short(old));
         }
         let Some(secret) = secret else { return Ok(()) };
         secret.show().with_context(|| {

@@ -10,6 +10,7 @@ use shared::pingpp::AppSettings;
 use shared::store::Store;
 
 use super::{AppName, Common, Recorded, Settings, change, everywhere, known};
+use crate::say;
 use crate::target::session;
 
 pub const DISABLE_EXAMPLES: &str = "\
@@ -101,7 +102,7 @@ async fn switch<T: Settings>(tenant: &TenantKey, common: &Common, enabled: bool)
     let Recorded { text, mut settings } = known::<T>(&session(&store), tenant).await?;
     let (action, state) = if enabled { ("enable", "enabled") } else { ("disable", "disabled") };
     if *settings.enabled() == enabled {
-        println!("unchanged: {name} is {state}");
+        say!("unchanged: {name} is {state}");
         return Ok(());
     }
     *settings.enabled() = enabled;
@@ -114,7 +115,7 @@ async fn switch<T: Settings>(tenant: &TenantKey, common: &Common, enabled: bool)
     let Some(agreed) = common.agreement.ask(&common.table, &changes).await? else { return Ok(()) };
     let work = write(&store, tenant, &text, &settings, state);
     let done = agreed.do_it(&store, tenant, "", action, work).await?;
-    println!("{done}: {name}; {what}");
+    say!("{done}: {name}; {what}");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use shared::clock::unix_milliseconds;
 use shared::store::{Content, Store};
 
 use super::fact::{Fact, Group, HashText, Row, anchor_order};
+use crate::say;
 use crate::scan::{ScanOptions, scan_all};
 use crate::screen::iso_time;
 use crate::target::TableOptions;
@@ -87,8 +88,8 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     }
     let store = options.table.store().await?;
     let (accounts, sha256) = write(&store, &options.table.place()?, options.scan, &options.file).await?;
-    println!("{accounts} heads in {}", options.file.display());
-    println!("sha256 of its lines {sha256}");
+    say!("{accounts} heads in {}", options.file.display());
+    say!("sha256 of its lines {sha256}");
     Ok(ExitCode::SUCCESS)
 }
 

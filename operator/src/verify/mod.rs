@@ -34,6 +34,7 @@ use crate::scan::{Pace, ScanOptions, scan};
 use crate::screen::{Cell, OutputOptions, Section, Sheet, age, time};
 use crate::state;
 use crate::target::{TableOptions, session};
+use crate::tell;
 
 pub const EXAMPLES: &str = "\
 Reads every item once, and checks each for itself and against all others: that payments and postings are what they were
@@ -105,7 +106,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         let resumed = spool.items;
         if resumed > 0 {
             let ago = age(unix_milliseconds(SystemTime::now()).saturating_sub(spool.began));
-            eprintln!("going on with a run of {ago} ago, at {resumed} items; --restart begins anew");
+            tell!("going on with a run of {ago} ago, at {resumed} items; --restart begins anew");
         }
         if let (Some(anchor), false) = (&anchor, spool.has_others) {
             spool.take_others(anchor::read(anchor.path)?)?;
@@ -127,7 +128,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         Ok(_) => Ok(ExitCode::from(UNKNOWN)),
         Err(error) if error.downcast_ref::<WrongUsage>().is_some() => Err(error),
         Err(error) => {
-            eprintln!("error: not verified: {error:#}");
+            tell!("error: not verified: {error:#}");
             Ok(ExitCode::from(UNKNOWN))
         }
     }

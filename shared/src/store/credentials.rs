@@ -1,12 +1,12 @@
 //! Secrets, by their hashes: whom each names, and for a tenant that shares them with others, which it has.
 
-use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem};
 
 use super::attribute::SORT_KEY;
 use super::change::PutCondition;
 use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
-use super::transact::{Action, Transacted};
+use super::transact::{Action, Condition, Transacted};
 use super::{Creation, Session, SettingsChange, StoreError};
 use crate::ledger::{CredentialKey, TenantKey};
 use crate::limits;
@@ -64,13 +64,30 @@ impl Session {
         tenant_of: impl Fn(&str) -> TenantKey,
         replace: bool,
     ) -> Result<SettingsChange, StoreError> {
+        if !replace && let Some(named) = self.shared_credential(credential).await? {
+            return Ok(if named == ids { SettingsChange::Unchanged } else { SettingsChange::Kept });
+        }
+        self.replace_shared_credential(credential, ids, tenant_of, None).await
+    }
+
+    /// Lets a secret name the tenants with these ids, and no others, whatever it named before; if the tenant of `stays`
+    /// still has that other secret, by its hash.
+    ///
+    /// # Errors
+    /// As [`Self::put_shared_credential`], and if it no longer has that.
+    pub async fn replace_shared_credential(
+        &self,
+        credential: &CredentialKey,
+        ids: &[String],
+        tenant_of: impl Fn(&str) -> TenantKey,
+        stays: Option<(&TenantKey, &str)>,
+    ) -> Result<SettingsChange, StoreError> {
         let mut backoff = Backoff::default();
         loop {
             let named = self.shared_credential(credential).await?;
             let change = match &named {
                 None => SettingsChange::Created,
                 Some(named) if named == ids => return Ok(SettingsChange::Unchanged),
-                Some(_) if !replace => return Ok(SettingsChange::Kept),
                 Some(_) => SettingsChange::Replaced,
             };
             let as_read = match &named {
@@ -95,6 +112,9 @@ impl Session {
             for id in named.iter().flatten().filter(|id| !ids.contains(id)) {
                 actions.push(self.delete_action(key_of_tenant(&tenant_of(id), credential))?);
             }
+            if let Some((tenant, hash)) = stays {
+                actions.push(self.check_action(items::key(tenant.as_str(), &format!("{KEY_PREFIX}{hash}")))?);
+            }
             if actions.len() > limits::ACTIONS_PER_TRANSACTION_MAX {
                 let max = limits::ACTIONS_PER_TRANSACTION_MAX - 1;
                 return Err(StoreError::Refused(format!(
@@ -103,13 +123,32 @@ impl Session {
             }
             let cause = match self.transact(actions).await? {
                 Transacted::Done => return Ok(change),
-                Transacted::Cancelled(_) => "others were writing to the same items".to_owned(),
+                Transacted::Cancelled(conditions) => {
+                    let is_gone = matches!(conditions.last(), Some(Condition::Failed(None)));
+                    if stays.is_some() && is_gone {
+                        let what = "the key that was to stay was ended meanwhile: look, and run it again";
+                        return Err(StoreError::Refused(what.to_owned()));
+                    }
+                    "others were writing to the same items".to_owned()
+                }
                 Transacted::Unknown(cause) => cause,
             };
             if !backoff.pause_after_race(self).await {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) });
             }
         }
+    }
+
+    /// The item is there.
+    fn check_action(&self, key: Item) -> Result<Action, StoreError> {
+        let check = ConditionCheck::builder()
+            .table_name(self.store.table())
+            .set_key(Some(key.clone()))
+            .condition_expression("attribute_exists(#sort)")
+            .expression_attribute_names("#sort", SORT_KEY)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok((TransactWriteItem::builder().condition_check(check).build(), key))
     }
 
     fn delete_action(&self, key: Item) -> Result<Action, StoreError> {
