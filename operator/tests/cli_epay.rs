@@ -109,7 +109,10 @@ fn a_confirmation_that_came_too_early_is_completed_by_its_operator() {
         local.agreed(&["application", "confirm", "demo", "sample string 3", trade_no, amount])
     };
     let (code, told) = confirm("1.5");
-    assert!(code == Some(1) && told.contains("kept, and completes nothing: the refund is of another amount"), "{told}");
+    assert!(
+        code == Some(1) && told.contains("kept, and completes nothing: the refund is of another amount"),
+        "{told}"
+    );
     let (code, told) = confirm("2.00");
     assert!(code == Some(0) && told.starts_with("done: refund rf_"), "{told}");
     let (code, told) = confirm("2.00");

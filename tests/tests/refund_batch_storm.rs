@@ -109,6 +109,7 @@ impl Storm {
     async fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let world = World::with_funds("300", "100").await;
+        world.with_keys().await;
         // Some batches are created by two transactions.
         let count = if rng.u32(0..4) == 0 { 100 } else { 12 };
         let names: Vec<String> = (0..count).map(|number| format!("ch_{number}")).collect();
@@ -241,6 +242,7 @@ async fn storm(seed: u64) {
     storm.world.check_batches(&format!("storm {seed}, at its height")).await;
     storm.calm().await;
     storm.check().await;
+    storm.world.check_whole(&format!("storm {seed}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

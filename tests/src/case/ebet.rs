@@ -98,6 +98,7 @@ impl File {
         if case.after.unchanged {
             anyhow::ensure!(world.dump().await == before, "something changed in the table");
         }
+        world.ensure_whole().await?;
         let asked: BTreeSet<String> = world.tombstones().await.into_iter().collect();
         let wanted = case.after.asked.iter().map(|name| {
             let (channel, name) = of_channel(name, 2)?;

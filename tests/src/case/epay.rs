@@ -69,6 +69,7 @@ impl File {
         if case.after.unchanged {
             ensure!(world.dump().await == before, "something changed in the table");
         }
+        world.ensure_whole().await?;
         let demo: MerchantId = "demo".parse()?;
         for (autoid, wanted) in &case.after.applications {
             let history = world.session().application_history(&demo.application(*autoid)).await?;

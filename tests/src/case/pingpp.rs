@@ -71,6 +71,7 @@ impl File {
         if case.after.unchanged {
             ensure!(world.dump().await == before, "something changed in the table");
         }
+        world.ensure_whole().await?;
         let app: AppId = "app_1".parse()?;
         for (id, wanted) in &case.after.charges {
             let charge = world.session().charge(&app.charge(Mode::Test, id.parse()?)).await?;
