@@ -69,3 +69,40 @@ impl Session {
         parse(&text).map(Some).map_err(damaged)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Makes what is cached so much older.
+    fn age(cache: &SettingsCache<u8, u64>, by: Duration) {
+        for (since, _) in cache.cached.lock().unwrap().values_mut() {
+            *since -= by;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_is_known_within_30_seconds_and_a_new_tenant_at_once() {
+        assert_eq!(limits::SETTINGS_CACHED, Duration::from_secs(30));
+        let cache = SettingsCache::default();
+        let version = AtomicU64::new(0);
+        let get = async || {
+            let read = async {
+                let version = version.load(Ordering::SeqCst);
+                Ok((version > 0).then_some(version))
+            };
+            cache.get(&1, read).await.unwrap().map(|version| *version)
+        };
+        assert_eq!(get().await, None);
+        version.store(1, Ordering::SeqCst);
+        assert_eq!(get().await, Some(1), "that there was none is not kept");
+        version.store(2, Ordering::SeqCst);
+        age(&cache, Duration::from_secs(29));
+        assert_eq!(get().await, Some(1));
+        age(&cache, Duration::from_secs(1));
+        assert_eq!(get().await, Some(2));
+    }
+}
