@@ -14,7 +14,10 @@ use plotters::prelude::*;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::{By, Group, Period, Report, Sums, Unit, milliseconds};
+use super::By;
+use super::lines::{Group, Report, Unit};
+use super::period::{Period, milliseconds};
+use super::totals::Sums;
 use crate::agreement::WrongUsage;
 use crate::screen::{age, plain, time};
 

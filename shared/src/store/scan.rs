@@ -32,14 +32,16 @@ impl Session {
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
         Box::pin(async move {
             let start = from.map(position).transpose()?;
+            // The whole is no part: some who stand in for DynamoDB sort all of the table for each page of one.
+            let part = |number: u32| i32::try_from(number).ok().filter(|_| segments > 1);
             self.until_answered(|| async {
                 let call = self
                     .store
                     .client
                     .scan()
                     .table_name(self.store.table())
-                    .segment(i32::try_from(segment).unwrap_or(i32::MAX))
-                    .total_segments(i32::try_from(segments).unwrap_or(i32::MAX))
+                    .set_segment(part(segment))
+                    .set_total_segments(part(segments))
                     .limit(i32::try_from(count_max).unwrap_or(i32::MAX))
                     .set_exclusive_start_key(start.clone())
                     .consistent_read(true)
