@@ -166,8 +166,10 @@ operate() {
 stack untold refunds-dev
 operate dead-letters list | tee "$work/letters"
 grep -q '^waiting  *1$' "$work/letters" || fail 'the dead letter is not listed'
-# Nobody hears it: the letter stays.
-if operate dead-letters replay --bus no-such-bus --yes --reason 'deploy test' >"$work/letters"; then fail 'told nobody'; fi
+# While the bus can't be reached the letter stays.
+if AWS_ENDPOINT_URL_EVENTBRIDGE=http://127.0.0.1:1 operate dead-letters replay --yes --reason 'deploy test'; then
+  fail 'told nobody'
+fi
 operate dead-letters replay --yes --reason 'deploy test' || { cat "$work/told"; fail 'the dead letter is not told'; }
 stack heard heard 3
 operate dead-letters replay --yes --reason 'deploy test'
@@ -175,7 +177,6 @@ operate verify || { cat "$work/told"; fail 'something is wrong with the table'; 
 operate anchor "$work/heads"
 operate report --by provider
 operate tenant add merchant another --currency CNY --yes --reason 'deploy test' >"$work/key" || { cat "$work/told"; fail 'no merchant'; }
-cat "$work/key" >>"$REFUNDS_SECRETS"
 operate show tenant merchant another | tee "$work/merchant"
 grep -q 'deploy test' "$work/merchant" || fail 'who did it, and why, is not on record'
 operate verify --anchor "$work/heads"

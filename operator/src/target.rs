@@ -125,6 +125,18 @@ impl TableOptions {
         Ok(format!("{} at {}", self.table()?, self.endpoint()?.unwrap_or_else(of_aws)))
     }
 
+    /// What tells the table from all others, one of the same name included that was there before, as far as may be asked.
+    ///
+    /// # Errors
+    /// If the table can't be reached.
+    pub async fn identity(&self, store: &Store) -> Result<String> {
+        let identity = match session(store).identity().await {
+            Err(error) if !error.passes() => String::new(),
+            told => told.context("the table can't be read")?,
+        };
+        Ok(format!("{} {identity}", self.place()?))
+    }
+
     /// What to add to a command for it to work with the same table.
     pub fn repeated(&self) -> String {
         let options = [

@@ -113,9 +113,8 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     else {
         return Ok(ExitCode::SUCCESS);
     };
-    let table = session(&store).identity().await?;
-    let what =
-        format!("{} {table}\n{}\n{}", options.table.place()?, checked.digest, options.settings.replace);
+    let table = options.table.identity(&store).await?;
+    let what = format!("{table}\n{}\n{}", checked.digest, options.settings.replace);
     let mut progress = Progress::of_file(state::file("import", &what)?, options.restart);
     check_progress(&store, &mut source, &checked, &options.settings, &mut progress).await?;
     if progress.done() > 0 {

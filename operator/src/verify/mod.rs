@@ -33,7 +33,7 @@ use crate::agreement::WrongUsage;
 use crate::scan::{Pace, ScanOptions, scan};
 use crate::screen::{Cell, OutputOptions, Section, Sheet, age, time};
 use crate::state;
-use crate::target::{TableOptions, session};
+use crate::target::TableOptions;
 use crate::tell;
 
 pub const EXAMPLES: &str = "\
@@ -95,9 +95,8 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         let store = options.table.store().await?;
         let anchor = options.anchor.as_deref().map(Anchor::read).transpose()?;
         let what = format!(
-            "{} {}\n{:?}\n{}",
-            options.table.place()?,
-            session(&store).identity().await.context("the table can't be read")?,
+            "{}\n{:?}\n{}",
+            options.table.identity(&store).await?,
             anchor.as_ref().map(|anchor| &anchor.digest),
             options.scan.segments
         );
