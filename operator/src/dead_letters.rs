@@ -507,7 +507,10 @@ async fn replay(options: &ReplayOptions) -> Result<ExitCode> {
         return nothing_received(&queue).await;
     }
     let bus = Bus { bridge: EventBridge::with(&settings, &bus), name: bus };
-    let told = tell_again(options, &store, &queue, &bus, &letters).await;
+    let told = tokio::select! {
+        told = tell_again(options, &store, &queue, &bus, &letters) => told,
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; the messages stay in the queue: run it again")),
+    };
     let is_told = |letter: &&Letter| match (&told, &letter.untold) {
         (Ok(Some(told)), Ok(untold)) => told.has_arrived(untold.span()),
         _ => false,

@@ -103,6 +103,9 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let mut source = Source::open(&options.file)?;
     let store = options.table.store().await?;
     let checked = check(&store, &mut source).await?;
+    if checked.numbers.is_empty() {
+        bail!("there is nothing to import: it has no lines");
+    }
     if options.agreement.dry_run {
         let report = look_at_all(&store, &mut source, &checked, &options.settings).await?;
         options.agreement.ask(&options.table, &checked.changes(&options.settings)).await?;
@@ -497,9 +500,6 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             *sum = sum.checked_add(opening).context("the accounts would hold more than can be added up")?;
         }
         let digest = all_lines.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if numbers.is_empty() {
-            bail!("there is nothing to import: it has no lines");
-        }
         return Ok(Checked { numbers, kinds, openings: sums, replaced, tenants, currencies, digest });
     }
     wrong.sort();
