@@ -4,7 +4,7 @@ mod stack;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
@@ -56,11 +56,15 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// A run that is stopped in the middle, as `stop` does.
 fn interrupted(local: &Local, folder: &Path, stop: impl Fn(&mut Child)) -> Option<i32> {
     let mut command = verify(local, folder, &["--max-rcu", "40", "--segments", "2"]);
+    let started = SystemTime::now();
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let bytes = || spool(folder).and_then(|path| path.metadata().ok()).map_or(0, |file| file.len());
-    until("facts come", || bytes() > 0);
-    let begun = bytes();
-    until("more facts come", || bytes() > begun);
+    let written =
+        || spool(folder).and_then(|path| path.metadata().ok()?.modified().ok()).unwrap_or(UNIX_EPOCH);
+    until("the file is begun", || written() > started);
+    let begun = written();
+    // Pages are some tenths of a second apart, so slow is reading allowed to be.
+    let later = || written().duration_since(begun).unwrap_or_default() > Duration::from_millis(300);
+    until("facts come", later);
     stop(&mut run);
     run.wait().unwrap().code()
 }
