@@ -141,18 +141,14 @@ impl Cell {
 #[derive(Debug, Clone, Default)]
 pub struct Section {
     pub name: &'static str,
-    columns: &'static [&'static str],
-    stacked: &'static [&'static str],
+    columns: Vec<&'static str>,
+    stacked: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Section {
-    pub fn new(
-        name: &'static str,
-        columns: &'static [&'static str],
-        stacked: &'static [&'static str],
-    ) -> Self {
-        Self { name, columns, stacked, rows: Vec::new() }
+    pub fn new(name: &'static str, columns: &[&'static str], stacked: &[&'static str]) -> Self {
+        Self { name, columns: columns.to_vec(), stacked: stacked.to_vec(), rows: Vec::new() }
     }
 
     /// A row: one cell for each of the columns, then one for each of the stacked ones.
@@ -179,7 +175,7 @@ impl Section {
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.columns.iter().chain(self.stacked).copied()
+        self.columns.iter().chain(&self.stacked).copied()
     }
 
     fn table(&self, width: u16) -> String {
@@ -455,6 +451,11 @@ pub fn iso_time(milliseconds: u64) -> String {
 
 fn timestamp(milliseconds: u64) -> Option<Timestamp> {
     i64::try_from(milliseconds).ok().and_then(|at| Timestamp::from_millisecond(at).ok())
+}
+
+/// Bytes as people compare them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How long ago something was, in the two largest units: `3 d 4 h`.

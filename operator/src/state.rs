@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use crate::screen::hex;
+
 /// How long what nobody went on with is kept.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -44,6 +46,6 @@ pub fn file(command: &str, what: &str) -> Result<PathBuf> {
         .and_then(|()| fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)))
         .with_context(|| format!("could not make {}: set XDG_STATE_HOME", folder.display()))?;
     remove_old(&folder, command);
-    let hash: String = Sha256::digest(what).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(folder.join(format!("{command}-{hash}")))
+    let hash = hex(&Sha256::digest(what));
+    Ok(folder.join(format!("{command}-{}", hash.get(..16).unwrap_or(&hash))))
 }

@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use refundctl::scan::ScanOptions;
 use refundctl::send::epay::DEMO_API_KEY;
-use refundctl::verify::{Breach, Spool, Verified, anchor, verify};
+use refundctl::verify::anchor::{self, Anchor};
+use refundctl::verify::{Breach, Spool, Verified, verify};
 use serde_json::json;
 use shared::pingpp::ChannelAnswer;
 use tokio::runtime::Handle;
@@ -136,7 +137,7 @@ impl World {
     pub async fn verified_by(&self, anchor: &Path) -> Result<Verified> {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(&folder.path().join("spool"), 2, false).unwrap();
-        spool.take_others(anchor::read(anchor)?)?;
+        spool.take_others(Anchor::open(anchor)?.rows()?)?;
         verify(&self.store(), None, &mut spool).await
     }
 

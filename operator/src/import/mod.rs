@@ -28,7 +28,7 @@ use shared::pingpp::{self, AppId, SecretKey};
 use shared::store::{Creation, DebitOnRecord, Session, SettingsChange, Store};
 
 use crate::agreement::{self, Agreement};
-use crate::screen::plain;
+use crate::screen::{hex, plain};
 use crate::state;
 use crate::target::{TableOptions, session};
 use crate::tell;
@@ -499,7 +499,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             let sum = sums.entry(currency + unit).or_default();
             *sum = sum.checked_add(opening).context("the accounts would hold more than can be added up")?;
         }
-        let digest = all_lines.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&all_lines.finalize());
         return Ok(Checked { numbers, kinds, openings: sums, replaced, tenants, currencies, digest });
     }
     wrong.sort();

@@ -99,52 +99,24 @@ impl By {
     }
 
     /// For programs.
-    pub(super) fn book_columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Day => &[
-                "from",
-                "until",
-                "day",
-                "currency",
-                "refunds",
-                "amount",
-                "own refunds",
-                "own amount",
-                "failed",
-                "failed amount",
-                "open",
-                "open amount",
-            ],
-            Self::Tenant => &[
-                "from",
-                "until",
-                "provider",
-                "tenant",
-                "currency",
-                "refunds",
-                "amount",
-                "own refunds",
-                "own amount",
-                "failed",
-                "failed amount",
-                "open",
-                "open amount",
-            ],
-            Self::Provider => &[
-                "from",
-                "until",
-                "provider",
-                "currency",
-                "refunds",
-                "amount",
-                "own refunds",
-                "own amount",
-                "failed",
-                "failed amount",
-                "open",
-                "open amount",
-            ],
-        }
+    pub(super) fn book_columns(self) -> Vec<&'static str> {
+        let group: &[&str] = match self {
+            Self::Day => &["day"],
+            Self::Tenant => &["provider", "tenant"],
+            Self::Provider => &["provider"],
+        };
+        let sums = [
+            "currency",
+            "refunds",
+            "amount",
+            "own refunds",
+            "own amount",
+            "failed",
+            "failed amount",
+            "open",
+            "open amount",
+        ];
+        [&["from", "until"], group, &sums].concat()
     }
 }
 
@@ -265,7 +237,7 @@ impl Report {
     }
 
     pub(super) fn book_section(&self, by: By) -> Section {
-        let mut section = Section::new("refunds", by.book_columns(), &[]);
+        let mut section = Section::new("refunds", &by.book_columns(), &[]);
         for ((group, unit), sums) in self.by(by) {
             let mut row = vec![Cell::text(self.period.from), Cell::text(self.period.until)];
             match &group {

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use shared::ebet::{ChannelId, Username};
-use shared::ledger::{Debit, DebitId, DebitKey, DebitState, RefundedBy};
+use shared::ledger::{Debit, DebitId, DebitKey, DebitState};
 use shared::store::{Content, Session};
 
-use super::{interventions, provider_request};
+use super::{interventions, refunded_by};
 use crate::screen::{Cell, OutputOptions, Section, Sheet, print_list};
 use crate::target::{TableOptions, session};
 
@@ -153,10 +153,7 @@ fn steps(debit: &Debit, history: &mut Section) {
     }
     if let DebitState::Refunded(refund) = &debit.state {
         let posting = &refund.posting;
-        let by = match refund.by {
-            RefundedBy::Provider => provider_request(&refund.request),
-            RefundedBy::Channel => "the channel on its own".to_owned(),
-        };
+        let by = refunded_by(refund);
         history.row([
             Cell::Time(refund.at),
             Cell::amount(refund.amount),

@@ -4,15 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use shared::ledger::{
-    Account, Cause, ChainBreach, FundingSource, Hash, Movement, Posted, RefundBatch, check_funds,
-};
+use shared::ledger::{Account, ChainBreach, FundingSource, Hash, Movement, Posted, RefundBatch, check_funds};
 use shared::store::Store;
 
+use super::postings::history;
 use super::wallet::balance;
 use super::{Length, unchanged};
 use crate::app::AppOptions;
-use crate::screen::{Cell, OutputOptions, Section, Sheet, print_list};
+use crate::screen::{Cell, OutputOptions, Sheet, print_list};
 use crate::target::{TableOptions, long_session};
 use crate::tell;
 
@@ -109,42 +108,6 @@ fn sheet(options: &Options, funds: &Funds, postings: Option<&[Posted<'_>]>) -> S
     let smallest = format!("in the smallest unit of {}", account.currency);
     sheet.title = format!("{source} of {app}, {smallest}\n{balance}");
     sheet.fact("head", Cell::text(account.head));
-    let postings = postings.unwrap_or_default();
-    let hidden = options.length.hidden(options.output.output, postings.len());
-    if hidden > 0 {
-        sheet.note(format!("{hidden} earlier postings are not shown: --all does"));
-    }
-    let columns = &["#", "time", "amount", "before", "after"];
-    let mut history = Section::new("history", columns, &["what", "of", "by", "because"]);
-    for posted in postings.iter().skip(hidden) {
-        let (at, amount, what, of, by, why) = match posted {
-            Posted::Funds(batch, funds, cause) => {
-                let is_hold = matches!(cause, Cause::Hold { .. });
-                let (what, by) =
-                    if is_hold { ("held", "its merchant's call") } else { ("released", "the ledger") };
-                let of = format!("batch {}", batch.key.id);
-                (funds.at, funds.amount.to_string(), what, of, by, Cell::Nothing)
-            }
-            Posted::Movement(movement) => {
-                let (what, id) = (movement.direction.as_str(), movement.key.id.to_string());
-                let why = Cell::text(&movement.reason);
-                (movement.at, movement.amount.to_string(), what, id, "an entry", why)
-            }
-            Posted::Debit(..) | Posted::Refund(..) => continue, // no app's funds have such
-        };
-        let posting = posted.posting();
-        history.row([
-            Cell::Count(posting.sequence),
-            Cell::Time(at),
-            Cell::Amount(amount),
-            Cell::amount(posting.before),
-            Cell::amount(posting.after),
-            Cell::text(what),
-            Cell::text(of),
-            Cell::text(by),
-            why,
-        ]);
-    }
-    sheet.section(history);
+    history(&mut sheet, postings.unwrap_or_default(), options.length, options.output.output);
     sheet
 }

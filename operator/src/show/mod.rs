@@ -5,6 +5,7 @@ mod batch;
 mod charge;
 mod debit;
 mod funds;
+mod postings;
 mod refund;
 mod request;
 mod tenant;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use shared::ledger::{Intervention, RequestKey, TenantKey};
+use shared::ledger::{Intervention, Refund, RefundedBy, TenantKey};
 use shared::store::Session;
 
 use crate::screen::{Cell, Output, Section};
@@ -122,9 +123,14 @@ async fn unchanged<T, H: PartialEq>(
     bail!("{name} is too busy to be checked now: it changed during each of {READS_MAX} reads")
 }
 
-/// A provider's request, as its caller numbers it.
-fn provider_request(request: &RequestKey) -> String {
-    format!("the provider's {}", request.within_tenant().replacen('#', " ", 1))
+/// Who had a bet refunded; a provider's request as its caller numbers it.
+fn refunded_by(refund: &Refund) -> String {
+    match refund.by {
+        RefundedBy::Provider => {
+            format!("the provider's {}", refund.request.within_tenant().replacen('#', " ", 1))
+        }
+        RefundedBy::Channel => "the channel on its own".to_owned(),
+    }
 }
 
 /// What operators did with those of a tenant's things that are meant.

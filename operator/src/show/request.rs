@@ -9,7 +9,7 @@ use shared::ledger::{Debit, DebitState, Refund, RequestKey};
 use shared::store::{Content, Stored};
 
 use crate::scan::{ScanOptions, scan_all};
-use crate::screen::{Cell, OutputOptions, Section, Sheet};
+use crate::screen::{Cell, OutputOptions, Section, Sheet, hex};
 use crate::target::{TableOptions, session};
 
 pub const EXAMPLES: &str = "\
@@ -53,8 +53,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         let Some((record, at)) = session.request_record(key).await? else { continue };
         is_known = true;
         let refused = record.refused.len() as u64;
-        let fingerprint: String =
-            record.fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex(record.fingerprint.as_bytes());
         requests.row([Cell::Time(at), Cell::Count(refused), Cell::text(call(key)), Cell::text(fingerprint)]);
     }
     let mut found: Vec<(Debit, Refund)> = Vec::new();

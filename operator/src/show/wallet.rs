@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use shared::ebet::{ChannelId, Username};
-use shared::ledger::{Account, ChainBreach, Debit, DebitState, Posted, RefundedBy};
+use shared::ledger::{Account, ChainBreach, DebitState};
 use shared::store::{Store, Wallet};
 
-use super::{Length, interventions, provider_request, unchanged};
+use super::postings::history;
+use super::{Length, interventions, unchanged};
 use crate::screen::{Cell, Output, OutputOptions, Section, Sheet};
 use crate::target::{TableOptions, session};
 use crate::tell;
@@ -98,7 +99,7 @@ fn describe(options: &WalletOptions, wallet: &Wallet) -> (Sheet, Option<ChainBre
     }
     let breach = match checked {
         Ok(postings) => {
-            history(&mut sheet, options, &postings);
+            history(&mut sheet, &postings, options.length, options.output.output);
             None
         }
         Err(breach) => Some(breach),
@@ -113,55 +114,4 @@ fn describe(options: &WalletOptions, wallet: &Wallet) -> (Sheet, Option<ChainBre
         sheet.section(open);
     }
     (sheet, breach)
-}
-
-fn history(sheet: &mut Sheet, options: &WalletOptions, postings: &[Posted<'_>]) {
-    let hidden = options.length.hidden(options.output.output, postings.len());
-    if hidden > 0 {
-        sheet.note(format!("{hidden} earlier postings are not shown: --all does"));
-    }
-    let columns = &["#", "time", "amount", "before", "after"];
-    let mut history = Section::new("history", columns, &["what", "of", "by", "because"]);
-    for posted in postings.iter().skip(hidden) {
-        let (at, amount, [what, of, by, why]) = match posted {
-            Posted::Debit(debit, taking) => (taking.at, debit.amount, taken(debit)),
-            Posted::Refund(debit, refund) => {
-                let by = match refund.by {
-                    RefundedBy::Provider => provider_request(&refund.request),
-                    RefundedBy::Channel => "the channel on its own".to_owned(),
-                };
-                let what = [Cell::text("refunded"), of_debit(debit), Cell::text(by), Cell::Nothing];
-                (refund.at, refund.amount, what)
-            }
-            Posted::Movement(movement) => {
-                let (what, id) = (movement.direction.as_str(), &movement.key.id);
-                let cells =
-                    [Cell::text(what), Cell::text(id), Cell::text("an entry"), Cell::text(&movement.reason)];
-                (movement.at, movement.amount, cells)
-            }
-            Posted::Funds(..) => continue, // no wallet has such
-        };
-        let posting = posted.posting();
-        history.row([
-            Cell::Count(posting.sequence),
-            Cell::Time(at),
-            Cell::amount(amount),
-            Cell::amount(posting.before),
-            Cell::amount(posting.after),
-            what,
-            of,
-            by,
-            why,
-        ]);
-    }
-    sheet.section(history);
-}
-
-fn of_debit(debit: &Debit) -> Cell {
-    Cell::text(format!("bet {}", debit.key.id))
-}
-
-fn taken(debit: &Debit) -> [Cell; 4] {
-    let of = format!("bet {}\nround {}", debit.key.id, debit.round);
-    [Cell::text("taken"), Cell::text(of), Cell::text("an entry"), Cell::Nothing]
 }

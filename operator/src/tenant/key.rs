@@ -11,6 +11,7 @@ use rsa::rand_core::{OsRng, RngCore as _};
 use sha2::{Digest, Sha256};
 
 use super::wrong;
+use crate::screen::hex;
 use crate::tell;
 
 /// Letters and digits of a new secret: 238 bits, which nobody guesses.
@@ -119,7 +120,7 @@ pub fn make_plain(pem: &mut String) {
 /// If `pem` is none.
 pub fn public_key_hash(pem: &str) -> Result<String> {
     let der = der(pem).context("a public key on record is none")?;
-    Ok(Sha256::digest(der.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(der.as_bytes())))
 }
 
 fn der(pem: &str) -> Option<Document> {

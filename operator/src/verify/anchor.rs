@@ -17,7 +17,7 @@ use shared::store::{Content, Store};
 use super::fact::{Fact, Group, HashText, Row, anchor_order};
 use crate::say;
 use crate::scan::{ScanOptions, scan_all};
-use crate::screen::iso_time;
+use crate::screen::{hex, iso_time};
 use crate::target::TableOptions;
 
 pub const EXAMPLES: &str = "\
@@ -78,10 +78,6 @@ impl<W: Write> Hashing<W> {
     }
 }
 
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub async fn command(options: &Options) -> Result<ExitCode> {
     if options.file.exists() {
         bail!("{} is there already: an anchor is never overwritten", options.file.display());
@@ -115,7 +111,7 @@ pub async fn write(store: &Store, table: &str, options: ScanOptions, file: &Path
         Ok(())
     })
     .await?;
-    let sha256 = hex(out.digest.clone());
+    let sha256 = hex(&out.digest.clone().finalize());
     out.line(&End { accounts, sha256: sha256.clone() })?;
     out.out.flush()?;
     drop(out);
@@ -124,17 +120,59 @@ pub async fn write(store: &Store, table: &str, options: ScanOptions, file: &Path
     Ok((accounts, sha256))
 }
 
-/// What an anchor says, as facts; all of it, or none if it is not whole.
-///
-/// # Errors
-/// If the file is no anchor, or was changed or cut.
-pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Row>>> {
-    let accounts = check_whole(path)?;
-    let rows = lines(path)?.skip(1).take(accounts);
-    Ok(rows.map(|line| {
-        let text = line?;
-        row(&text).with_context(|| format!("no head of an account: {text}"))
-    }))
+/// An anchor to compare with, which is whole and as it was written.
+pub struct Anchor<'a> {
+    path: &'a Path,
+    /// What table it is of, and when it was written.
+    pub origin: String,
+    /// Over its lines: tells it from others.
+    pub sha256: String,
+    accounts: usize,
+}
+
+impl<'a> Anchor<'a> {
+    /// # Errors
+    /// If the file is no anchor, or was changed or cut.
+    pub fn open(path: &'a Path) -> Result<Self> {
+        let mut lines = lines(path)?;
+        let mut digest = Sha256::new();
+        let mut pass = |line: &str| {
+            digest.update(line);
+            digest.update("\n");
+        };
+        let cut = || format!("{} is not whole: its last line is missing", path.display());
+        let first = lines.next().with_context(cut)??;
+        let Beginning { anchor: layout, table, at } =
+            serde_json::from_str(&first).with_context(|| format!("{} is no anchor", path.display()))?;
+        if layout != LAYOUT {
+            bail!("{} is an anchor of layout {layout}; known is {LAYOUT}", path.display());
+        }
+        pass(&first);
+        for (accounts, line) in lines.enumerate() {
+            let line = line?;
+            if let Ok(end) = serde_json::from_str::<End>(&line) {
+                let sha256 = hex(&digest.finalize());
+                if end.sha256 != sha256 || end.accounts != accounts as u64 {
+                    bail!("{} was changed since it was written", path.display());
+                }
+                return Ok(Self { path, origin: format!("{table}, {at}"), sha256, accounts });
+            }
+            pass(&line);
+        }
+        bail!("{}", cut())
+    }
+
+    /// What it says, as facts.
+    ///
+    /// # Errors
+    /// If it can't be read any more.
+    pub fn rows(&self) -> Result<impl Iterator<Item = Result<Row>>> {
+        let rows = lines(self.path)?.skip(1).take(self.accounts);
+        Ok(rows.map(|line| {
+            let text = line?;
+            row(&text).with_context(|| format!("no head of an account: {text}"))
+        }))
+    }
 }
 
 fn row(text: &str) -> Result<Row> {
@@ -147,43 +185,4 @@ fn row(text: &str) -> Result<Row> {
 fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
     let file = File::open(path).with_context(|| format!("could not read {}", path.display()))?;
     Ok(BufReader::new(file).lines().map(|line| line.context("the anchor can't be read")))
-}
-
-/// What table an anchor is of, and when it was written.
-///
-/// # Errors
-/// If the file is no anchor.
-pub fn origin(path: &Path) -> Result<String> {
-    let first = lines(path)?.next().transpose()?.unwrap_or_default();
-    let Beginning { table, at, .. } =
-        serde_json::from_str(&first).with_context(|| format!("{} is no anchor", path.display()))?;
-    Ok(format!("{table}, {at}"))
-}
-
-/// How many heads an anchor has.
-fn check_whole(path: &Path) -> Result<usize> {
-    let mut digest = Sha256::new();
-    let mut accounts = 0;
-    let mut is_first = true;
-    for line in lines(path)? {
-        let line = line?;
-        if is_first {
-            let beginning: Beginning =
-                serde_json::from_str(&line).with_context(|| format!("{} is no anchor", path.display()))?;
-            if beginning.anchor != LAYOUT {
-                bail!("{} is an anchor of layout {}; known is {LAYOUT}", path.display(), beginning.anchor);
-            }
-            is_first = false;
-        } else if let Ok(end) = serde_json::from_str::<End>(&line) {
-            return match end.sha256 == hex(digest) && end.accounts == accounts as u64 {
-                true => Ok(accounts),
-                false => bail!("{} was changed since it was written", path.display()),
-            };
-        } else {
-            accounts += 1;
-        }
-        digest.update(&line);
-        digest.update("\n");
-    }
-    bail!("{} is not whole: its last line is missing", path.display())
 }

@@ -12,19 +12,19 @@ mod fact;
 mod spool;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
 use shared::clock::unix_milliseconds;
 use shared::store::Store;
 
 use again::Again;
+use anchor::Anchor;
 pub use breach::{Breach, Kind};
 use fact::{Fact, Facts};
 pub use spool::Spool;
@@ -93,11 +93,13 @@ pub struct Verified {
 pub async fn command(options: &Options) -> Result<ExitCode> {
     let work = async {
         let store = options.table.store().await?;
-        let anchor = options.anchor.as_deref().map(Anchor::read).transpose()?;
+        // One that is none makes the command a wrong one.
+        let wrong = |error: anyhow::Error| WrongUsage(format!("{error:#}"));
+        let anchor = options.anchor.as_deref().map(Anchor::open).transpose().map_err(wrong)?;
         let what = format!(
             "{}\n{:?}\n{}",
             options.table.identity(&store).await?,
-            anchor.as_ref().map(|anchor| &anchor.digest),
+            anchor.as_ref().map(|anchor| &anchor.sha256),
             options.scan.segments
         );
         let began = Instant::now();
@@ -108,7 +110,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
             tell!("going on with a run of {ago} ago, at {resumed} items; --restart begins anew");
         }
         if let (Some(anchor), false) = (&anchor, spool.has_others) {
-            spool.take_others(anchor::read(anchor.path)?)?;
+            spool.take_others(anchor.rows()?)?;
         }
         let since = spool.began;
         let verified = verify(&store, options.scan.max_rcu, &mut spool).await?;
@@ -119,7 +121,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     };
     let told = tokio::select! {
         told = work => told,
-        _ = tokio::signal::ctrl_c() => bail_interrupted(),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; the same command goes on where it stopped")),
     };
     match told {
         Ok(verified) if !verified.counts.is_empty() => Ok(ExitCode::FAILURE),
@@ -133,28 +135,6 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     }
 }
 
-/// An anchor to compare with.
-struct Anchor<'a> {
-    path: &'a Path,
-    origin: String,
-    /// Tells it from others.
-    digest: String,
-}
-
-impl<'a> Anchor<'a> {
-    /// # Errors
-    /// If it is none: the command was wrong.
-    fn read(path: &'a Path) -> Result<Self> {
-        let read = || {
-            let text = std::fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
-            drop(anchor::read(path)?);
-            let digest = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok::<_, anyhow::Error>(Self { path, origin: anchor::origin(path)?, digest })
-        };
-        read().map_err(|error| WrongUsage(format!("{error:#}")).into())
-    }
-}
-
 /// When a run read, and for how long.
 struct Took {
     /// Unix milliseconds.
@@ -162,10 +142,6 @@ struct Took {
     time: Duration,
     /// Items that were read before it.
     resumed: u64,
-}
-
-fn bail_interrupted<T>() -> Result<T> {
-    bail!("interrupted; the same command goes on where it stopped")
 }
 
 /// Reads the table into `spool`, from where that has come to, and checks all that is there.

@@ -64,10 +64,7 @@ impl Session {
         tenant_of: impl Fn(&str) -> TenantKey,
         replace: bool,
     ) -> Result<SettingsChange, StoreError> {
-        if !replace && let Some(named) = self.shared_credential(credential).await? {
-            return Ok(if named == ids { SettingsChange::Unchanged } else { SettingsChange::Kept });
-        }
-        self.replace_shared_credential(credential, ids, tenant_of, None).await
+        self.name_tenants(credential, ids, tenant_of, replace, None).await
     }
 
     /// Lets a secret name the tenants with these ids, and no others, whatever it named before; if the tenant of `stays`
@@ -82,12 +79,25 @@ impl Session {
         tenant_of: impl Fn(&str) -> TenantKey,
         stays: Option<(&TenantKey, &str)>,
     ) -> Result<SettingsChange, StoreError> {
+        self.name_tenants(credential, ids, tenant_of, true, stays).await
+    }
+
+    /// One transaction, bound to what the secret names as it is read; decided anew where that has changed meanwhile.
+    async fn name_tenants(
+        &self,
+        credential: &CredentialKey,
+        ids: &[String],
+        tenant_of: impl Fn(&str) -> TenantKey,
+        replace: bool,
+        stays: Option<(&TenantKey, &str)>,
+    ) -> Result<SettingsChange, StoreError> {
         let mut backoff = Backoff::default();
         loop {
             let named = self.shared_credential(credential).await?;
             let change = match &named {
                 None => SettingsChange::Created,
                 Some(named) if named == ids => return Ok(SettingsChange::Unchanged),
+                Some(_) if !replace => return Ok(SettingsChange::Kept),
                 Some(_) => SettingsChange::Replaced,
             };
             let as_read = match &named {

@@ -126,17 +126,7 @@ impl Session {
 
     /// All items of a partition, in the order of their sort keys.
     pub(super) async fn read_partition(&self, partition: &str) -> Result<Vec<Item>, StoreError> {
-        let mut found = Vec::new();
-        let mut start: Option<Item> = None;
-        loop {
-            let (page, next) =
-                self.until_answered(|| self.read_page(partition, false, None, None, start.clone())).await?;
-            found.extend(page);
-            start = next;
-            if start.is_none() {
-                return Ok(found);
-            }
-        }
+        self.read_all(partition, None).await
     }
 
     /// All items of a partition whose sort keys begin so, in their order.
@@ -147,10 +137,17 @@ impl Session {
     ) -> Result<Vec<Item>, StoreError> {
         // Nothing that sort keys have comes after this character.
         let end = format!("{prefix}\u{10ffff}");
+        self.read_all(partition, Some((prefix, &end))).await
+    }
+
+    async fn read_all(
+        &self,
+        partition: &str,
+        between: Option<(&str, &str)>,
+    ) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::new();
         let mut start: Option<Item> = None;
         loop {
-            let between = Some((prefix, end.as_str()));
             let (page, next) = self
                 .until_answered(|| self.read_page(partition, false, between, None, start.clone()))
                 .await?;
