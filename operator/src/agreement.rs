@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::ledger::{Intervention, TenantKey};
 use shared::store::Store;
 
@@ -157,7 +156,7 @@ impl Agreed {
             action: action.to_owned(),
             by: self.by.clone(),
             reason: self.reason.clone(),
-            at: unix_milliseconds(SystemTime::now()),
+            at: clock::unix_now(),
             id: format!("{:016x}", fastrand::u64(..)),
             outcome: None,
         };

@@ -1,10 +1,9 @@
 //! `refundctl application`: what a merchant's operators do with applications outside the calls.
 
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::epay::MerchantId;
 use shared::ledger::{
     Amount, ApplicationState, BatchNo, Confirmation, FailedRefund, Mismatch, TenantKey, TradeNo, Withdrawal,
@@ -265,7 +264,7 @@ pub async fn withdraw(
     autoid: i64,
     reason: Option<&str>,
 ) -> Result<String> {
-    let at = unix_milliseconds(SystemTime::now());
+    let at = clock::unix_now();
     let withdrawal = Withdrawal { at, reason: reason.map(str::to_owned) };
     match session.withdraw(&merchant.application(autoid), &withdrawal).await.context(UNDECIDED)? {
         Withdrawing::Withdrawn => Ok(format!("withdrawn: application {autoid}")),
@@ -291,7 +290,7 @@ pub async fn confirm(
     let said = Confirmation {
         trade_no: trade_no.clone(),
         amount,
-        at: unix_milliseconds(SystemTime::now()),
+        at: clock::unix_now(),
         invocation: format!("refundctl-{:016x}", fastrand::u64(..)),
     };
     let ended = session.end(&merchant.batch(batch_no.clone()), &said).await;

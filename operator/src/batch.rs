@@ -1,12 +1,11 @@
 //! `refundctl batch`: what a payment platform's operators do with batches of refunds.
 
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use settle_refunds::EventBridge;
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::ledger::{BatchState, RefundBatch};
 use shared::pingpp::{Event, EventBus, advance, payment_channel};
 
@@ -134,7 +133,7 @@ async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
     // People take their time to answer.
     let session = long_session(&store).await?;
     let work = async {
-        let now = unix_milliseconds(SystemTime::now());
+        let now = clock::unix_now();
         let batch = advance(&session, &*payment_channel(), &key, now).await.context("run it again")?;
         batch.with_context(|| format!("batch {} is no longer there", key.id))
     };

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use futures::{StreamExt, stream};
-use shared::clock::{milliseconds, unix_milliseconds};
+use shared::clock::{self, milliseconds};
 use shared::entries::tenant_name;
 use shared::ledger::{BatchItem, BatchState, ItemRefund, RefundBatch, RefundBatchKey, RefundId, TenantKey};
 use shared::pingpp::AppId;
@@ -67,7 +67,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub async fn command(options: &Options) -> Result<ExitCode> {
     let store = options.table.store().await?;
     let found = find(&store).await?;
-    let now = unix_milliseconds(SystemTime::now());
+    let now = clock::unix_now();
     let listed: Vec<&Open> = found.open.iter().filter(|open| open.age(now) >= options.least_age()).collect();
     sheet(options, &found, &listed, now).print(options.output)?;
     let is_calm = found.unreadable.is_empty() && (listed.is_empty() || !options.stuck);

@@ -1,10 +1,9 @@
 //! `refundctl refund`: what payment channels say to people.
 
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::entries::tenant_name;
 use shared::ledger::{ItemState, RefundBatch, RefundId};
 use shared::limits;
@@ -175,7 +174,7 @@ impl Action {
 
 /// Puts on record what is said of a refund; what that came to.
 async fn decided(session: &Session, id: &RefundId, batch: &RefundBatch, action: &Action) -> Result<String> {
-    let at = unix_milliseconds(SystemTime::now());
+    let at = clock::unix_now();
     let decided = decide_refund(session, &batch.key, id, action.state(at), at).await;
     match decided.context("not known whether it was recorded; run it again")? {
         Some(Decided::Done { settled: Settled::AsSaid, batch }) => {

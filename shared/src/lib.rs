@@ -13,5 +13,6 @@ pub mod entries;
 pub mod epay;
 pub mod ledger;
 pub mod limits;
+pub mod mutants;
 pub mod pingpp;
 pub mod store;

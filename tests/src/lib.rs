@@ -4,6 +4,7 @@
 pub mod built;
 pub mod case;
 pub mod deployed;
+pub mod embedded;
 pub mod entries;
 pub mod epay;
 pub mod events;
@@ -13,6 +14,7 @@ pub mod permissions;
 pub mod pingpp;
 pub mod planted;
 pub mod rie;
+pub mod simulation;
 pub mod whole;
 pub mod wire;
 pub mod world;

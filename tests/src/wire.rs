@@ -220,7 +220,7 @@ impl Connector {
 
 /// Cuts a batch read down to its first key, or to all but this one; returns the rest as DynamoDB reports unprocessed
 /// ones.
-fn leave_keys(asked: &mut Value, leave_first: bool) -> Value {
+pub(crate) fn leave_keys(asked: &mut Value, leave_first: bool) -> Value {
     let (table, request) = asked["RequestItems"].as_object_mut().unwrap().iter_mut().next().unwrap();
     let keys = request["Keys"].as_array_mut().unwrap();
     let mut rest = keys.split_off(1);

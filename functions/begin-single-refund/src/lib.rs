@@ -1,9 +1,8 @@
 //! EPay's `BeginSingle`: an application for a refund is being processed from now on, under a batch number of its
 //! own, and can't be withdrawn.
 
-use std::time::SystemTime;
 
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::epay::codec::XmlRoot;
 use shared::epay::{Call, Endpoint, Members, Merchant, PARAMETERS_NAMESPACE, Refusal, Report};
 use shared::ledger::{ApplicationRefund, BatchGuard, RefundId};
@@ -52,7 +51,7 @@ fn read(members: &Members, merchant: &Merchant, invocation: &str) -> Result<Batc
             batch_no: batch.no,
             amount,
             account,
-            at: unix_milliseconds(SystemTime::now()),
+            at: clock::unix_now(),
             invocation: invocation.to_owned(),
         },
         failed_at: None,

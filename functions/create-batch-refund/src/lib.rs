@@ -1,7 +1,7 @@
 //! Ping++'s `POST /v1/batch_refunds`: a merchant refunds up to 100 charges in one call, or none of them.
 
-use std::time::SystemTime;
 
+use shared::clock;
 use shared::edge::Request;
 use shared::ledger::BatchRequest;
 use shared::pingpp::{ApiError, Call, Checked, CreateRequest, Endpoint, Report, new_batch, shown};
@@ -35,7 +35,7 @@ impl Call for Create {
             metadata: asked.metadata,
             items: asked.items,
         };
-        let accepted = session.create_batch(&batch, || new_batch(SystemTime::now())).await;
+        let accepted = session.create_batch(&batch, || new_batch(clock::now())).await;
         report.executed = accepted.executed;
         let batch = accepted.result?.map_err(|refusal| {
             let charges: Vec<&str> = batch.items.iter().map(|item| item.charge.as_str()).collect();

@@ -1,9 +1,8 @@
 //! EPay's `EndSingle`: the payment provider says that it has paid a refund. That is recorded first, by itself;
 //! then the application is done.
 
-use std::time::SystemTime;
 
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::epay::codec::XmlRoot;
 use shared::epay::{Call, Endpoint, Members, Merchant, PARAMETERS_NAMESPACE, Refusal, Report};
 use shared::ledger::Confirmation;
@@ -31,7 +30,7 @@ impl Call for End {
         let said = Confirmation {
             trade_no: members.name("trandeno", limits::TRADE_NO_CHARS_MAX)?,
             amount: members.amount("refundmoney")?,
-            at: unix_milliseconds(SystemTime::now()),
+            at: clock::unix_now(),
             invocation: invocation.to_owned(),
         };
         report.key = batch.no.to_string();

@@ -4,9 +4,9 @@
 mod answer;
 mod request;
 
-use std::time::SystemTime;
 
 use futures::future::BoxFuture;
+use shared::clock;
 use shared::edge::{
     Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, Trouble, counted,
     log_request,
@@ -63,7 +63,7 @@ impl RecordEntries {
     }
 
     async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
-        let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
+        let arrived = request.as_ref().map_or_else(|_| clock::now(), |request| request.arrived);
         let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
         let mut executed = Executed::No;
         let result = match &request {

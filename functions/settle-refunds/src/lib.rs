@@ -3,14 +3,14 @@
 
 mod bus;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use serde::Serialize;
-use shared::clock::{milliseconds, unix_milliseconds};
+use shared::clock::{self, milliseconds};
 use shared::edge::{BROKEN, Invocation, Trouble, WorkLine, log_work};
 use shared::ledger::RefundBatchKey;
 use shared::limits;
@@ -98,7 +98,7 @@ impl SettleRefunds {
     }
 
     async fn work_on(&self, event: &str, invocation: &Invocation) -> Result<Worked, UnknownEvent> {
-        let began = SystemTime::now();
+        let began = clock::now();
         let session = self.store.session(Deadline::of_invocation(invocation.ends));
         let (by, batches, events, worked) = match ChangeRecord::all_of(event) {
             Some(changes) => {
@@ -134,7 +134,7 @@ impl SettleRefunds {
         let mut all = Count::default();
         let mut seen = HashSet::new();
         loop {
-            let now = unix_milliseconds(SystemTime::now());
+            let now = clock::unix_now();
             let mut due = match session.open_batches(now, limits::BATCHES_PER_LOOK_MAX).await {
                 Ok(due) => due,
                 Err(error) => {
@@ -161,7 +161,7 @@ impl SettleRefunds {
             if session.time_left() < TIME_FOR_A_BATCH {
                 return None;
             }
-            let now = unix_milliseconds(SystemTime::now());
+            let now = clock::unix_now();
             let brought_on = match by {
                 By::Stream => advance_new(session, &*self.channel, &key, now).await,
                 By::Sweep => advance(session, &*self.channel, &key, now).await,
@@ -187,7 +187,7 @@ impl SettleRefunds {
     /// Tells what has succeeded. What can't be told now is brought again.
     async fn tell(&self, session: &Session, changes: &[ChangeRecord]) -> (Count, Worked) {
         let succeeded = |change: &&ChangeRecord| succeeded_batch(change).is_some();
-        let batches: HashSet<RefundBatchKey> = changes.iter().filter_map(succeeded_batch).cloned().collect();
+        let batches: BTreeSet<RefundBatchKey> = changes.iter().filter_map(succeeded_batch).cloned().collect();
         let read = batches.into_iter().map(|key| async move {
             let events = events(session, &key).await;
             (key, events)

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shared::clock::unix_milliseconds;
+use shared::clock::{self, unix_milliseconds};
 use shared::edge::{Function, Invocation, invoke};
 use shared::limits::ANSWER_BYTES_MAX;
 use shared::store::Store;
@@ -90,7 +90,7 @@ async fn answer(
     body: Bytes,
 ) -> Response<Body> {
     let request_id = format!("local-{:016x}", fastrand::u64(..));
-    let arrived = SystemTime::now();
+    let arrived = clock::now();
     let mut event = http_api_event(method.as_str(), &uri, &headers, caller, &body);
     let context = &mut event["requestContext"];
     context["requestId"] = json!(request_id);

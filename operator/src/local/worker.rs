@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_sdk_dynamodbstreams::Client;
@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use settle_refunds::{SettleRefunds, Worked};
+use shared::clock;
 use shared::edge::Invocation;
 use tokio::sync::watch;
 
@@ -52,7 +53,7 @@ pub async fn run(
 
 async fn call(function: &SettleRefunds, event: &str, timeout: Duration) -> Result<Worked> {
     let request_id = format!("local-{:016x}", fastrand::u64(..));
-    let invocation = Invocation { request_id, ends: SystemTime::now() + timeout };
+    let invocation = Invocation { request_id, ends: clock::now() + timeout };
     Ok(function.work(event, &invocation).await?)
 }
 

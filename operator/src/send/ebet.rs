@@ -1,7 +1,6 @@
 //! What eBET's calls have in common: who sends them, and the signature.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -12,7 +11,7 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::DecodePrivateKey;
 use rsa::signature::{SignatureEncoding, Signer};
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::ebet::JsonMoney;
 use shared::ledger::exact_decimal;
 
@@ -58,7 +57,7 @@ impl Common {
     }
 
     pub fn timestamp(&self, example: Option<u64>) -> u64 {
-        self.timestamp.or(example).unwrap_or_else(|| unix_milliseconds(SystemTime::now()))
+        self.timestamp.or(example).unwrap_or_else(|| clock::unix_now())
     }
 
     pub fn private_key(&self) -> Result<String> {

@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use shared::clock;
 use shared::aws;
 use shared::entries::Entry;
 use shared::limits::ENTRIES_PER_CALL_MAX;
@@ -265,7 +266,7 @@ pub async fn sign_request(url: &str, request: &mut Request) -> Result<()> {
     let credentials = provider.provide_credentials().await.context("there are no AWS credentials")?;
     let of_settings = || settings.region().map(ToString::to_string);
     let region = region_of(url).or_else(of_settings).context("set AWS_REGION to the API's region")?;
-    sign_as(&credentials.into(), &region, SystemTime::now(), url, request)
+    sign_as(&credentials.into(), &region, clock::now(), url, request)
 }
 
 /// Adds the headers of AWS Signature Version 4.

@@ -1,7 +1,7 @@
 //! Ping++'s calls: a merchant creates, retrieves and lists batches of refunds.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -15,6 +15,7 @@ use rsa::signature::{SignatureEncoding, Signer};
 use serde::Serialize;
 use serde_json::json;
 use sha2::Sha256;
+use shared::clock;
 use shared::ledger::FundingSource;
 
 use super::Request;
@@ -201,7 +202,7 @@ impl Common {
         if let Some(file) = &self.private_key {
             let pem = std::fs::read_to_string(file)
                 .with_context(|| format!("could not read the key {}", file.display()))?;
-            let timestamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
+            let timestamp = clock::now().duration_since(UNIX_EPOCH)?.as_secs().to_string();
             let signed = [&body[..], path.as_bytes(), timestamp.as_bytes()].concat();
             headers.push(("pingplusplus-signature", sign(&pem, &signed)?));
             headers.push(("pingplusplus-request-timestamp", timestamp));

@@ -11,6 +11,7 @@ use shared::store::{Content, Deadline, Session, Store, Stored};
 use super::breach::Breach;
 use super::check::check;
 use super::fact::{ApplicationFact, Fact, Facts, Group, Row};
+use super::said_once;
 use super::spool::Spool;
 use crate::scan::Pace;
 
@@ -167,12 +168,7 @@ async fn read(session: &Session, group: &Group, keys: &BTreeSet<(String, String)
             }
         }
     }
-    let mut said = BTreeSet::new();
-    Ok(items
-        .into_values()
-        .flatten()
-        .filter(|row| !row.fact.is_said_once() || said.insert(format!("{:?}", row.fact)))
-        .collect())
+    Ok(said_once(items.into_values().flatten().collect()))
 }
 
 /// Where the facts of a group are, as far as its name and what was found tell.

@@ -5,13 +5,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use shared::clock::unix_milliseconds;
+use shared::clock;
 use shared::store::{Content, Store};
 
 use super::fact::{Fact, Group, HashText, Row, anchor_order};
@@ -99,7 +98,7 @@ pub async fn write(store: &Store, table: &str, options: ScanOptions, file: &Path
     let unfinished = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| format!("could not write {}", file.display()))?;
     let mut out = Hashing { out: BufWriter::new(unfinished.as_file()), digest: Sha256::new() };
-    let at = iso_time(unix_milliseconds(SystemTime::now()));
+    let at = iso_time(clock::unix_now());
     out.line(&Beginning { anchor: LAYOUT, table: table.to_owned(), at })?;
     let mut accounts = 0;
     scan_all(store, options, |stored| {

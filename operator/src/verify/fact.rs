@@ -1,11 +1,10 @@
 //! What the items of the table say about each other, taken apart: each fact goes to the group of those that must agree.
 
-use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use shared::clock::{milliseconds, unix_milliseconds};
+use shared::clock::{self, milliseconds};
 use shared::epay::MerchantSettings;
 use shared::ledger::{
     Account, AccountKey, Amount, ApplicationRefund, ApplicationState, BatchEnd, BatchGuard, BatchItem,
@@ -366,7 +365,7 @@ pub struct Facts {
 
 impl Facts {
     pub fn by_now() -> Self {
-        Self { now: unix_milliseconds(SystemTime::now()) }
+        Self { now: clock::unix_now() }
     }
 
     /// All that an item says.

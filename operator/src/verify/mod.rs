@@ -15,18 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::clock::unix_milliseconds;
-use shared::store::Store;
+use shared::clock;
+use shared::store::{Store, Stored};
 
 use again::Again;
 use anchor::Anchor;
 pub use breach::{Breach, Kind};
-use fact::{Fact, Facts};
+use fact::{Fact, Facts, Group, Row};
 pub use spool::Spool;
 
 use crate::agreement::WrongUsage;
@@ -106,7 +106,7 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
         let mut spool = Spool::open(&state::file("verify", &what)?, options.scan.segments, options.restart)?;
         let resumed = spool.items;
         if resumed > 0 {
-            let ago = age(unix_milliseconds(SystemTime::now()).saturating_sub(spool.began));
+            let ago = age(clock::unix_now().saturating_sub(spool.began));
             tell!("going on with a run of {ago} ago, at {resumed} items; --restart begins anew");
         }
         if let (Some(anchor), false) = (&anchor, spool.has_others) {
@@ -210,6 +210,32 @@ pub async fn verify(store: &Store, max_rcu: Option<u64>, spool: &mut Spool) -> R
     progress.finish_and_clear();
     verified.breaches.sort_by(|one, other| (one.kind, &one.keys).cmp(&(other.kind, &other.keys)));
     Ok(verified)
+}
+
+/// All that is wrong with the items of a whole table, which are of one moment.
+///
+/// # Errors
+/// Never: no fact is read from a file.
+pub fn check_items(items: &[Stored]) -> Result<Vec<Breach>> {
+    let facts = Facts::by_now();
+    let mut groups: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for row in items.iter().flat_map(|stored| facts.of(stored)) {
+        groups.entry(row.group.clone()).or_default().push(row);
+    }
+    let mut breaches = Vec::new();
+    for (name, mut rows) in groups {
+        let group = Group::read(&name).with_context(|| format!("no group: {name}"))?;
+        rows.sort_by(|one, other| (one.order, &one.key).cmp(&(other.order, &other.key)));
+        breaches.extend(check::check(&group, said_once(rows).into_iter().map(Ok))?);
+    }
+    Ok(breaches)
+}
+
+/// Without what others of the group say, too.
+fn said_once(mut rows: Vec<Row>) -> Vec<Row> {
+    let mut said = BTreeSet::new();
+    rows.retain(|row| !row.fact.is_said_once() || said.insert(format!("{:?}", row.fact)));
+    rows
 }
 
 /// Keys of a group that are kept for reading it again.

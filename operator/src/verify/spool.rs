@@ -3,11 +3,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection, params};
-use shared::clock::unix_milliseconds;
+use shared::clock;
 
 use super::fact::{Fact, Group, Row};
 use crate::scan::Position;
@@ -61,7 +60,7 @@ impl Spool {
         for number in 0..segments {
             connection.execute("INSERT INTO segment VALUES (?1, '')", params![number])?;
         }
-        let began = unix_milliseconds(SystemTime::now());
+        let began = clock::unix_now();
         connection.execute(
             "INSERT INTO reading VALUES (?1, ?2, ?2, 0, 0, 0)",
             params![LAYOUT, began.cast_signed()],
@@ -108,7 +107,7 @@ impl Spool {
             .execute(params![
                 items.cast_signed(),
                 milliunits.cast_signed(),
-                unix_milliseconds(SystemTime::now()).cast_signed()
+                clock::unix_now().cast_signed()
             ])?;
         transaction.commit()?;
         self.items += items;
@@ -223,7 +222,7 @@ fn existing(path: &Path) -> Result<Option<(Connection, Reading)>> {
         };
         Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?.cast_unsigned(), reading))
     })?;
-    let age = unix_milliseconds(SystemTime::now()).saturating_sub(last);
+    let age = clock::unix_now().saturating_sub(last);
     Ok(Some((connection, reading)).filter(|_| layout == LAYOUT && age < GONE_ON_WITH))
 }
 

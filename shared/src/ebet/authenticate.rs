@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Call, Channel, ChannelId, Code, Members, number, text};
+use crate::clock;
 use crate::ledger::TenantKey;
 use crate::limits;
 use crate::store::{Session, SettingsCache, StoreError};
@@ -90,6 +91,6 @@ fn check_age(channel: &Channel, timestamp: &str) -> Result<(), Code> {
     let milliseconds = timestamp.parse().map_err(|_| Code::BadParameters)?;
     let Some(max_age) = channel.max_age else { return Ok(()) };
     let signed_at = UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).ok_or(Code::BadParameters)?;
-    let age = SystemTime::now().duration_since(signed_at).unwrap_or_else(|ahead| ahead.duration());
+    let age = clock::now().duration_since(signed_at).unwrap_or_else(|ahead| ahead.duration());
     if age > max_age { Err(Code::BadSignature) } else { Ok(()) }
 }

@@ -1,12 +1,12 @@
 //! One of eBET's calls from the event to the answer: what all of them have in common.
 
 use std::marker::PhantomData;
-use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 
 use super::authenticate::{authenticate, channel_id};
 use super::{Channel, ChannelId, Channels, Code, Fault, Members, Numbered, read_members};
+use crate::clock;
 use crate::edge::{
     Function, Invocation, Items, MalformedEvent, Request, RequestLine, Response, Trouble, counted,
     log_request,
@@ -132,7 +132,7 @@ impl<C: Call> Endpoint<C> {
     }
 
     async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
-        let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
+        let arrived = request.as_ref().map_or_else(|_| clock::now(), |request| request.arrived);
         let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
         let mut caller = Caller::default();
         let mut report = Report::new();

@@ -1,14 +1,13 @@
 //! The members of a request's JSON body. Each is kept as it stands in the text until its meaning is
 //! known: the signature is over the text of a number, and an amount must never pass through a float.
 
-use std::time::SystemTime;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Code;
-use crate::clock::unix_milliseconds;
+use crate::clock;
 use crate::edge::hashed;
 use crate::limits;
 
@@ -163,7 +162,7 @@ impl Numbered {
             event: members.and_then(|members| readable(members.event)).unwrap_or_else(|| event.to_owned()),
             timestamp: members
                 .and_then(|members| members.timestamp?.get().parse().ok())
-                .unwrap_or_else(|| unix_milliseconds(SystemTime::now())),
+                .unwrap_or_else(|| clock::unix_now()),
         }
     }
 }

@@ -16,6 +16,7 @@ use lambda_http::request::LambdaRequest;
 use serde::Serialize;
 
 use super::proxies::{PROXIES, address};
+use crate::clock;
 use crate::limits;
 
 /// One HTTP request, as far as functions need it.
@@ -115,7 +116,7 @@ fn body(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, MalformedEvent
 /// The gateway's time (Unix milliseconds) where it is believable: a moment ago. Events that are played
 /// again, as samples are, arrive now.
 fn arrival(epoch: i64) -> SystemTime {
-    let now = SystemTime::now();
+    let now = clock::now();
     let told = u64::try_from(epoch).ok().map(|epoch| UNIX_EPOCH + Duration::from_millis(epoch));
     let is_recent =
         |told: &SystemTime| now.duration_since(*told).is_ok_and(|age| age < limits::ANSWER_WITHIN);

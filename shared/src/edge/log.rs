@@ -20,6 +20,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock;
 use crate::ledger::Currency;
 use crate::store::{Refunded, StoreError, Usage};
 
@@ -150,7 +151,7 @@ impl<'line> Head<'line> {
         function: &'static str,
         request_id: &'line str,
     ) -> Self {
-        Self { at: SystemTime::now(), timestamp: timestamp(), level, message, function, request_id }
+        Self { at: clock::now(), timestamp: timestamp(), level, message, function, request_id }
     }
 }
 
@@ -440,7 +441,7 @@ mod tests {
             last_start_process_time: None,
             executed: "yes",
             is_replay: false,
-            arrived: SystemTime::now(),
+            arrived: clock::now(),
             usage: Usage::default(),
             refunded,
             trouble,
@@ -472,7 +473,7 @@ mod tests {
             batches_left: 0,
             events: 2,
             events_left: 1,
-            began: SystemTime::now(),
+            began: clock::now(),
             usage: Usage::default(),
             refunded: refunded(),
         };

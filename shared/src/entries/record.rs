@@ -1,12 +1,11 @@
 //! Putting entries on record: those about the same thing in their order, the others at the same time.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use futures::future::join_all;
 
 use super::{Entry, InvalidEntry, currency_of, tenant_name};
-use crate::clock::unix_milliseconds;
+use crate::clock;
 use crate::ledger::{
     AccountEntry, AccountKey, Application, ApplicationKey, ApplicationState, BatchNo, Charge, Currency,
     EntryOutcome, EntryRefusal, OnRecord, Reason, TenantKey, Withdrawal,
@@ -248,7 +247,7 @@ async fn withdraw(
     application: &ApplicationKey,
     reason: Option<&Reason>,
 ) -> Result<Outcome, StoreError> {
-    let at = unix_milliseconds(SystemTime::now());
+    let at = clock::unix_now();
     let withdrawal = Withdrawal { at, reason: reason.map(ToString::to_string) };
     Ok(match session.withdraw(application, &withdrawal).await? {
         Withdrawing::Withdrawn => RECORDED,

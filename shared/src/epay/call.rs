@@ -1,7 +1,6 @@
 //! One of EPay's calls from the event to the answer: what all of them have in common.
 
 use std::marker::PhantomData;
-use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use http::HeaderMap;
@@ -10,6 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use super::authenticate::{Merchants, authenticate};
 use super::codec::{self, Answer, AnswerType, BodyType, Field, Unreadable, XmlRoot};
 use super::{Members, Merchant, OperationResult, Refusal};
+use crate::clock;
 use crate::edge::{
     Function, Invocation, MalformedEvent, Request, RequestLine, Response, Trouble, log_request,
 };
@@ -73,7 +73,7 @@ impl<C: Call> Endpoint<C> {
     }
 
     async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
-        let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
+        let arrived = request.as_ref().map_or_else(|_| clock::now(), |request| request.arrived);
         let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
         let mut tenant = String::new();
         let mut report = Report { key: String::new(), executed: Executed::No };

@@ -236,7 +236,7 @@ impl ChargeKey {
 }
 
 /// One batch of refunds of one app in a mode.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RefundBatchKey {
     pub tenant: TenantKey,
     pub id: RefundBatchId,

@@ -1,14 +1,15 @@
 //! Bringing a batch on, as far as it goes now. Whoever does it, and however often, it comes to the same: the create
 //! call, the worker, its sweep over open batches, an operator.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 
 use super::channel::{ChannelAnswer, ChannelRefund, PaymentChannel};
-use crate::clock::{milliseconds, unix_milliseconds};
+use crate::clock::{self, milliseconds};
 use crate::ledger::{BatchItem, BatchState, ItemState, RefundBatch, RefundBatchKey, RefundId};
 use crate::limits;
+use crate::mutants::{self, Decision};
 use crate::store::{Session, Settled, StoreError, Taken};
 
 /// How long an open batch is left alone: half as long as it has been open, within these bounds.
@@ -181,7 +182,10 @@ async fn ask_all(
 async fn finish(session: &Session, batch: &RefundBatch) -> Result<Finished, StoreError> {
     let refunds = session.refunds_of(batch).await?;
     let is_unknown = batch.items.iter().any(|item| !refunds.contains_key(&item.refund));
-    let (end, failed) = batch.end(&refunds);
+    let (end, mut failed) = batch.end(&refunds);
+    if mutants::is_on(Decision::NothingIsGivenBack) {
+        failed.clear();
+    }
     Ok(Finished { batch: session.give_back(batch, end, &failed).await?, is_unknown })
 }
 
@@ -207,7 +211,7 @@ async fn ask(
     }
     let answer = tokio::time::timeout(patience, channel.refund(&asked)).await;
     let answer = answer.unwrap_or_else(|_| ChannelAnswer::Unknown("no answer in time".to_owned()));
-    let at = unix_milliseconds(SystemTime::now());
+    let at = clock::unix_now();
     let state = match answer {
         ChannelAnswer::Succeeded => ItemState::Succeeded { at },
         ChannelAnswer::Refused { code, message } => ItemState::Failed {
@@ -218,6 +222,9 @@ async fn ask(
         ChannelAnswer::Confirm { .. } if is_pending => return Ok(()),
         ChannelAnswer::Confirm { url } => {
             ItemState::Pending { url: cut(&url, limits::CONFIRMATION_URL_CHARS_MAX) }
+        }
+        ChannelAnswer::Unknown(why) if mutants::is_on(Decision::UnknownIsNo) => {
+            ItemState::Failed { at, code: String::new(), message: why }
         }
         ChannelAnswer::Unknown(why) => {
             tracing::warn!(refund = item.refund.as_str(), why, "the payment channel's answer is not known");

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use super::authenticate::{Checked, Keys, authenticate};
 use super::{ApiError, App, BatchObject};
+use crate::clock;
 use crate::edge::{
     Function, Invocation, MalformedEvent, Request, RequestLine, Response, Trouble, log_request,
 };
@@ -61,13 +61,13 @@ impl<C: Call> Endpoint<C> {
         report: &mut Report,
     ) -> Result<String, ApiError> {
         let caller = authenticate(&self.keys, session, &request.headers).await?;
-        let checked = caller.check_signature(request, SystemTime::now())?;
+        let checked = caller.check_signature(request, clock::now())?;
         *is_authenticated = true;
         C::carry_out(request, &checked, session, report).await
     }
 
     async fn call(&self, request: Result<Request, MalformedEvent>, invocation: Invocation) -> Response {
-        let arrived = request.as_ref().map_or_else(|_| SystemTime::now(), |request| request.arrived);
+        let arrived = request.as_ref().map_or_else(|_| clock::now(), |request| request.arrived);
         let session = self.store.session(Deadline::of_request(arrived, invocation.ends));
         let mut report = Report { tenant: String::new(), key: String::new(), executed: Executed::No };
         let mut authenticated = false;

@@ -1,7 +1,6 @@
 //! Carrying out what is asked of applications: each change is a conditional write with no read before it, and
 //! what stood in its way says why it was refused.
 
-use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use futures::join;
@@ -13,13 +12,14 @@ use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::transact::{Condition, Transacted};
 use super::{Creation, Executed, Session, StoreError};
-use crate::clock::unix_milliseconds;
+use crate::clock;
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
     BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TenantKey, TradeNo,
     Withdrawal, completing, judge_begin, judge_completion, judge_confirmation,
 };
 use crate::limits;
+use crate::mutants::{self, Decision};
 
 /// What one attempt to change an application came to.
 #[derive(Debug)]
@@ -124,6 +124,9 @@ impl Session {
                         "others were writing to the same items".to_owned(),
                     ),
                 },
+                Transacted::Unknown(_) if mutants::is_on(Decision::BeginWithoutAnswerIsDone) => {
+                    return Ok(Ok(asked.refund.clone()));
+                }
                 Transacted::Unknown(cause) => {
                     *executed = Executed::Unknown;
                     (backoff.pause(self).await, cause)
@@ -179,7 +182,7 @@ impl Session {
     ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
         let (recorded, guard) = join!(self.record(batch, said), self.guard(batch));
         let (recorded, mut guard) = (recorded?, guard?);
-        if guard.is_none() {
+        if guard.is_none() && !mutants::is_on(Decision::GuardIsReadOnce) {
             // It may have been put since: what is begun by the time the confirmation is there is completed.
             guard = self.guard(batch).await?;
         }
@@ -234,7 +237,7 @@ impl Session {
         said: &Confirmation,
         executed: &mut Executed,
     ) -> Result<Result<ApplicationRefund, Mismatch>, StoreError> {
-        let at = unix_milliseconds(SystemTime::now());
+        let at = clock::unix_now();
         let invocation = said.invocation.clone();
         let completion = Completion { confirmation: completing.clone(), at, invocation };
         let change = Change {
@@ -323,7 +326,7 @@ impl Session {
         despite: &[TradeNo],
     ) -> Result<Failing, StoreError> {
         let mut backoff = Backoff::default();
-        let at = unix_milliseconds(SystemTime::now());
+        let at = clock::unix_now();
         let mut sent: Option<FailedRefund> = None;
         loop {
             let Some(history) = self.application_history(application).await? else {

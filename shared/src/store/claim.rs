@@ -5,7 +5,6 @@
 //! others read meanwhile. If the leading part has nothing to write, or is held up, whoever needs the claim
 //! first puts the record by itself.
 
-use std::time::SystemTime;
 
 use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::{Instant, timeout_at};
@@ -13,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::Stop;
 use super::items::{self, Reader};
 use super::{Session, StoreError};
-use crate::clock::unix_milliseconds;
+use crate::clock;
 use crate::ledger::{KeyReused, RefundRequest, RequestRecord};
 use crate::limits;
 
@@ -131,7 +130,7 @@ impl Session {
     /// Puts the record of `request` if there is none; whether it is this request's now.
     async fn claim(&self, request: &RefundRequest) -> Result<bool, StoreError> {
         let record = RequestRecord { fingerprint: request.fingerprint, version: 1, refused: [].into() };
-        let item = items::record_item(request, &record, unix_milliseconds(SystemTime::now()));
+        let item = items::record_item(request, &record, clock::unix_now());
         match self.put_new(item).await? {
             None => Ok(true),
             Some(existing) => Ok(Reader::new(&existing).record()?.fingerprint == request.fingerprint),

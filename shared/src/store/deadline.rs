@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::Session;
+use crate::clock;
 use crate::limits;
 
 /// The moment after which a request must have its answer.
@@ -20,13 +21,13 @@ impl Deadline {
     /// earlier of the invocation's end and the gateway's patience, less a reserve to answer in.
     pub fn of_request(arrived: SystemTime, invocation_ends: SystemTime) -> Self {
         let ends = invocation_ends.min(arrived + limits::ANSWER_WITHIN) - limits::ANSWER_RESERVE;
-        Self::after(ends.duration_since(SystemTime::now()).unwrap_or_default())
+        Self::after(ends.duration_since(clock::now()).unwrap_or_default())
     }
 
     /// For work that nobody waits for: an invocation's end, less a reserve.
     pub fn of_invocation(ends: SystemTime) -> Self {
         let ends = ends - limits::ANSWER_RESERVE;
-        Self::after(ends.duration_since(SystemTime::now()).unwrap_or_default())
+        Self::after(ends.duration_since(clock::now()).unwrap_or_default())
     }
 
     pub(super) fn instant(self) -> Instant {

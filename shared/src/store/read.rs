@@ -1,6 +1,6 @@
 //! Consistent reads, asked again until the table has answered for every key.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
@@ -15,6 +15,7 @@ use super::meter::CountAttempts;
 use super::{Session, StoreError};
 use crate::ledger::{RefundRequest, Snapshot};
 use crate::limits;
+use crate::mutants::{self, Decision};
 
 /// Chunks of keys read at the same time.
 const CHUNKS_AT_ONCE: usize = 8;
@@ -22,9 +23,9 @@ const CHUNKS_AT_ONCE: usize = 8;
 /// The keys of all that a request's decision depends on: its accounts, its debits and its record.
 pub(super) fn keys(request: &RefundRequest) -> Vec<Item> {
     let asked = || request.items.iter().filter_map(|item| Some(&item.asked()?.debit));
-    let accounts: HashSet<_> =
+    let accounts: BTreeSet<_> =
         asked().map(|debit| &debit.account).chain(request.balance_of.as_ref()).collect();
-    let debits: HashSet<_> = asked().collect();
+    let debits: BTreeSet<_> = asked().collect();
     accounts
         .into_iter()
         .map(items::account_key)
@@ -62,7 +63,7 @@ impl Session {
             let failure = match self.batch_get(&keys).await {
                 Ok((items, unprocessed)) => {
                     found.extend(items);
-                    if unprocessed.is_empty() {
+                    if unprocessed.is_empty() || mutants::is_on(Decision::UnprocessedKeysAreAbsent) {
                         return Ok(found);
                     }
                     keys = unprocessed;

@@ -1,19 +1,21 @@
 //! Carrying out a request for refunds: read, decide, write; and again where the ledger has moved.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Instant, SystemTime};
+
+use tokio::time::Instant;
 
 use super::claim::Claim;
 use super::deadline::Backoff;
 use super::error::Stop;
 use super::transact::Commit;
 use super::{Session, StoreError, items};
-use crate::clock::unix_milliseconds;
+use crate::clock;
 use crate::ledger::{
     Account, AccountKey, DebitKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, is_conclusive, plan,
     tombstones_due,
 };
 use crate::limits;
+use crate::mutants::{self, Decision};
 
 /// What a request for refunds came to.
 #[derive(Debug)]
@@ -105,7 +107,9 @@ impl Session {
         };
         loop {
             refunds.decide(request, snapshot)?;
-            while !is_conclusive(request, snapshot, &refunds.verdicts) {
+            while !is_conclusive(request, snapshot, &refunds.verdicts)
+                && !mutants::is_on(Decision::RefusalsAreNotReadAgain)
+            {
                 // If nothing of the request was executed during a read, all of it is newer than what was.
                 let executed = snapshot.record.as_ref().map(|record| record.version);
                 refunds.reopen_refused();
@@ -145,16 +149,19 @@ impl Session {
         backoff: &mut Backoff,
     ) -> Result<Next, Stop> {
         loop {
-            let at = unix_milliseconds(SystemTime::now());
+            let at = clock::unix_now();
             let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
             let Some(transaction) = transaction else { return Ok(Next::Done) };
 
-            if request.part.is_some() {
+            if request.part.is_some() && !mutants::is_on(Decision::KeyIsNotClaimed) {
                 claim.make_sure(self).await?;
             }
             let sent = Instant::now();
-            let commit = self.commit(request, &transaction).await;
+            let mut commit = self.commit(request, &transaction).await;
+            if mutants::is_on(Decision::RefundWithoutAnswerIsDone) && matches!(commit, Ok(Commit::Unknown(_))) {
+                commit = Ok(Commit::Done);
+            }
             if request.part.is_none() {
                 if matches!(commit, Ok(Commit::Done)) { claim.hold() } else { claim.leave() }
             }

@@ -2,7 +2,6 @@
 //! it is safe to take it again at any time and from several places at once.
 
 use std::collections::{HashMap, HashSet};
-use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -15,12 +14,13 @@ use super::items::{self, Item, Reader};
 use super::refund_batch_items as batch_items;
 use super::transact::{Action, Condition, Transacted};
 use super::{ChargeChange, Creation, Executed, Session, StoreError};
-use crate::clock::unix_milliseconds;
+use crate::clock;
 use crate::ledger::{
     Account, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId, ChargeKey,
     Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch, RefundBatchId, RefundBatchKey,
     TenantKey, decide_batch,
 };
+use crate::mutants::{self, Decision};
 
 /// What became of a request for a batch.
 #[derive(Debug)]
@@ -176,6 +176,9 @@ impl Session {
         snapshot: &BatchSnapshot,
         refusal: &BatchRefusal,
     ) -> Result<bool, StoreError> {
+        if mutants::is_on(Decision::BatchRefusalIsNotReadAgain) {
+            return Ok(true);
+        }
         let Some((id, _)) = snapshot.guard.as_ref().filter(|_| *refusal == BatchRefusal::BatchNoReused)
         else {
             return Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none());
@@ -278,7 +281,8 @@ impl Session {
         for (item, version) in batch.further_items().iter().zip(versions) {
             actions.push(self.hold(batch, item, *version)?);
         }
-        let is_done = matches!(self.transact(actions).await?, Transacted::Done);
+        let is_done = matches!(self.transact(actions).await?, Transacted::Done)
+            || mutants::is_on(Decision::HalfABatchIsTold);
         Ok(is_done.then(|| RefundBatch { state: BatchState::Created, ..batch.clone() }))
     }
 
@@ -394,7 +398,7 @@ impl Session {
 
     /// One transaction that undoes the first: holds released, money given back, the number free again.
     async fn take_back(&self, batch: &RefundBatch) -> Result<Transacted, StoreError> {
-        let at = unix_milliseconds(SystemTime::now());
+        let at = clock::unix_now();
         let accounts = self.funds_of(batch).await?;
         let given = batch.give_back(batch.items.iter(), &accounts, at);
         let (releases, accounts) = given.map_err(|error| self.damaged_funds(batch, &error))?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::{Session, StoreError};
+use crate::clock;
 use crate::ledger::TenantKey;
 use crate::limits;
 
@@ -32,7 +33,7 @@ impl<K: Clone + Eq + Hash, T> SettingsCache<K, T> {
         if let Some(settings) = self.fresh(key) {
             return Ok(Some(settings));
         }
-        let since = SystemTime::now();
+        let since = clock::now();
         let read = read.await?;
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         // What is not there is not cached: a new tenant can call at once.
@@ -52,7 +53,7 @@ impl<K: Clone + Eq + Hash, T> SettingsCache<K, T> {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, settings) = cached.get(key)?;
         // A clock that was set back makes the age unknown: read again then.
-        let age = SystemTime::now().duration_since(*since).ok()?;
+        let age = clock::now().duration_since(*since).ok()?;
         (age < limits::SETTINGS_CACHED).then(|| settings.clone())
     }
 }

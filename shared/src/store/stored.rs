@@ -1,5 +1,9 @@
 //! One item of the table as the ledger understands it: for whoever reads the whole of it.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use super::items::{self, Item, Payment, Reader};
 use super::refund_batch_items as batch_items;
@@ -97,7 +101,8 @@ pub enum Content {
 }
 
 impl Stored {
-    pub(super) fn of(item: &Item) -> Self {
+    /// An item, as DynamoDB has it.
+    pub fn of(item: &HashMap<String, AttributeValue>) -> Self {
         let part = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         let index = part(INDEX_PARTITION_KEY).zip(part(INDEX_SORT_KEY));
         let seal = item.get(items::SEAL).and_then(|value| value.as_b().ok());

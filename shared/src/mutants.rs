@@ -1,0 +1,95 @@
+//! Wrong decisions that the ledger can be made to take, so that its tests are seen to find them. Builds that are deployed
+//! have none of it: [`is_on`] is `false` there.
+
+/// A decision that is taken wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    RefundWithoutAnswerIsDone,
+    RefusalsAreNotReadAgain,
+    NoTombstones,
+    KeyIsNotClaimed,
+    EntryWithoutAnswerIsDone,
+    LackOfMoneyIsNotReadAgain,
+    UnprocessedKeysAreAbsent,
+    BeginWithoutAnswerIsDone,
+    GuardIsReadOnce,
+    BatchRefusalIsNotReadAgain,
+    HalfABatchIsTold,
+    EverybodyHasTakenOn,
+    UnknownIsNo,
+    NothingIsGivenBack,
+}
+
+impl Decision {
+    pub const ALL: [Self; 14] = [
+        Self::RefundWithoutAnswerIsDone,
+        Self::RefusalsAreNotReadAgain,
+        Self::NoTombstones,
+        Self::KeyIsNotClaimed,
+        Self::EntryWithoutAnswerIsDone,
+        Self::LackOfMoneyIsNotReadAgain,
+        Self::UnprocessedKeysAreAbsent,
+        Self::BeginWithoutAnswerIsDone,
+        Self::GuardIsReadOnce,
+        Self::BatchRefusalIsNotReadAgain,
+        Self::HalfABatchIsTold,
+        Self::EverybodyHasTakenOn,
+        Self::UnknownIsNo,
+        Self::NothingIsGivenBack,
+    ];
+
+    /// What is wrong with it.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::RefundWithoutAnswerIsDone => "a refund whose transaction had no answer is told as done",
+            Self::RefusalsAreNotReadAgain => "a refusal beside what was executed is told from an old read",
+            Self::NoTombstones => "a debit is told not to be there, and may still come",
+            Self::KeyIsNotClaimed => "parts of a batch move money before its key is known to be its own",
+            Self::EntryWithoutAnswerIsDone => "an entry whose transaction had no answer is told as recorded",
+            Self::LackOfMoneyIsNotReadAgain => "lack of money is told from a read that is not of one moment",
+            Self::UnprocessedKeysAreAbsent => "items that a read has left for later are taken for absent",
+            Self::BeginWithoutAnswerIsDone => "a begin whose transaction had no answer is told as done",
+            Self::GuardIsReadOnce => "a confirmation is told unknown from a read before it was recorded",
+            Self::BatchRefusalIsNotReadAgain => "a batch is refused by what was read before its own first attempt",
+            Self::HalfABatchIsTold => "a batch is told as created that holds its first charges only",
+            Self::EverybodyHasTakenOn => "a batch is settled by all who come, at the same time",
+            Self::UnknownIsNo => "a payment channel's answer that is not known is taken for a no",
+            Self::NothingIsGivenBack => "a batch ends without giving back what failed",
+        }
+    }
+}
+
+#[cfg(feature = "simulation")]
+thread_local! {
+    static SWITCHED_ON: std::cell::Cell<Option<Decision>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether this decision is to be taken wrongly, in this thread.
+#[cfg(feature = "simulation")]
+pub fn is_on(decision: Decision) -> bool {
+    SWITCHED_ON.get() == Some(decision)
+}
+
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn is_on(_: Decision) -> bool {
+    false
+}
+
+/// As long as it lives, a decision is taken wrongly in its thread.
+#[cfg(feature = "simulation")]
+#[derive(Debug)]
+pub struct On(());
+
+#[cfg(feature = "simulation")]
+impl Drop for On {
+    fn drop(&mut self) {
+        SWITCHED_ON.set(None);
+    }
+}
+
+/// Takes a decision wrongly in this thread, until what is returned is dropped.
+#[cfg(feature = "simulation")]
+pub fn switch_on(decision: Decision) -> On {
+    SWITCHED_ON.set(Some(decision));
+    On(())
+}

@@ -1,0 +1,667 @@
+//! A game provider, its players and their bets: refunds asked for by single and by batch calls, sent again as eBET does,
+//! also at the same time and under one number with another body; while the operator's own systems take bets, settle them,
+//! pay out, and give back on their own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::future::BoxFuture;
+use refundctl::self_refund;
+use refundctl::send::ebet::{DEMO_KEY, sign};
+use serde_json::{Value, json};
+use shared::ebet::ChannelId;
+use shared::ledger::{DebitState, RefundedBy, RequestKey};
+use shared::store::Content;
+
+use super::attempts::{Attempts, Denied};
+use super::entries::{self, Entries};
+use super::platform::Life;
+use super::Simulation;
+use crate::world::{channel_line, event_of};
+
+pub const PLAYERS: [&str; 3] = ["ann", "bob", "eve"];
+
+/// How a bet comes on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In the beginning, as one of the past.
+    Past,
+    /// As one of the past, at some time.
+    LatePast,
+    /// Live: it takes its stake from the wallet.
+    Live,
+    Never,
+}
+
+#[derive(Debug, Clone)]
+pub struct Bet {
+    pub player: usize,
+    pub id: String,
+    /// In hundredths.
+    pub cents: u64,
+    pub way: Way,
+}
+
+/// As JSON has it, and entries' texts.
+pub fn money(cents: u64) -> String {
+    match (cents / 100, cents % 100) {
+        (whole, 0) => whole.to_string(),
+        (whole, part) if part % 10 == 0 => format!("{whole}.{}", part / 10),
+        (whole, part) => format!("{whole}.{part:02}"),
+    }
+}
+
+impl Bet {
+    pub fn player(&self) -> &'static str {
+        PLAYERS[self.player]
+    }
+
+    fn round(&self) -> String {
+        format!("R-{}", self.id)
+    }
+
+    pub fn amount(&self) -> String {
+        money(self.cents)
+    }
+
+    pub fn content(&self, simulation: &Simulation) -> Option<Content> {
+        simulation.table.content(&format!("ebet#1#{}", self.player()), &format!("PAYMENT#{}", self.id))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Api {
+    Single,
+    Batch,
+}
+
+impl Api {
+    fn event(self) -> &'static str {
+        match self {
+            Self::Single => "refundSingleWallet",
+            Self::Batch => "autoBatchRefund",
+        }
+    }
+
+    fn binary(self) -> &'static str {
+        match self {
+            Self::Single => "refund-single-wallet",
+            Self::Batch => "auto-batch-refund",
+        }
+    }
+}
+
+/// One refund that a body asks for.
+#[derive(Debug, Clone)]
+struct Item {
+    bet: usize,
+    cents: u64,
+    is_wrong_round: bool,
+}
+
+/// A request as it is sent, again and again.
+struct Body {
+    api: Api,
+    seq_no: String,
+    items: Vec<Item>,
+    event: String,
+    /// Whether others are sent under its number.
+    has_rivals: bool,
+}
+
+impl Body {
+    fn key(&self) -> RequestKey {
+        ChannelId(1).tenant().request(self.api.event(), &self.seq_no)
+    }
+}
+
+/// What an item was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// 200.
+    Refunded,
+    /// 209.
+    ByChannel,
+    Refused(u64),
+    Unknown,
+}
+
+pub struct Scene {
+    simulation: Arc<Simulation>,
+    world: Arc<World>,
+    actors: Mutex<Vec<BoxFuture<'static, ()>>>,
+}
+
+struct World {
+    simulation: Arc<Simulation>,
+    bets: Vec<Bet>,
+    bodies: Vec<Body>,
+    entries: Entries,
+    /// Nothing that is refused could ever be refunded later: no wallet, bet of the past or setting comes late.
+    is_strict: bool,
+    attempts: Attempts,
+    /// Bodies that were sent at all.
+    sent: Mutex<HashSet<usize>>,
+    denied: Mutex<Vec<Denied<(usize, usize)>>>,
+    /// What was decided of a body's item, and told.
+    decided: Mutex<BTreeMap<(usize, usize), Told>>,
+    /// Bets of which somebody was told that they are not there: they must never be taken.
+    never: Mutex<HashSet<usize>>,
+    /// Bets that the channel gave back on its own, or tried to.
+    given_back: Mutex<HashSet<usize>>,
+}
+
+impl Scene {
+    pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
+        let is_strict = rng.bool();
+        // Now and then a player has more bets in one request than a transaction holds.
+        let is_large = rng.u32(0..24) == 0;
+        let players = rng.usize(1..=PLAYERS.len());
+        let mut bets = Vec::new();
+        for player in 0..players {
+            let count = if is_large && player == 0 { 105 } else { rng.usize(2..=5) };
+            for number in 0..count {
+                let way = match rng.u32(0..10) {
+                    0..=3 => Way::Past,
+                    4..=7 => Way::Live,
+                    8 if !is_strict => Way::LatePast,
+                    8 => Way::Past,
+                    _ => Way::Never,
+                };
+                let way = if is_large && player == 0 && number < 100 { Way::Past } else { way };
+                let cents = [100, 250, 1_999, 7, 5_000][rng.usize(0..5)];
+                bets.push(Bet { player, id: format!("{}{number}", &PLAYERS[player][..1]), cents, way });
+            }
+        }
+        let bodies = bodies(&mut rng, &bets, is_large);
+
+        let mut lines = vec![channel_line(1)];
+        let mut late_wallets = HashSet::new();
+        for player in 0..players {
+            if !is_strict && rng.u32(0..4) == 0 {
+                late_wallets.insert(player);
+                continue;
+            }
+            let balance = money([0, 500, 2_000, 100_000][rng.usize(0..4)]);
+            lines.push(entries::wallet(PLAYERS[player], &balance));
+            let past = bets.iter().filter(|bet| bet.player == player && bet.way == Way::Past);
+            lines.extend(past.map(|bet| entries::past_debit(bet, &bet.round())));
+        }
+        simulation.import(&lines).await;
+        // Bets of the past whose wallet is not there yet come with it.
+        for bet in &mut bets {
+            if bet.way == Way::Past && late_wallets.contains(&bet.player) {
+                bet.way = Way::LatePast;
+            }
+        }
+        let entries = Entries::new(simulation, &mut rng, &bets, &late_wallets, Bet::round);
+        let world = Arc::new(World {
+            simulation: simulation.clone(),
+            bets,
+            bodies,
+            entries,
+            is_strict,
+            attempts: Attempts::default(),
+            sent: Mutex::default(),
+            denied: Mutex::default(),
+            decided: Mutex::default(),
+            never: Mutex::default(),
+            given_back: Mutex::default(),
+        });
+        let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
+        for _ in 0..rng.usize(2..=5) {
+            actors.push(Box::pin(world.clone().provider(rng.fork())));
+        }
+        for _ in 0..rng.usize(1..=2) {
+            let (world, rng) = (world.clone(), rng.fork());
+            actors.push(Box::pin(async move { world.entries.say_all(rng).await }));
+        }
+        if rng.u32(0..3) == 0 {
+            actors.push(Box::pin(world.clone().channel(rng.fork())));
+        }
+        if !is_strict && rng.bool() {
+            actors.push(Box::pin(world.clone().operator(rng.fork())));
+        }
+        Self { simulation: simulation.clone(), world, actors: Mutex::new(actors) }
+    }
+
+    pub fn actors(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut self.actors.lock().unwrap())
+    }
+
+    /// Everybody asks once more, and must be told.
+    pub async fn come_to_rest(&self) {
+        let world = &self.world;
+        world.attempts.settle();
+        world.entries.come_to_rest().await;
+        let sent: Vec<usize> = {
+            let mut sent: Vec<usize> = world.sent.lock().unwrap().iter().copied().collect();
+            sent.sort_unstable();
+            sent
+        };
+        for body in sent {
+            if !world.ask(body).await {
+                self.simulation.breach(format!("request {} is not decided though all is well", world.name(body)));
+            }
+        }
+    }
+
+    pub fn check_at_rest(&self) {
+        let world = &self.world;
+        world.entries.check_at_rest();
+        for denied in &*world.denied.lock().unwrap() {
+            let (body, item) = denied.what;
+            if denied.holds(&world.attempts) && world.is_refunded_by(body, item) {
+                let name = world.name(body);
+                self.simulation.breach(format!("{name}: item {item} was told refused, and is refunded by it"));
+            }
+        }
+        for bet in &*world.never.lock().unwrap() {
+            let bet = &world.bets[*bet];
+            if let Some(Content::Debit(debit)) = bet.content(&self.simulation)
+                && debit.taken.is_some()
+            {
+                let id = &bet.id;
+                self.simulation.breach(format!("bet {id} was taken after somebody was told that it is not there"));
+            }
+        }
+        for (number, bet) in world.bets.iter().enumerate() {
+            world.check_origin(number, bet);
+        }
+    }
+}
+
+/// Requests of a run: few numbers, some of them with several bodies.
+fn bodies(rng: &mut Rng, bets: &[Bet], is_large: bool) -> Vec<Body> {
+    let mut bodies: Vec<Body> = Vec::new();
+    for number in 0..rng.usize(2..=6) {
+        let seq_no = format!("n{number}");
+        let api = if rng.bool() { Api::Single } else { Api::Batch };
+        let count = if rng.u32(0..4) == 0 { 2 } else { 1 };
+        for _ in 0..count {
+            let mut items: Vec<Item> = Vec::new();
+            let wanted = if is_large && number == 0 { bets.len() } else { rng.usize(1..=4) };
+            let player = rng.bool().then(|| bets[rng.usize(0..bets.len())].player);
+            for turn in 0..wanted {
+                let bet = if wanted == bets.len() { turn } else { rng.usize(0..bets.len()) };
+                if api == Api::Single && player.is_some_and(|player| bets[bet].player != player) {
+                    continue;
+                }
+                if items.iter().any(|item| item.bet == bet) && rng.u32(0..4) != 0 {
+                    continue;
+                }
+                let cents = match rng.u32(0..12) {
+                    0 => bets[bet].cents + 1,
+                    _ => bets[bet].cents,
+                };
+                items.push(Item { bet, cents, is_wrong_round: rng.u32(0..24) == 0 });
+            }
+            if items.is_empty() {
+                let bet = rng.usize(0..bets.len());
+                items.push(Item { bet, cents: bets[bet].cents, is_wrong_round: false });
+            }
+            let event = event(api, &seq_no, bets, &items, rng.bool());
+            bodies.push(Body { api, seq_no: seq_no.clone(), items, event, has_rivals: count > 1 });
+        }
+    }
+    bodies
+}
+
+fn event(api: Api, seq_no: &str, bets: &[Bet], items: &[Item], names_rounds: bool) -> String {
+    const TIMESTAMP: u64 = 1_577_808_000_000;
+    let number = |text: &str| -> Value { serde_json::from_str(text).expect("a number") };
+    let list: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let bet = &bets[item.bet];
+            let mut value = match api {
+                Api::Single => json!({"refundSeqNo": bet.id, "username": bet.player(),
+                                      "refundMoney": number(&format!("-{}", money(item.cents)))}),
+                Api::Batch => json!({"seqNo": bet.id, "username": bet.player(),
+                                     "refundMoney": number(&money(item.cents))}),
+            };
+            if item.is_wrong_round || names_rounds {
+                let round = if item.is_wrong_round { "another".to_owned() } else { bet.round() };
+                value["roundCode"] = json!(round);
+            }
+            value
+        })
+        .collect();
+    let mut body = json!({"channelId": 1, "seqNo": seq_no, "event": api.event(), "timestamp": TIMESTAMP,
+                          "currency": "CNY"});
+    let username = bets[items[0].bet].player();
+    let signed = match api {
+        Api::Single => {
+            body["username"] = json!(username);
+            body["refundList"] = json!(list);
+            username.to_owned()
+        }
+        Api::Batch => {
+            body["batchRefundList"] = json!(list);
+            "1".to_owned()
+        }
+    };
+    body["signature"] = json!(signature(&format!("{signed}{TIMESTAMP}")));
+    let path = format!("/{}", api.event());
+    event_of("POST", &path, &[("content-type", "application/json")], body.to_string().as_bytes()).to_string()
+}
+
+/// The demo key's signature; few texts are signed, and each takes a while.
+fn signature(text: &str) -> String {
+    static SIGNED: OnceLock<Mutex<BTreeMap<String, String>>> = OnceLock::new();
+    let mut signed = SIGNED.get_or_init(Mutex::default).lock().unwrap();
+    signed.entry(text.to_owned()).or_insert_with(|| sign(DEMO_KEY, text).expect("the demo key signs")).clone()
+}
+
+impl World {
+    fn name(&self, body: usize) -> String {
+        let Body { api, seq_no, items, .. } = &self.bodies[body];
+        let items: Vec<String> = items
+            .iter()
+            .map(|item| {
+                let bet = &self.bets[item.bet];
+                let wrong = if item.is_wrong_round { " of another round" } else { "" };
+                format!("{} {}{wrong}", bet.id, money(item.cents))
+            })
+            .take(12)
+            .collect();
+        format!("{} {seq_no} (body {body}: {})", api.event(), items.join(", "))
+    }
+
+    /// eBET: asks, and asks again up to three times where it hears nothing, or that the channel is busy.
+    async fn provider(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(1..=4) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..400))).await;
+            let body = rng.usize(0..self.bodies.len());
+            if rng.u32(0..4) == 0 {
+                self.simulation.count_fault("the same request twice at once");
+                let (world, again) = (self.clone(), rng.u64(0..30));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(again)).await;
+                    world.ask(body).await;
+                });
+            }
+            for _ in 0..4 {
+                if self.ask(body).await {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(rng.u64(10..3_000))).await;
+            }
+        }
+    }
+
+    /// The channel gives back on its own.
+    async fn channel(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(1..=3) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..2_000))).await;
+            let number = rng.usize(0..self.bets.len());
+            let bet = &self.bets[number];
+            self.given_back.lock().unwrap().insert(number);
+            let (username, seq_no) = (bet.player().parse().unwrap(), bet.id.parse().unwrap());
+            let store = self.simulation.store(&Life::new("refundctl self-refund".to_owned()));
+            let told = self_refund::run(&store, ChannelId(1), &username, &seq_no).await;
+            self.simulation.tell(|| format!("channel gives back {}: {told:?}", bet.id));
+            if let Ok((refund, _)) = told
+                && !matches!(self.refund(number), Some(there) if there == refund)
+            {
+                self.simulation.breach(format!("the channel was told that {} is given back", bet.id));
+            }
+        }
+    }
+
+    /// An operator changes what is allowed, and changes it back.
+    async fn operator(self: Arc<Self>, mut rng: Rng) {
+        for turn in 0..rng.usize(1..=3) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(100..40_000))).await;
+            let mut settings = channel_line(1);
+            if turn % 2 == 0 {
+                match rng.u32(0..3) {
+                    0 => settings["refundLimit"] = json!("2"),
+                    1 => settings["partialRefunds"] = json!(true),
+                    _ => settings["enabled"] = json!(false),
+                }
+            }
+            let settings = settings_of(settings);
+            let session = self.simulation.session("refundctl tenant");
+            let told = session.put_settings(&ChannelId(1).tenant(), &settings, true).await;
+            self.simulation.tell(|| format!("settings {settings}: {told:?}"));
+        }
+        let session = self.simulation.session("refundctl tenant");
+        let settings = settings_of(channel_line(1));
+        while session.put_settings(&ChannelId(1).tenant(), &settings, true).await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The refund of a bet that is on record.
+    fn refund(&self, bet: usize) -> Option<shared::ledger::Refund> {
+        match self.bets[bet].content(&self.simulation)? {
+            Content::Debit(debit) => match debit.state {
+                DebitState::Refunded(refund) => Some(refund),
+                DebitState::Open | DebitState::Settled => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn is_refunded_by(&self, body: usize, item: usize) -> bool {
+        let (body, item) = (&self.bodies[body], &self.bodies[body].items[item]);
+        self.refund(item.bet).is_some_and(|refund| {
+            refund.request == body.key() && refund.amount.to_string() == money(item.cents)
+        })
+    }
+
+    /// Sends a body once, and compares what is told with the table; whether all is decided.
+    async fn ask(&self, number: usize) -> bool {
+        let body = &self.bodies[number];
+        self.sent.lock().unwrap().insert(number);
+        let key = body.key().to_string();
+        self.attempts.start(&key);
+        self.simulation.tell(|| format!("asks: {}", self.name(number)));
+        let called = self.simulation.call(body.api.binary(), body.event.clone()).await;
+        let Some((http, answer)) = called else {
+            self.simulation.tell(|| format!("hears nothing: {}", self.name(number)));
+            return false;
+        };
+        self.attempts.answered(&key);
+        self.simulation.tell(|| format!("is told: {}: {answer}", self.name(number)));
+        if http != 200 {
+            self.simulation.breach(format!("eBET was answered HTTP {http}: {answer}"));
+        }
+        let status = answer["status"].as_u64().unwrap_or_default();
+        let told = match body.api {
+            Api::Single => self.single(body, status, &answer),
+            Api::Batch => self.batch(body, status, &answer),
+        };
+        for (item, told) in told.iter().enumerate() {
+            self.check(number, item, *told, status);
+        }
+        if body.api == Api::Single && status == 200 {
+            self.check_balances(body, &told, &answer);
+        }
+        let is_decided = status != 500 && status != 4003;
+        if is_decided && told.contains(&Told::Unknown) {
+            self.simulation.breach(format!("{}: {status} with undecided items: {answer}", self.name(number)));
+        }
+        is_decided
+    }
+
+    fn single(&self, body: &Body, status: u64, answer: &Value) -> Vec<Told> {
+        let Some(results) = answer["resultList"].as_array() else {
+            return vec![whole(status); body.items.len()];
+        };
+        if results.len() != body.items.len() {
+            self.simulation.breach(format!("not one result for each item: {answer}"));
+        }
+        let told = |result: &Value| match result["status"].as_u64().unwrap_or_default() {
+            200 => Told::Refunded,
+            209 => Told::ByChannel,
+            500 | 4003 => Told::Unknown,
+            code => Told::Refused(code),
+        };
+        results.iter().map(told).collect()
+    }
+
+    fn batch(&self, body: &Body, status: u64, answer: &Value) -> Vec<Told> {
+        let groups = answer["refundResultList"].as_array().map_or(&[][..], Vec::as_slice);
+        if groups.is_empty() {
+            return vec![whole(status); body.items.len()];
+        }
+        let mut succeeded: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for group in groups {
+            let username = group["username"].as_str().unwrap_or_default();
+            for refunded in group["sucRefundSeqNoList"].as_array().into_iter().flatten() {
+                let status = refunded["status"].as_u64().unwrap_or_default();
+                succeeded.insert((username, refunded["seqNo"].as_str().unwrap_or_default()), status);
+            }
+        }
+        let told = |item: &Item| {
+            let bet = &self.bets[item.bet];
+            match succeeded.get(&(bet.player(), bet.id.as_str())) {
+                Some(200) => Told::Refunded,
+                Some(209) => Told::ByChannel,
+                // Of which code is not said in a batch.
+                None if status == 200 => Told::Refused(0),
+                _ => Told::Unknown,
+            }
+        };
+        body.items.iter().map(told).collect()
+    }
+
+    /// What an item was told is so.
+    fn check(&self, number: usize, position: usize, told: Told, status: u64) {
+        let body = &self.bodies[number];
+        let item = &body.items[position];
+        let bet = &self.bets[item.bet];
+        let is_twice = body.items.iter().filter(|other| other.bet == item.bet).count() > 1;
+        let refund = self.refund(item.bet);
+        let breach = |what: &str| {
+            let name = self.name(number);
+            self.simulation.breach(format!("{name}: item {position} ({}): told {told:?}: {what}: {refund:?}", bet.id));
+        };
+        match (told, &refund) {
+            (Told::Unknown, _) => return,
+            (Told::Refunded, Some(refund)) => {
+                let is_so = refund.by == RefundedBy::Provider && refund.amount.to_string() == money(item.cents);
+                // Asked for twice, the two have one answer in a batch.
+                if !is_so && !is_twice {
+                    breach("it is refunded otherwise");
+                }
+            }
+            (Told::ByChannel, Some(refund)) => {
+                if refund.by != RefundedBy::Channel {
+                    breach("it is refunded by the provider");
+                }
+            }
+            (Told::Refunded | Told::ByChannel, None) => breach("it is not refunded"),
+            (Told::Refused(code), _) => {
+                let is_whole = status != 200 && code == status && body.items.len() > 1;
+                let rivals_may = body.has_rivals && code == 4025;
+                let count = self.attempts.count(&body.key().to_string());
+                let is_alone = count.unanswered == 0;
+                if self.is_refunded_by(number, position) && !rivals_may && (self.is_strict || is_alone) && !is_twice {
+                    breach("it is refunded by this very request");
+                }
+                if !is_twice && !rivals_may {
+                    let what = (number, position);
+                    let of = body.key().to_string();
+                    self.denied.lock().unwrap().push(Denied { of, count, what });
+                }
+                let is_absent = !matches!(bet.content(&self.simulation), Some(Content::Debit(_)));
+                if (code == 208 || code == 4037) && is_absent && !is_whole && bet.way == Way::Live {
+                    self.never.lock().unwrap().insert(item.bet);
+                }
+            }
+        }
+        // Told once, told for ever; where settings change, what was decided under others is told otherwise.
+        if !self.is_strict || body.has_rivals {
+            return;
+        }
+        let mut decided = self.decided.lock().unwrap();
+        match decided.get(&(number, position)) {
+            Some(before) if *before != told => {
+                breach(&format!("told {before:?} before"));
+            }
+            Some(_) => {}
+            None => {
+                decided.insert((number, position), told);
+            }
+        }
+    }
+
+    /// The balances of an answer are those around its postings.
+    fn check_balances(&self, body: &Body, told: &[Told], answer: &Value) {
+        let player = self.bets[body.items[0].bet].player;
+        let mut postings = BTreeMap::new();
+        let mut total = BTreeMap::new();
+        for (item, told) in body.items.iter().zip(told) {
+            if *told != Told::Refunded {
+                continue;
+            }
+            let Some(refund) = self.refund(item.bet) else { return };
+            total.insert(item.bet, item.cents);
+            if self.bets[item.bet].player == player {
+                postings.insert(refund.posting.sequence, refund.posting.clone());
+            }
+        }
+        let (Some(first), Some(last)) = (postings.values().next(), postings.values().last()) else { return };
+        let wanted = [
+            ("moneyBefore", first.before.to_string()),
+            ("moneyAfter", last.after.to_string()),
+            ("refundMoney", money(total.values().sum())),
+        ];
+        for (member, wanted) in wanted {
+            let told = answer[member].to_string();
+            if told.parse::<f64>().ok() != wanted.parse::<f64>().ok() {
+                self.simulation.breach(format!("{member} is {wanted} in the table: {answer}"));
+            }
+        }
+    }
+
+    /// A refund on record was asked for, so, by somebody.
+    fn check_origin(&self, number: usize, bet: &Bet) {
+        let Some(refund) = self.refund(number) else { return };
+        let sent = self.sent.lock().unwrap();
+        let is_asked = match refund.by {
+            RefundedBy::Channel => self.given_back.lock().unwrap().contains(&number),
+            RefundedBy::Provider => self.bodies.iter().enumerate().any(|(body, asked)| {
+                sent.contains(&body)
+                    && asked.key() == refund.request
+                    && asked.items.iter().any(|item| {
+                        item.bet == number && money(item.cents) == refund.amount.to_string() && !item.is_wrong_round
+                    })
+            }),
+        };
+        if !is_asked {
+            self.simulation.breach(format!("bet {} is refunded, and nobody has asked for it: {refund:?}", bet.id));
+        }
+        // All that a number has refunded is of one body.
+        let of_key: Vec<usize> = (0..self.bets.len())
+            .filter(|bet| self.refund(*bet).is_some_and(|other| other.request == refund.request))
+            .collect();
+        let has_all = |body: &Body| {
+            body.key() == refund.request
+                && of_key.iter().all(|bet| body.items.iter().any(|item| item.bet == *bet))
+        };
+        if refund.by == RefundedBy::Provider && !self.bodies.iter().any(has_all) {
+            self.simulation.breach(format!("request {} has refunded what no one body asks for", refund.request));
+        }
+    }
+}
+
+/// What all items are told by an answer that has none.
+fn whole(status: u64) -> Told {
+    match status {
+        500 | 4003 => Told::Unknown,
+        status => Told::Refused(status),
+    }
+}
+
+/// A channel's settings, as its import line has them.
+fn settings_of(mut line: Value) -> String {
+    let members = line.as_object_mut().expect("a line is an object");
+    members.remove("kind");
+    line.to_string()
+}

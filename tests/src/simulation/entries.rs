@@ -1,0 +1,284 @@
+//! The operator's own systems, which say what happens to bets and wallets: each thing once, but sent until they know.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use shared::ledger::DebitState;
+use shared::store::Content;
+
+use super::Simulation;
+use super::attempts::{Attempts, Denied};
+use super::ebet::{Bet, PLAYERS, Way, money};
+use crate::world::entries_event;
+
+pub fn wallet(player: &str, balance: &str) -> Value {
+    json!({"kind": "wallet", "channelId": 1, "username": player, "balance": balance})
+}
+
+pub fn past_debit(bet: &Bet, round: &str) -> Value {
+    json!({"kind": "debit", "channelId": 1, "username": bet.player(), "seqNo": bet.id, "roundCode": round,
+           "amount": bet.amount()})
+}
+
+/// What is said of a bet or a wallet, in its order; what comes later depends on what came before.
+type Story = Vec<Value>;
+
+pub struct Entries {
+    simulation: Arc<Simulation>,
+    stories: Vec<Story>,
+    attempts: Attempts,
+    denied: Mutex<Vec<Denied<Value>>>,
+    /// Entries that were recorded, by their texts: they stay so.
+    recorded: Mutex<BTreeMap<String, Value>>,
+    /// Entries that were sent at all.
+    sent: Mutex<HashSet<String>>,
+}
+
+/// What an entry was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    /// Recorded now, or before.
+    OnRecord,
+    Refused(String),
+    Undecided,
+}
+
+impl Entries {
+    pub fn new(
+        simulation: &Arc<Simulation>,
+        rng: &mut Rng,
+        bets: &[Bet],
+        late_wallets: &HashSet<usize>,
+        round: impl Fn(&Bet) -> String,
+    ) -> Self {
+        let mut stories: Vec<Story> = Vec::new();
+        let mut late: Vec<&usize> = late_wallets.iter().collect();
+        late.sort_unstable();
+        for player in late {
+            let mut story = vec![wallet(PLAYERS[*player], "10")];
+            // Its bets of the past come with it.
+            let past = bets.iter().filter(|bet| bet.player == *player && bet.way == Way::LatePast);
+            story.extend(past.map(|bet| past_debit(bet, &round(bet))));
+            stories.push(story);
+        }
+        for bet in bets {
+            let credit = |id: &str, amount: &str| {
+                json!({"kind": "credit", "channelId": 1, "username": bet.player(), "id": format!("{id}-{}", bet.id),
+                       "amount": amount, "reason": "payout"})
+            };
+            let settle =
+                json!({"kind": "settle", "channelId": 1, "username": bet.player(), "seqNo": bet.id});
+            match bet.way {
+                Way::Live => {
+                    let mut live = past_debit(bet, &round(bet));
+                    live["live"] = json!(true);
+                    let mut story = vec![live];
+                    if rng.bool() {
+                        story.extend([settle, credit("payout", "12.5")]);
+                    }
+                    stories.push(story);
+                }
+                Way::Past if rng.u32(0..4) == 0 => stories.push(vec![settle]),
+                Way::LatePast if !late_wallets.contains(&bet.player) => {
+                    stories.push(vec![past_debit(bet, &round(bet))]);
+                }
+                Way::Past | Way::LatePast | Way::Never => {}
+            }
+        }
+        for number in 0..rng.usize(0..=3) {
+            let player = bets[rng.usize(0..bets.len())].player();
+            let kind = if rng.bool() { "credit" } else { "withdrawal" };
+            let amount = money([100, 1_050, 3][rng.usize(0..3)]);
+            // Some ids are used twice, for different things.
+            let id = format!("m{}", number / 2);
+            stories.push(vec![json!({"kind": kind, "channelId": 1, "username": player, "id": id,
+                                     "amount": amount, "reason": "deposit"})]);
+        }
+        rng.shuffle(&mut stories);
+        Self {
+            simulation: simulation.clone(),
+            stories,
+            attempts: Attempts::default(),
+            denied: Mutex::default(),
+            recorded: Mutex::default(),
+            sent: Mutex::default(),
+        }
+    }
+
+    /// Says everything, each story in its order; two systems may say the same.
+    pub async fn say_all(&self, mut rng: Rng) {
+        for story in &self.stories {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..400))).await;
+            if rng.u32(0..6) == 0 {
+                continue;
+            }
+            let mut rest = &story[..];
+            while !rest.is_empty() {
+                // Several things at once where they don't depend on each other.
+                let together = if rng.u32(0..4) == 0 { rest.len() } else { 1 };
+                let (said, later) = rest.split_at(together);
+                if !self.say_until_known(said, &mut rng).await {
+                    break;
+                }
+                rest = later;
+            }
+        }
+    }
+
+    /// Sends entries until their outcomes are known, or nobody wants to any more; whether all are on record.
+    async fn say_until_known(&self, entries: &[Value], rng: &mut Rng) -> bool {
+        for _ in 0..5 {
+            let told = self.say(entries).await;
+            if !told.contains(&Told::Undecided) {
+                return told.iter().all(|told| *told == Told::OnRecord);
+            }
+            tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+        }
+        false
+    }
+
+    /// Sends entries once, and compares what is told with the table.
+    async fn say(&self, entries: &[Value]) -> Vec<Told> {
+        let texts: Vec<String> = entries.iter().map(Value::to_string).collect();
+        for text in &texts {
+            self.attempts.start(text);
+        }
+        self.sent.lock().unwrap().extend(texts.iter().cloned());
+        self.simulation.tell(|| format!("says: {}", texts.join(" ")));
+        let event = entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string();
+        let Some((status, answer)) = self.simulation.call("record-entries", event).await else {
+            return vec![Told::Undecided; entries.len()];
+        };
+        for text in &texts {
+            self.attempts.answered(text);
+        }
+        self.simulation.tell(|| format!("is told: {status} {answer}"));
+        let Some(outcomes) = answer["entries"].as_array().filter(|outcomes| outcomes.len() == entries.len())
+        else {
+            self.simulation.breach(format!("entries were told {status} {answer}"));
+            return vec![Told::Undecided; entries.len()];
+        };
+        let told: Vec<Told> = outcomes
+            .iter()
+            .map(|outcome| match outcome["outcome"].as_str().unwrap_or_default() {
+                "recorded" | "unchanged" => Told::OnRecord,
+                "undecided" => Told::Undecided,
+                "refused" => Told::Refused(outcome["reason"].as_str().unwrap_or_default().to_owned()),
+                other => {
+                    self.simulation.breach(format!("an entry was told {other}"));
+                    Told::Undecided
+                }
+            })
+            .collect();
+        if (status == 503) != told.contains(&Told::Undecided) || (status != 200 && status != 503) {
+            self.simulation.breach(format!("entries were told {status}: {answer}"));
+        }
+        for ((entry, text), told) in entries.iter().zip(&texts).zip(&told) {
+            self.check(entry, text, told);
+        }
+        told
+    }
+
+    fn check(&self, entry: &Value, text: &str, told: &Told) {
+        let is_on_record = self.is_on_record(entry);
+        match told {
+            Told::Undecided => {}
+            Told::OnRecord => {
+                if !is_on_record {
+                    self.simulation.breach(format!("told to be on record, and is not: {text}"));
+                }
+                self.recorded.lock().unwrap().insert(text.to_owned(), entry.clone());
+            }
+            Told::Refused(reason) => {
+                let count = self.attempts.count(text);
+                if is_on_record && count.unanswered == 0 && self.is_its_own(entry) {
+                    self.simulation.breach(format!("told refused ({reason}), and is on record: {text}"));
+                }
+                let (of, what) = (text.to_owned(), entry.clone());
+                self.denied.lock().unwrap().push(Denied { of, count, what });
+            }
+        }
+    }
+
+    /// Whether nobody else says the same in other words.
+    fn is_its_own(&self, entry: &Value) -> bool {
+        entry["kind"] != "settle"
+    }
+
+    /// Whether what an entry says is in the table, as it says it.
+    fn is_on_record(&self, entry: &Value) -> bool {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default();
+        let partition = format!("ebet#1#{}", text("username"));
+        let content = |sort: String| self.simulation.table.content(&partition, &sort);
+        match text("kind") {
+            "wallet" => content("ACCOUNT".to_owned()).is_some(),
+            "debit" => match content(format!("PAYMENT#{}", text("seqNo"))) {
+                Some(Content::Debit(debit)) => {
+                    debit.amount.to_string() == text("amount")
+                        && debit.round.as_str() == text("roundCode")
+                        && debit.taken.is_some() == (entry["live"] == true)
+                }
+                _ => false,
+            },
+            "settle" => match content(format!("PAYMENT#{}", text("seqNo"))) {
+                Some(Content::Debit(debit)) => debit.state == DebitState::Settled,
+                _ => false,
+            },
+            _ => match content(format!("MOVEMENT#{}", text("id"))) {
+                Some(Content::Movement(movement)) => {
+                    movement.direction.as_str() == text("kind")
+                        && movement.amount.to_string() == text("amount")
+                        && movement.reason.as_str() == text("reason")
+                }
+                _ => false,
+            },
+        }
+    }
+
+    /// Whatever was sent is known in the end.
+    pub async fn come_to_rest(&self) {
+        self.attempts.settle();
+        for story in &self.stories {
+            for entry in story {
+                if self.sent.lock().unwrap().contains(&entry.to_string())
+                    && self.say(std::slice::from_ref(entry)).await[0] == Told::Undecided
+                {
+                    self.simulation.breach(format!("not decided though all is well: {entry}"));
+                }
+            }
+        }
+    }
+
+    pub fn check_at_rest(&self) {
+        for (text, entry) in &*self.recorded.lock().unwrap() {
+            if !self.is_on_record(entry) {
+                self.simulation.breach(format!("was on record, and is no more: {text}"));
+            }
+        }
+        for denied in &*self.denied.lock().unwrap() {
+            if denied.holds(&self.attempts) && self.is_its_own(&denied.what) && self.is_on_record(&denied.what) {
+                self.simulation.breach(format!("was told refused, and is on record: {}", denied.of));
+            }
+        }
+        // What is on record was said.
+        let sent = self.sent.lock().unwrap();
+        let said: HashSet<&str> = self
+            .stories
+            .iter()
+            .flatten()
+            .filter(|entry| sent.contains(&entry.to_string()))
+            .filter_map(|entry| entry["id"].as_str())
+            .collect();
+        for stored in self.simulation.table.items() {
+            if let Ok(Content::Movement(movement)) = &stored.content
+                && stored.partition.starts_with("ebet#")
+                && !said.contains(movement.key.id.as_str())
+            {
+                self.simulation.breach(format!("nobody has said {}", stored.key()));
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! A merchant's back office, which begins refunds of applications, and its payment provider, which confirms them;
+//! customers who withdraw, and operators who record that a refund was refused.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::future::BoxFuture;
+use refundctl::send::epay::DEMO_API_KEY;
+use serde_json::{Value, json};
+use shared::ledger::ApplicationState;
+use shared::store::Content;
+
+use super::Simulation;
+use super::attempts::{Attempts, Denied};
+use super::ebet::money;
+use crate::epay::{BEGIN, END, demo, merchant_line};
+use crate::world::{entries_event, epay_event};
+
+const PAID: [u64; 3] = [200, 1_050, 99];
+
+/// What somebody wants of the merchant's functions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    Begin { autoid: i64, batch_no: String, cents: u64, account: &'static str },
+    End { batch_no: String, trade_no: String, cents: u64 },
+    Withdraw { autoid: i64 },
+    Fail { autoid: i64, batch_no: String },
+}
+
+impl Wish {
+    /// What attempts at it have in common: what may bring it about.
+    fn of(&self) -> String {
+        match self {
+            Self::Begin { autoid, batch_no, .. } => format!("begin {autoid} {batch_no}"),
+            // Any confirmation under a number completes the first that fits.
+            Self::End { batch_no, .. } => format!("end {batch_no}"),
+            Self::Withdraw { autoid } => format!("withdraw {autoid}"),
+            Self::Fail { autoid, batch_no } => format!("fail {autoid} {batch_no}"),
+        }
+    }
+}
+
+pub struct Scene {
+    world: Arc<World>,
+    actors: Mutex<Vec<BoxFuture<'static, ()>>>,
+}
+
+struct World {
+    simulation: Arc<Simulation>,
+    wishes: Vec<Wish>,
+    attempts: Attempts,
+    /// Wishes that have come true: they stay so.
+    granted: Mutex<BTreeMap<Wish, Value>>,
+    denied: Mutex<Vec<Denied<Wish>>>,
+    sent: Mutex<Vec<Wish>>,
+}
+
+impl Scene {
+    pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
+        let mut lines = vec![merchant_line("demo", &[DEMO_API_KEY])];
+        let applications = rng.i64(1..=PAID.len() as i64);
+        for autoid in 1..=applications {
+            lines.push(json!({"kind": "application", "merchant": "demo", "autoid": autoid,
+                              "amount": money(PAID[autoid as usize - 1]), "orderNo": format!("order-{autoid}")}));
+        }
+        simulation.import(&lines).await;
+        let numbers = rng.usize(1..=4);
+        let mut wishes = Vec::new();
+        let number = |rng: &mut Rng| format!("B{}", rng.usize(0..numbers));
+        for _ in 0..rng.usize(3..=8) {
+            let autoid = rng.i64(1..=applications);
+            let paid = PAID[autoid as usize - 1];
+            let cents = if rng.u32(0..4) == 0 { [1, paid / 2 + 1, paid + 1][rng.usize(0..3)] } else { paid };
+            let batch_no = number(&mut rng);
+            let account = if rng.u32(0..6) == 0 { "another" } else { "account" };
+            wishes.push(Wish::Begin { autoid, batch_no: batch_no.clone(), cents, account });
+            for _ in 0..rng.usize(0..=2) {
+                let trade_no = format!("T{}", rng.usize(0..3));
+                let cents = if rng.u32(0..5) == 0 { cents + 1 } else { cents };
+                wishes.push(Wish::End { batch_no: batch_no.clone(), trade_no, cents });
+            }
+            if rng.u32(0..4) == 0 {
+                wishes.push(Wish::Fail { autoid, batch_no });
+            }
+            if rng.u32(0..5) == 0 {
+                wishes.push(Wish::Withdraw { autoid });
+            }
+        }
+        let world = Arc::new(World {
+            simulation: simulation.clone(),
+            wishes,
+            attempts: Attempts::default(),
+            granted: Mutex::default(),
+            denied: Mutex::default(),
+            sent: Mutex::default(),
+        });
+        let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
+        for _ in 0..rng.usize(2..=5) {
+            actors.push(Box::pin(world.clone().act(rng.fork())));
+        }
+        Self { world, actors: Mutex::new(actors) }
+    }
+
+    pub fn actors(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut self.actors.lock().unwrap())
+    }
+
+    /// Everybody asks once more, and must be told.
+    pub async fn come_to_rest(&self) {
+        self.world.attempts.settle();
+        let mut sent = self.world.sent.lock().unwrap().clone();
+        sent.sort();
+        sent.dedup();
+        for wish in sent {
+            if !self.world.ask(&wish).await {
+                self.world.simulation.breach(format!("not decided though all is well: {wish:?}"));
+            }
+        }
+    }
+
+    pub fn check_at_rest(&self) {
+        let world = &self.world;
+        for (wish, told) in &*world.granted.lock().unwrap() {
+            if !world.is_so(wish) {
+                world.simulation.breach(format!("{wish:?} was told to be done ({told}), and is not so any more"));
+            }
+        }
+        for denied in &*world.denied.lock().unwrap() {
+            if denied.holds(&world.attempts) && world.is_in_force(&denied.what) {
+                world.simulation.breach(format!("{:?} was told refused, and is so", denied.what));
+            }
+        }
+        // What is on record somebody has asked for.
+        let sent = world.sent.lock().unwrap();
+        for stored in world.simulation.table.items() {
+            let wanted = match &stored.content {
+                Ok(Content::Guard { guard, .. }) => sent.iter().any(|wish| {
+                    matches!(wish, Wish::Begin { autoid, batch_no, cents, .. }
+                        if *autoid == guard.application.id && *batch_no == guard.refund.batch_no.as_str()
+                            && money(*cents) == guard.refund.amount.to_string())
+                }),
+                Ok(Content::Confirmation { confirmation, .. }) => sent.iter().any(|wish| {
+                    matches!(wish, Wish::End { trade_no, cents, .. }
+                        if *trade_no == confirmation.trade_no.as_str() && money(*cents) == confirmation.amount.to_string())
+                }),
+                _ => true,
+            };
+            if !wanted {
+                world.simulation.breach(format!("nobody has asked for {}", stored.key()));
+            }
+        }
+    }
+}
+
+impl World {
+    async fn act(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(2..=6) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..500))).await;
+            let wish = self.wishes[rng.usize(0..self.wishes.len())].clone();
+            if rng.u32(0..4) == 0 {
+                self.simulation.count_fault("the same request twice at once");
+                let (world, wish, again) = (self.clone(), wish.clone(), rng.u64(0..30));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(again)).await;
+                    world.ask(&wish).await;
+                });
+            }
+            for _ in 0..4 {
+                if self.ask(&wish).await {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+            }
+        }
+    }
+
+    /// Asks once, and compares what is told with the table; whether it is decided.
+    async fn ask(&self, wish: &Wish) -> bool {
+        let of = wish.of();
+        self.attempts.start(&of);
+        self.sent.lock().unwrap().push(wish.clone());
+        self.simulation.tell(|| format!("wishes: {wish:?}"));
+        let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
+        let (binary, event) = match wish {
+            Wish::Begin { autoid, batch_no, cents, account } => {
+                let body = json!({"autoid": autoid, "refundamount": money(*cents), "batch_no": batch_no,
+                                  "refundaccount": account});
+                (BEGIN, epay_event(&headers, body.to_string().as_bytes()))
+            }
+            Wish::End { batch_no, trade_no, cents } => {
+                let body = json!({"batchno": batch_no, "trandeno": trade_no, "refundmoney": money(*cents)});
+                (END, epay_event(&headers, body.to_string().as_bytes()))
+            }
+            Wish::Withdraw { autoid } => {
+                let entry = json!({"kind": "withdraw", "merchant": "demo", "autoid": autoid});
+                ("record-entries", entries_event(json!({ "entries": [entry] }).to_string().as_bytes()))
+            }
+            Wish::Fail { autoid, batch_no } => {
+                let entry =
+                    json!({"kind": "fail", "merchant": "demo", "autoid": autoid, "batchNo": batch_no});
+                ("record-entries", entries_event(json!({ "entries": [entry] }).to_string().as_bytes()))
+            }
+        };
+        let called = self.simulation.call(binary, event.to_string()).await;
+        let Some((status, answer)) = called else { return false };
+        self.attempts.answered(&of);
+        self.simulation.tell(|| format!("is told: {wish:?}: {status} {answer}"));
+        let is_granted = match wish {
+            Wish::Begin { .. } | Wish::End { .. } => match answer["errcode"].as_i64() {
+                Some(0) => true,
+                Some(500) => return false,
+                Some(code) if code < 400 => false,
+                _ => {
+                    self.simulation.breach(format!("{wish:?} was told {status} {answer}"));
+                    return true;
+                }
+            },
+            Wish::Withdraw { .. } | Wish::Fail { .. } => match answer["entries"][0]["outcome"].as_str() {
+                Some("recorded" | "unchanged") => true,
+                Some("undecided") => return false,
+                Some("refused") => false,
+                _ => {
+                    self.simulation.breach(format!("{wish:?} was told {status} {answer}"));
+                    return true;
+                }
+            },
+        };
+        let is_so = self.is_so(wish);
+        if is_granted {
+            if !is_so {
+                self.simulation.breach(format!("{wish:?} was told to be done, and is not"));
+            }
+            self.granted.lock().unwrap().insert(wish.clone(), answer);
+        } else {
+            let count = self.attempts.count(&of);
+            if self.is_in_force(wish) && count.unanswered == 0 {
+                self.simulation.breach(format!("{wish:?} was told refused ({answer}), and is so"));
+            }
+            self.denied.lock().unwrap().push(Denied { of, count, what: wish.clone() });
+        }
+        true
+    }
+
+    /// Whether a wish has come true and still is: a refund that was begun may have failed since.
+    fn is_in_force(&self, wish: &Wish) -> bool {
+        let has_failed = match wish {
+            Wish::Begin { autoid, batch_no, .. } => {
+                self.is_so(&Wish::Fail { autoid: *autoid, batch_no: batch_no.clone() })
+            }
+            _ => false,
+        };
+        self.is_so(wish) && !has_failed
+    }
+
+    /// Whether a wish has come true, by the table.
+    fn is_so(&self, wish: &Wish) -> bool {
+        let table = &self.simulation.table;
+        let application = |autoid: i64| match table.content(&demo().application(autoid).path(), "PAYMENT") {
+            Some(Content::Application(application)) => Some(application.state),
+            _ => None,
+        };
+        match wish {
+            Wish::Begin { autoid, batch_no, cents, account } => {
+                let path = demo().batch(batch_no.parse().unwrap()).path();
+                match table.content(&path, "GUARD") {
+                    Some(Content::Guard { guard, .. }) => {
+                        guard.application.id == *autoid
+                            && guard.refund.amount.to_string() == money(*cents)
+                            && guard.refund.account.as_str() == *account
+                    }
+                    _ => false,
+                }
+            }
+            Wish::End { batch_no, trade_no, cents } => {
+                let path = demo().batch(batch_no.parse().unwrap()).path();
+                let Some(Content::Guard { guard, .. }) = table.content(&path, "GUARD") else { return false };
+                matches!(application(guard.application.id), Some(ApplicationState::Done { refund, completion })
+                    if refund.batch_no.as_str() == batch_no
+                        && completion.confirmation.trade_no.as_str() == trade_no
+                        && completion.confirmation.amount.to_string() == money(*cents))
+            }
+            Wish::Withdraw { autoid } => {
+                matches!(application(*autoid), Some(ApplicationState::Withdrawn(_)))
+            }
+            Wish::Fail { autoid, batch_no } => {
+                let sort = format!("FAILED#{batch_no}");
+                table.content(&demo().application(*autoid).path(), &sort).is_some()
+            }
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! A whole world in one process and one thread, which follows from one number, its seed: many processes of the functions,
+//! callers that send again as the real ones do, the worker with changes that come twice and out of order, operators, and
+//! clocks. Time is simulated, so that waiting takes none; the table is the embedded one, behind a network on which
+//! everything goes wrong that does on a real one.
+//!
+//! While it runs, and when it has come to rest, all that always holds is checked from the table alone, as `refundctl
+//! verify` checks it; and whatever any caller was told is compared with the table.
+
+mod attempts;
+mod changes;
+mod ebet;
+mod entries;
+mod epay;
+mod history;
+pub mod mutant;
+mod network;
+mod pingpp;
+mod platform;
+mod table;
+mod weather;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fastrand::Rng;
+use refundctl::import::{self, Source};
+use refundctl::local::{matches, open_database};
+use refundctl::template::{Template, Trigger};
+use refundctl::verify;
+use serde_json::Value;
+use shared::clock::{self, milliseconds, simulated};
+use shared::store::{Content, Store, Stored};
+use tokio::runtime::Builder;
+use tokio::time::Instant;
+
+use crate::embedded::{Answered, Embedded};
+pub use history::Counts;
+use history::History;
+use mutant::Mutant;
+use pingpp::{Bus, Channel};
+use platform::{Life, Platform};
+use table::Table;
+use weather::{Fate, Weather};
+
+/// When every run begins.
+const BEGINNING: u64 = 1_795_000_000;
+
+/// How a seed's run ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub seed: u64,
+    /// What was not as it must be; nothing in a good run.
+    pub breaches: Vec<String>,
+    /// In words, where they were asked for.
+    pub history: Option<Vec<String>>,
+    /// Of all that happened: the same for the same seed.
+    pub digest: u64,
+    pub faults: Counts,
+    pub done: Counts,
+    /// Items in the table at the end.
+    pub items: usize,
+}
+
+/// What is done beside running a seed.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Tells the history in words.
+    pub tells: bool,
+    /// What is wrong with the ledger.
+    pub mutant: Option<Mutant>,
+}
+
+/// The world of one run.
+pub struct Simulation {
+    weather: Weather,
+    table: Table,
+    /// What all clients are made of.
+    sdk: aws_sdk_dynamodb::Config,
+    stream: String,
+    began: Instant,
+    rng: Mutex<Rng>,
+    history: Mutex<History>,
+    changes: Mutex<changes::Changes>,
+    /// Facts that were seen, and never change any more.
+    facts: Mutex<BTreeMap<String, String>>,
+    numbers: AtomicU64,
+    platform: Platform,
+    channel: Arc<Channel>,
+    bus: Arc<Bus>,
+    mutant: Option<Mutant>,
+}
+
+/// Runs one seed to its end.
+pub fn run(seed: u64, options: &Options) -> Ended {
+    fastrand::seed(seed);
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _switch = options.mutant.as_ref().map(Mutant::switch_on);
+    let ended = runtime.block_on(live(seed, options));
+    // What is still on its way is gone with the world.
+    drop(runtime);
+    ended
+}
+
+async fn live(seed: u64, options: &Options) -> Ended {
+    let _clock = simulated::start(UNIX_EPOCH + Duration::from_secs(BEGINNING));
+    let mut rng = Rng::with_seed(seed);
+    let simulation = Arc::new(Simulation::new(&mut rng, options).await);
+    let life = simulation.clone();
+    let lived = tokio::spawn(async move { life.live(rng).await }).await;
+    if let Err(error) = lived {
+        simulation.breach(format!("the world ended: {error}"));
+    }
+    // They know of the world as it knows of them.
+    simulation.platform.end();
+    let items = simulation.table.items().len();
+    let mut history = simulation.history.lock().unwrap();
+    let History { lines, digest, faults, done, breaches } = std::mem::take(&mut *history);
+    Ended { seed, breaches, history: lines, digest, faults, done, items }
+}
+
+fn template() -> &'static Template {
+    static TEMPLATE: OnceLock<Template> = OnceLock::new();
+    TEMPLATE.get_or_init(|| Template::built_in().expect("template.yaml is well-formed"))
+}
+
+/// What clients are made of but for their network: read once, for it looks into files.
+async fn sdk() -> aws_sdk_dynamodb::Config {
+    static SDK: OnceLock<aws_sdk_dynamodb::Config> = OnceLock::new();
+    if let Some(sdk) = SDK.get() {
+        return sdk.clone();
+    }
+    let client = shared::store::client(Some("http://127.0.0.1:1")).await;
+    SDK.get_or_init(|| client.config().clone()).clone()
+}
+
+impl Simulation {
+    async fn new(rng: &mut Rng, options: &Options) -> Self {
+        let embedded = Embedded { database: open_database(None).expect("there is memory") };
+        let sdk = sdk().await;
+        let client = aws_sdk_dynamodb::Client::from_conf(sdk.to_builder().http_client(embedded.clone()).build());
+        template().table.create_if_absent(&client, table::NAME).await.expect("the table can be made");
+        let described = client.describe_table().table_name(table::NAME).send().await.expect("it is there");
+        let stream = described.table.and_then(|table| table.latest_stream_arn).expect("it has a stream");
+        let history = History { lines: options.tells.then(Vec::new), ..History::default() };
+        Self {
+            weather: Weather::of(rng),
+            table: Table(embedded),
+            sdk,
+            stream,
+            began: Instant::now(),
+            rng: Mutex::new(rng.fork()),
+            history: Mutex::new(history),
+            changes: Mutex::default(),
+            facts: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            platform: Platform::default(),
+            channel: Arc::new(Channel::new(rng.fork())),
+            bus: Arc::new(Bus::new(rng.fork())),
+            mutant: options.mutant.clone(),
+        }
+    }
+
+    /// From the first call to the last check.
+    async fn live(self: Arc<Self>, mut rng: Rng) {
+        self.tell(|| format!("{:?}", self.weather));
+        // A run has something of one, two or all three providers: many about few things, so that they meet.
+        let shown: Vec<bool> = loop {
+            let shown: Vec<bool> = (0..3).map(|_| rng.bool()).collect();
+            if shown.contains(&true) {
+                break shown;
+            }
+        };
+        let ebet = if shown[0] { Some(ebet::Scene::new(&self, rng.fork()).await) } else { None };
+        let epay = if shown[1] { Some(epay::Scene::new(&self, rng.fork()).await) } else { None };
+        let pingpp = if shown[2] { Some(pingpp::Scene::new(&self, rng.fork()).await) } else { None };
+
+        let mut actors = Vec::new();
+        actors.extend(ebet.iter().flat_map(ebet::Scene::actors));
+        actors.extend(epay.iter().flat_map(epay::Scene::actors));
+        actors.extend(pingpp.iter().flat_map(pingpp::Scene::actors));
+        let acting = actors.into_iter().map(tokio::spawn).collect::<Vec<_>>();
+        let checks = tokio::spawn(self.clone().look_now_and_then(rng.fork()));
+        for actor in acting {
+            if let Err(error) = actor.await {
+                self.breach(format!("an actor of the simulation: {error}"));
+            }
+        }
+        checks.abort();
+        if self.has_breach() {
+            return;
+        }
+        self.tell(|| "calm".to_owned());
+        self.weather.calm();
+        // What is still under way arrives, and who was working is done.
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        if let Some(ebet) = &ebet {
+            ebet.come_to_rest().await;
+        }
+        if let Some(epay) = &epay {
+            epay.come_to_rest().await;
+        }
+        if let Some(pingpp) = &pingpp {
+            pingpp.come_to_rest().await;
+        }
+        self.look("at the end");
+        if let Some(ebet) = &ebet {
+            ebet.check_at_rest();
+        }
+        if let Some(epay) = &epay {
+            epay.check_at_rest();
+        }
+        if let Some(pingpp) = &pingpp {
+            pingpp.check_at_rest();
+        }
+    }
+
+    async fn look_now_and_then(self: Arc<Self>, mut rng: Rng) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(rng.u64(100..6_000))).await;
+            self.look("at some moment");
+        }
+    }
+
+    /// All that always holds, from the table alone; and that no fact that was there has changed.
+    fn look(&self, when: &str) {
+        let items = self.table.items();
+        self.count_done("look at the whole table");
+        for breach in verify::check_items(&items).expect("facts that come from no file can be read") {
+            self.breach(format!("{when}: {}: {} {:?}", breach.kind, breach.what, breach.keys));
+        }
+        let mut facts = self.facts.lock().unwrap();
+        let mut now = BTreeMap::new();
+        for (name, fact) in items.iter().filter_map(lasting) {
+            now.insert(name, fact);
+        }
+        for (name, fact) in &*facts {
+            match now.get(name) {
+                None => self.breach(format!("{when}: {name} is gone, which was {fact}")),
+                Some(other) if other != fact => {
+                    self.breach(format!("{when}: {name} was {fact}, and is {other}"));
+                }
+                Some(_) => {}
+            }
+        }
+        *facts = now;
+    }
+
+    /// Puts on record what there is in the beginning, when nothing goes wrong.
+    async fn import(self: &Arc<Self>, lines: &[Value]) {
+        let client =
+            aws_sdk_dynamodb::Client::from_conf(self.sdk.to_builder().http_client(self.table.0.clone()).build());
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        let source = Source::text(lines.join("\n"));
+        let store = Store::new(client, table::NAME);
+        let report = import::run(&store, source, &import::Settings::default()).await.expect("an import works");
+        assert!(report.conflicts.is_empty(), "{report}");
+    }
+
+    // ---- chance, time, numbers ----
+
+    /// Whether something happens that does so in so many of a thousand cases.
+    fn chance(&self, in_thousand: u32) -> bool {
+        self.rng.lock().unwrap().u32(0..1_000) < in_thousand
+    }
+
+    fn fate(&self, operation: &str, is_of_index: bool) -> Fate {
+        self.weather.fate(&mut self.rng.lock().unwrap(), operation, is_of_index)
+    }
+
+    fn is_lost_at_gateway(&self) -> bool {
+        !self.weather.is_calm() && self.chance(self.weather.gateway)
+    }
+
+    fn clock_off(&self) -> i64 {
+        let most = self.weather.clocks_off;
+        if most > 0 {
+            self.count_fault("process with a clock that is off");
+        }
+        self.rng.lock().unwrap().i64(-most..=most)
+    }
+
+    /// The next of the numbers that tell things apart.
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How long the run has lasted, in milliseconds.
+    fn at(&self) -> u64 {
+        milliseconds(self.began.elapsed())
+    }
+
+    // ---- the table ----
+
+    /// Carries a call out, as it arrives.
+    fn carry_out(&self, life: &Life, operation: &str, asked: &str) -> Answered {
+        let mutated = self.mutant.as_ref().and_then(|mutant| mutant.mutate(operation, asked));
+        let asked = mutated.as_deref().unwrap_or(asked);
+        let answer = self.table.0.carry_out(operation, asked);
+        let at = self.at();
+        let mut history = self.history.lock().unwrap();
+        for part in [at, asked.len() as u64, answer.0.into(), answer.1.len() as u64] {
+            history.digest(part);
+        }
+        history.tell(at, || told(&life.name, operation, asked, &answer));
+        drop(history);
+        mutant::see(operation, asked);
+        answer
+    }
+
+    /// Answers a query of the index as it was a few changes ago.
+    fn stale_index(&self, asked: &str) -> Answered {
+        let mut changes = self.changes.lock().unwrap();
+        changes.pull(&self.table.0, &self.stream);
+        let behind = self.rng.lock().unwrap().usize(1..30);
+        let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        (200, changes.index_behind(behind, &asked).to_string())
+    }
+
+    /// The changes that template.yaml lets through to the worker, from `from` on, and where they end.
+    fn changes_from(&self, from: usize) -> (Vec<Arc<Value>>, usize) {
+        let mut changes = self.changes.lock().unwrap();
+        changes.pull(&self.table.0, &self.stream);
+        let filters = template().workers.iter().find_map(|worker| match &worker.trigger {
+            Trigger::Stream { filters, .. } => Some(filters),
+            Trigger::Schedule { .. } => None,
+        });
+        let filters = filters.expect("the worker follows the stream");
+        let wanted = |change: &&Arc<Value>| filters.iter().any(|filter| matches(filter, change));
+        let end = changes.log.len();
+        (changes.log[from..].iter().filter(wanted).cloned().collect(), end)
+    }
+
+    // ---- the history ----
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        let at = self.at();
+        self.history.lock().unwrap().tell(at, what);
+    }
+
+    fn breach(&self, what: String) {
+        self.tell(|| format!("BREACH {what}"));
+        self.history.lock().unwrap().breaches.push(what);
+    }
+
+    fn has_breach(&self) -> bool {
+        !self.history.lock().unwrap().breaches.is_empty()
+    }
+
+    fn count_fault(&self, what: &'static str) {
+        let mut history = self.history.lock().unwrap();
+        history.faults.add(what);
+    }
+
+    fn count_done(&self, what: &'static str) {
+        self.history.lock().unwrap().done.add(what);
+    }
+
+    fn count_call(&self, name: &str, operation: &str, fate: &Fate) {
+        let at = self.at();
+        let mut history = self.history.lock().unwrap();
+        history.done.add("call to the table");
+        history.digest(at);
+        if fate.is_slow {
+            history.faults.add("call that takes seconds");
+        }
+        if let Some(fault) = fate.fault {
+            history.faults.add(fault.as_str());
+            history.tell(at, || format!("{name}: {operation}: {}", fault.as_str()));
+        }
+    }
+}
+
+/// What of an item never changes any more, by its name: money that has moved, what was said, what was ended.
+fn lasting(stored: &Stored) -> Option<(String, String)> {
+    use shared::ledger::{ApplicationState, BatchState, DebitState, ItemState};
+    let fact = match stored.content.as_ref().ok()? {
+        Content::Debit(debit) => match &debit.state {
+            DebitState::Open => return None,
+            state => format!("{state:?}"),
+        },
+        Content::Movement(movement) => format!("{movement:?}"),
+        Content::Refund(refund) => match &refund.state {
+            ItemState::Pending { .. } => return None,
+            state => format!("{state:?}"),
+        },
+        Content::Batch(batch) => match batch.state {
+            state @ (BatchState::Void | BatchState::Ended { .. }) => format!("{state:?}"),
+            _ => return None,
+        },
+        Content::Application(application) => match &application.state {
+            ApplicationState::Requested | ApplicationState::Processing(_) => return None,
+            state => format!("{state:?}"),
+        },
+        Content::Failed { failed, .. } => format!("{failed:?}"),
+        Content::Confirmation { confirmation, .. } => format!("{confirmation:?}"),
+        _ => return None,
+    };
+    Some((stored.key(), fact))
+}
+
+/// A call to the table in a line.
+fn told(name: &str, operation: &str, asked: &str, answer: &Answered) -> String {
+    let asked: Value = serde_json::from_str(asked).unwrap_or_default();
+    let key = |holder: &Value| {
+        let holder = if holder["Key"].is_object() { &holder["Key"] } else { &holder["Item"] };
+        format!("{} {}", holder["pk"]["S"].as_str().unwrap_or("?"), holder["sk"]["S"].as_str().unwrap_or("?"))
+    };
+    let keys = match operation {
+        "TransactWriteItems" => {
+            let actions = asked["TransactItems"].as_array().into_iter().flatten();
+            let action = |action: &Value| {
+                let (name, write) = action.as_object().and_then(|action| action.iter().next())?;
+                Some(format!("{name} {}", key(write)))
+            };
+            actions.filter_map(action).collect::<Vec<_>>().join(", ")
+        }
+        "BatchGetItem" => {
+            let tables = asked["RequestItems"].as_object().into_iter().flat_map(|tables| tables.values());
+            let mut keys: Vec<String> = tables
+                .flat_map(|table| table["Keys"].as_array().into_iter().flatten())
+                .map(|key| {
+                    format!("{} {}", key["pk"]["S"].as_str().unwrap_or("?"), key["sk"]["S"].as_str().unwrap_or("?"))
+                })
+                .collect();
+            keys.sort();
+            keys.join(", ")
+        }
+        "Query" => asked["ExpressionAttributeValues"][":partition"]["S"].as_str().unwrap_or("?").to_owned(),
+        _ => key(&asked),
+    };
+    let outcome = match answer.0 {
+        200 => "ok".to_owned(),
+        _ => {
+            let answer: Value = serde_json::from_str(&answer.1).unwrap_or_default();
+            let kind = answer["__type"].as_str().unwrap_or_default().rsplit('#').next().unwrap_or_default().to_owned();
+            let reasons = answer["CancellationReasons"].as_array().map(|reasons| {
+                reasons.iter().map(|reason| reason["Code"].as_str().unwrap_or("?")).collect::<Vec<_>>().join(" ")
+            });
+            format!("{kind} {}", reasons.unwrap_or_default())
+        }
+    };
+    let keys: String = keys.chars().take(600).collect();
+    format!("{name}: {operation} {keys}: {outcome}")
+}
+
+/// Now, as the run's own clock shows it.
+fn now() -> u64 {
+    clock::unix_now()
+}

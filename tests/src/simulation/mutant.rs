@@ -1,0 +1,259 @@
+//! What is made wrong with the ledger on purpose, to see that a run finds it: a condition of one of its writes that is left
+//! out, a write that is forgotten in its transaction, a retry that is made blind, and decisions that are taken wrongly.
+//!
+//! The first three are made where calls arrive, and there is one for every condition, action and conditional write that
+//! any run has shown: a new one of the ledger has its mutants at once. The last are switches in the ledger itself, which
+//! only builds for tests have.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::{Map, Value};
+use shared::mutants::{self, Decision};
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// A part of a write's condition does not count.
+    Condition { write: String, part: String },
+    /// A transaction lacks one of its actions.
+    Action { transaction: String, write: String },
+    /// A write whose answer was lost is made again, a while later, whatever has happened since.
+    BlindRetry { write: String },
+    Decision(Decision),
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Condition { write, part } => write!(f, "{write}: without the condition {part}"),
+            Self::Action { transaction, write } => write!(f, "{transaction}: without {write}"),
+            Self::BlindRetry { write } => write!(f, "{write}: made again blindly"),
+            Self::Decision(decision) => write!(f, "{decision:?}: {}", decision.about()),
+        }
+    }
+}
+
+thread_local! {
+    /// What was seen of writes, where somebody collects it.
+    static SEEN: RefCell<Option<BTreeSet<Mutant>>> = const { RefCell::new(None) };
+}
+
+/// All mutants of what `work` writes, and those of decisions.
+pub fn of(work: impl FnOnce()) -> Vec<Mutant> {
+    SEEN.set(Some(BTreeSet::new()));
+    work();
+    let seen = SEEN.take().unwrap_or_default();
+    seen.into_iter().chain(Decision::ALL.into_iter().map(Mutant::Decision)).collect()
+}
+
+/// Takes part in what is collected.
+pub(super) fn see(operation: &str, asked: &str) {
+    SEEN.with_borrow_mut(|seen| {
+        let Some(seen) = seen else { return };
+        if !is_write(operation) {
+            return;
+        }
+        let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        for (write, action) in writes(operation, &asked) {
+            for part in parts(action) {
+                seen.insert(Mutant::Condition { write: write.clone(), part });
+            }
+        }
+        if let Some(shape) = shape(operation, &asked) {
+            seen.insert(Mutant::BlindRetry { write: shape.clone() });
+            if operation == "TransactWriteItems" {
+                let all = writes(operation, &asked);
+                let kinds: BTreeSet<String> = all.into_iter().map(|(write, _)| write).collect();
+                if kinds.len() > 1 {
+                    for write in kinds {
+                        seen.insert(Mutant::Action { transaction: shape.clone(), write });
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn is_write(operation: &str) -> bool {
+    matches!(operation, "TransactWriteItems" | "PutItem" | "UpdateItem" | "DeleteItem")
+}
+
+/// The writes of a call, each with its name.
+fn writes<'a>(operation: &str, asked: &'a Value) -> Vec<(String, &'a Map<String, Value>)> {
+    match operation {
+        "TransactWriteItems" => {
+            let actions = asked["TransactItems"].as_array().into_iter().flatten();
+            let write = |action: &'a Value| {
+                let (kind, write) = action.as_object()?.iter().next()?;
+                let write = write.as_object()?;
+                Some((name(kind, write), write))
+            };
+            actions.filter_map(write).collect()
+        }
+        _ => asked.as_object().map(|write| (name(operation, write), write)).into_iter().collect(),
+    }
+}
+
+/// What is written of which kind of item, and how: `Update ebet ACCOUNT SET balance = …`.
+fn name(kind: &str, write: &Map<String, Value>) -> String {
+    let key = write.get("Key").or(write.get("Item")).cloned().unwrap_or_default();
+    let text = |name: &str| key[name]["S"].as_str().unwrap_or_default().to_owned();
+    let (partition, sort) = (text("pk"), text("sk"));
+    let provider = partition.split('#').next().unwrap_or_default();
+    let item = match sort.bytes().next() {
+        Some(b'0'..=b'9') => "BATCH",
+        _ => sort.split('#').next().unwrap_or_default(),
+    };
+    let how = write.get("UpdateExpression").and_then(Value::as_str).unwrap_or_default();
+    // Puts of the same kind of item differ by when they are made.
+    let when = write.get("ConditionExpression").and_then(Value::as_str).unwrap_or("always");
+    let how = if how.is_empty() { format!("if {when}") } else { how.to_owned() };
+    format!("{} {provider} {item} {how}", kind.trim_end_matches("Item"))
+}
+
+/// What tells a transaction from others, or a write by itself.
+fn shape(operation: &str, asked: &Value) -> Option<String> {
+    let all = writes(operation, asked);
+    if operation != "TransactWriteItems" {
+        return all.into_iter().find(|(_, write)| write.contains_key("ConditionExpression")).map(|(name, _)| name);
+    }
+    let short = |name: &str| name.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    let kinds: BTreeSet<String> = all.iter().map(|(name, _)| short(name)).collect();
+    Some(format!("({})", kinds.into_iter().collect::<Vec<_>>().join(" + ")))
+}
+
+/// The parts of a condition that must all hold.
+fn parts(write: &Map<String, Value>) -> Vec<String> {
+    let condition = write.get("ConditionExpression").and_then(Value::as_str).unwrap_or_default();
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, letter) in condition.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ if depth == 0 && condition[at..].starts_with(" AND ") => {
+                parts.push(condition[start..at].to_owned());
+                start = at + " AND ".len();
+            }
+            _ => {}
+        }
+    }
+    parts.push(condition[start..].to_owned());
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// True whatever is there, and names all that the part names: a name or value that is not used is refused.
+fn always(part: &str) -> String {
+    format!("(({part}) OR NOT ({part}))")
+}
+
+impl Mutant {
+    /// Switches a wrong decision on, for this thread, until the guard is gone.
+    pub(super) fn switch_on(&self) -> Option<mutants::On> {
+        match self {
+            Self::Decision(decision) => Some(mutants::switch_on(*decision)),
+            _ => None,
+        }
+    }
+
+    /// The call as this mutant makes it; nothing where it leaves it as it is.
+    pub(super) fn mutate(&self, operation: &str, asked: &str) -> Option<String> {
+        if !is_write(operation) {
+            return None;
+        }
+        let mut call: Value = serde_json::from_str(asked).expect("a call is JSON");
+        match self {
+            Self::Condition { write, part } => {
+                let mut is_other = false;
+                change(operation, &mut call, |name, action| {
+                    if name == write {
+                        let condition = action["ConditionExpression"].as_str().unwrap_or_default();
+                        let parts: Vec<String> = parts(action)
+                            .into_iter()
+                            .map(|other| if other == *part { always(&other) } else { format!("({other})") })
+                            .collect();
+                        let mutated = parts.join(" AND ");
+                        is_other |= condition != mutated;
+                        action.insert("ConditionExpression".to_owned(), mutated.into());
+                    }
+                });
+                is_other.then(|| call.to_string())
+            }
+            Self::Action { transaction, write } => {
+                if operation != "TransactWriteItems" || shape(operation, &call).as_ref() != Some(transaction) {
+                    return None;
+                }
+                let actions = call["TransactItems"].as_array_mut().expect("a transaction has actions");
+                let before = actions.len();
+                actions.retain(|action| {
+                    let (kind, of) = action.as_object().and_then(|action| action.iter().next()).expect("an action");
+                    name(kind, of.as_object().expect("a write")) != *write
+                });
+                (actions.len() < before && !actions.is_empty()).then(|| call.to_string())
+            }
+            Self::BlindRetry { .. } | Self::Decision(_) => None,
+        }
+    }
+
+    /// What is sent again of a call whose answer was lost.
+    pub(super) fn blindly(&self, operation: &str, asked: &str) -> Option<String> {
+        let Self::BlindRetry { write } = self else { return None };
+        if !is_write(operation) {
+            return None;
+        }
+        let mut call: Value = serde_json::from_str(asked).expect("a call is JSON");
+        if shape(operation, &call).as_ref() != Some(write) {
+            return None;
+        }
+        call.as_object_mut()?.remove("ClientRequestToken");
+        change(operation, &mut call, |_, action| {
+            if let Some(condition) = action.get("ConditionExpression").and_then(Value::as_str) {
+                let condition = always(condition);
+                action.insert("ConditionExpression".to_owned(), condition.into());
+            }
+        });
+        Some(call.to_string())
+    }
+}
+
+/// Changes each write of a call.
+fn change(operation: &str, call: &mut Value, mut change: impl FnMut(&str, &mut Map<String, Value>)) {
+    if operation != "TransactWriteItems" {
+        if let Some(write) = call.as_object_mut() {
+            let name = name(operation, write);
+            change(&name, write);
+        }
+        return;
+    }
+    for action in call["TransactItems"].as_array_mut().into_iter().flatten() {
+        let Some((kind, write)) = action.as_object_mut().and_then(|action| action.iter_mut().next()) else { continue };
+        let Some(write) = write.as_object_mut() else { continue };
+        let name = name(kind, write);
+        change(&name, write);
+    }
+}
+
+/// Which seed has found each mutant.
+pub type Killed = BTreeMap<Mutant, u64>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_part_of_a_condition_is_left_out_by_a_mutant_of_its_own() {
+        let write = json!({"Key": {"pk": {"S": "epay#m#1"}, "sk": {"S": "PAYMENT"}}, "UpdateExpression": "SET a = :a",
+                           "ConditionExpression": "b = :b AND (c = :c AND d = :d) AND attribute_exists(e)"});
+        let asked = json!({"TransactItems": [{ "Update": write }]}).to_string();
+        let found = of(|| see("TransactWriteItems", &asked));
+        let conditions: Vec<&Mutant> =
+            found.iter().filter(|mutant| matches!(mutant, Mutant::Condition { .. })).collect();
+        assert_eq!(conditions.len(), 3);
+        let mutated = conditions[1].mutate("TransactWriteItems", &asked).unwrap();
+        assert!(mutated.contains("((b = :b) OR NOT (b = :b))"), "{mutated}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The network between a process and the table: calls take their time, some go wrong, and some of the processes that made
+//! them do not live to see the answer. A call that was sent arrives whatever becomes of its sender.
+
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Simulation;
+use super::platform::Life;
+use super::weather::{Fate, Fault};
+use crate::embedded::{Answered, operation, response};
+use crate::wire::leave_keys;
+
+/// What one process reaches the table by.
+#[derive(Clone)]
+pub struct Network {
+    pub simulation: Arc<Simulation>,
+    pub life: Arc<Life>,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Network")
+    }
+}
+
+impl HttpClient for Network {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Network {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let network = self.clone();
+        HttpConnectorFuture::new(async move { network.pass_on(&request).await })
+    }
+}
+
+impl Network {
+    async fn pass_on(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let operation = operation(request).to_owned();
+        let asked = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        let is_of_index = asked.contains("\"IndexName\"");
+        let fate = self.simulation.fate(&operation, is_of_index);
+        self.simulation.count_call(&self.life.name, &operation, &fate);
+        if fate.fault == Some(Fault::DeathBefore) {
+            self.life.end();
+            return pending().await;
+        }
+        let failure = |status: u16, kind: &str, reasons: Value| {
+            let mut body = json!({
+                "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"),
+                "message": "made up by a simulation",
+            });
+            if !reasons.is_null() {
+                body["CancellationReasons"] = reasons;
+            }
+            (status, body.to_string())
+        };
+        let (sender, answer) = oneshot::channel::<Answered>();
+        let network = self.clone();
+        let fault = fate.fault;
+        let delivery = async move {
+            let Fate { ways: [there, back], .. } = fate;
+            tokio::time::sleep(there).await;
+            let answer = match fault {
+                Some(Fault::LostRequest) => return hang_or_fail(&network, sender).await,
+                Some(Fault::Throttle) => {
+                    failure(400, "ProvisionedThroughputExceededException", Value::Null)
+                }
+                Some(Fault::InternalError) => failure(500, "InternalServerError", Value::Null),
+                Some(Fault::TransactionConflict) => {
+                    failure(400, "TransactionCanceledException", conflicts(&asked))
+                }
+                Some(Fault::StaleIndex) => network.simulation.stale_index(&asked),
+                Some(Fault::UnprocessedKeys) => network.some_keys(&asked),
+                _ => network.simulation.carry_out(&network.life, &operation, &asked),
+            };
+            tokio::time::sleep(back).await;
+            match fault {
+                Some(Fault::LostAnswer) => {
+                    network.retry_blindly(&operation, &asked);
+                    hang_or_fail(&network, sender).await;
+                }
+                Some(Fault::DeathAfter) => network.life.end(),
+                // Nobody may be there to hear it.
+                _ => drop(sender.send(answer)),
+            }
+        };
+        tokio::spawn(delivery);
+        if fault == Some(Fault::DeathDuring) {
+            self.life.end();
+            return pending().await;
+        }
+        match answer.await {
+            Ok((status, body)) => Ok(response(status, body)),
+            Err(_) if self.life.has_ended() => pending().await,
+            Err(_) => Err(ConnectorError::io("the connection broke".into())),
+        }
+    }
+
+    /// What a mutant makes of a call whose answer was lost: it arrives once more.
+    fn retry_blindly(&self, operation: &str, asked: &str) {
+        let simulation = self.simulation.clone();
+        let Some(again) = simulation.mutant.as_ref().and_then(|mutant| mutant.blindly(operation, asked)) else { return };
+        let (life, operation) = (self.life.clone(), operation.to_owned());
+        tokio::spawn(async move {
+            let later = simulation.rng.lock().unwrap().u64(5..1_500);
+            tokio::time::sleep(Duration::from_millis(later)).await;
+            simulation.carry_out(&life, &operation, &again);
+        });
+    }
+
+    /// A batch read of which all but some keys are left for later.
+    fn some_keys(&self, asked: &str) -> Answered {
+        let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        // In one order in every run: the caller's is by chance.
+        if let Some(request) = asked["RequestItems"].as_object_mut().and_then(|tables| tables.values_mut().next())
+            && let Some(keys) = request["Keys"].as_array_mut()
+        {
+            keys.sort_by_key(|key| (key["pk"]["S"].to_string(), key["sk"]["S"].to_string()));
+        }
+        let left = leave_keys(&mut asked, self.simulation.chance(500));
+        let (status, body) = self.simulation.carry_out(&self.life, "BatchGetItem", &asked.to_string());
+        let mut body: Value = serde_json::from_str(&body).expect("an answer is JSON");
+        body["UnprocessedKeys"] = left;
+        (status, body.to_string())
+    }
+}
+
+/// A sender is told at once that the connection broke, or waits until it has no more patience.
+async fn hang_or_fail(network: &Network, sender: oneshot::Sender<Answered>) {
+    if network.simulation.chance(300) {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    drop(sender);
+}
+
+/// One of the actions met another transaction.
+fn conflicts(asked: &str) -> Value {
+    let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+    let actions = asked["TransactItems"].as_array().map_or(0, Vec::len);
+    let reason = |action| json!({"Code": if action == 0 { "TransactionConflict" } else { "None" }});
+    (0..actions).map(reason).collect()
+}

@@ -1,0 +1,707 @@
+//! Merchants' servers, which ask for batches of refunds and look at them; payment channels with moods; the worker, whom
+//! changes reach late, twice and out of order; and people who decide refunds by hand.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures::future::BoxFuture;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use settle_refunds::SWEEP;
+use shared::ledger::{
+    BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey, TenantKey,
+};
+use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChannel, decide_refund};
+use shared::store::{Content, Stored};
+
+use super::Simulation;
+use super::attempts::{Attempts, Denied};
+use super::platform::Came;
+use crate::pingpp::KEY;
+use crate::world::{entries_event, event_of};
+
+fn app() -> TenantKey {
+    crate::pingpp::app()
+}
+
+/// What the channel pays in the end, whatever its mood: two of three.
+fn is_payable(order_no: &str) -> bool {
+    order_no.bytes().map(u64::from).sum::<u64>() % 3 != 0
+}
+
+/// A payment channel that has made up its mind about each refund, and does not always say so.
+pub struct Channel {
+    rng: Mutex<Rng>,
+    is_calm: Mutex<bool>,
+    paid: Mutex<BTreeSet<String>>,
+    /// Refunds that it is being asked for at this moment.
+    asked: Mutex<HashSet<String>>,
+    /// What should never happen to it.
+    complaints: Mutex<Vec<String>>,
+}
+
+impl Channel {
+    pub fn new(rng: Rng) -> Self {
+        Self {
+            rng: Mutex::new(rng),
+            is_calm: Mutex::default(),
+            paid: Mutex::default(),
+            asked: Mutex::default(),
+            complaints: Mutex::default(),
+        }
+    }
+
+    fn has_paid(&self, order_no: &str) -> bool {
+        self.paid.lock().unwrap().contains(order_no)
+    }
+
+    async fn answer(&self, refund: &ChannelRefund) -> ChannelAnswer {
+        let (mood, takes) = match *self.is_calm.lock().unwrap() {
+            true => (9, 1),
+            false => {
+                let mut rng = self.rng.lock().unwrap();
+                let takes = if rng.u32(0..20) == 0 { rng.u64(1_000..14_000) } else { rng.u64(0..40) };
+                (rng.u32(0..10), takes)
+            }
+        };
+        let order_no = &refund.order_no;
+        tokio::time::sleep(Duration::from_millis(takes / 2)).await;
+        if is_payable(order_no) && mood != 1 {
+            self.paid.lock().unwrap().insert(order_no.clone());
+        }
+        tokio::time::sleep(Duration::from_millis(takes / 2)).await;
+        match mood {
+            0 | 1 => ChannelAnswer::Unknown("lost".to_owned()),
+            2 if !is_payable(order_no) => {
+                ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() }
+            }
+            _ if is_payable(order_no) => ChannelAnswer::Succeeded,
+            _ => crate::pingpp::refused(),
+        }
+    }
+}
+
+/// Marks a refund as being asked for, as long as it lives.
+struct Asking<'a>(&'a Channel, &'a str);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asked.lock().unwrap().remove(self.1);
+    }
+}
+
+impl PaymentChannel for Channel {
+    fn refund<'a>(&'a self, refund: &'a ChannelRefund) -> BoxFuture<'a, ChannelAnswer> {
+        Box::pin(async move {
+            if !self.asked.lock().unwrap().insert(refund.order_no.clone()) {
+                let what = format!("two ask for refund {} at once", refund.order_no);
+                self.complaints.lock().unwrap().push(what);
+            }
+            let _asking = Asking(self, &refund.order_no);
+            self.answer(refund).await
+        })
+    }
+}
+
+/// A bus that keeps what is put on it, and does not always take it.
+pub struct Bus {
+    rng: Mutex<Rng>,
+    is_calm: Mutex<bool>,
+    told: Mutex<Vec<Event>>,
+}
+
+impl Bus {
+    pub fn new(rng: Rng) -> Self {
+        Self { rng: Mutex::new(rng), is_calm: Mutex::default(), told: Mutex::default() }
+    }
+}
+
+impl EventBus for Bus {
+    fn put<'a>(&'a self, events: &'a [Event]) -> BoxFuture<'a, Vec<Result<(), String>>> {
+        let is_calm = *self.is_calm.lock().unwrap();
+        let result = |event: &Event| {
+            if !is_calm && self.rng.lock().unwrap().u32(0..6) == 0 {
+                return Err("the bus is away".to_owned());
+            }
+            self.told.lock().unwrap().push(event.clone());
+            Ok(())
+        };
+        Box::pin(std::future::ready(events.iter().map(result).collect()))
+    }
+}
+
+/// A batch as its merchant asks for it.
+struct Body {
+    batch_no: String,
+    /// Tells its batch from one of another body with the same number.
+    description: String,
+    /// Charges with amounts, all that is left where none is said.
+    charges: Vec<(String, Option<u64>)>,
+    event: String,
+}
+
+pub struct Scene {
+    world: Arc<World>,
+    actors: Mutex<Vec<BoxFuture<'static, ()>>>,
+}
+
+struct World {
+    simulation: Arc<Simulation>,
+    bodies: Vec<Body>,
+    /// Charges that come on record at some time.
+    late: Vec<Value>,
+    attempts: Attempts,
+    /// Bodies that were accepted, with their batches' ids.
+    accepted: Mutex<BTreeMap<usize, String>>,
+    denied: Mutex<Vec<Denied<usize>>>,
+    sent: Mutex<BTreeSet<usize>>,
+    /// How far the worker's changes were brought.
+    brought: Mutex<usize>,
+}
+
+impl Scene {
+    pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
+        // Now and then batches that are created by two transactions.
+        let is_large = rng.u32(0..8) == 0;
+        let count = if is_large { 100 } else { rng.usize(2..=8) };
+        let amount = if is_large { 3 } else { 30 };
+        let names: Vec<String> = (0..count).map(|number| format!("ch_{number}")).collect();
+        let unsettled = [40, 150, 400][rng.usize(0..3)];
+        let mut lines = vec![
+            json!({"kind": "app", "app": "app_1", "livemode": false, "currency": "cny",
+                   "unsettledFunds": unsettled, "rechargeFunds": 60}),
+            json!({"kind": "key", "secret": KEY, "apps": ["app_1"]}),
+        ];
+        let mut late = Vec::new();
+        for name in &names {
+            let line = json!({"kind": "charge", "app": "app_1", "livemode": false, "id": name, "amount": amount,
+                              "currency": "cny", "channel": "wx_pub", "orderNo": format!("order{name}"),
+                              "created": 1_409_634_160, "paid": true, "timePaid": 1_409_634_192,
+                              "transactionNo": name});
+            if rng.u32(0..8) == 0 && !is_large { late.push(line) } else { lines.push(line) }
+        }
+        for number in 0..rng.usize(0..=2) {
+            let moved = [-20, 35][rng.usize(0..2)];
+            late.push(json!({"kind": "funds", "app": "app_1", "livemode": false, "source": "unsettled_funds",
+                             "id": format!("funds{number}"), "amount": moved, "reason": "sold"}));
+        }
+        simulation.import(&lines).await;
+
+        let mut bodies = Vec::new();
+        for number in 0..rng.usize(2..=5) {
+            let rivals = if rng.u32(0..3) == 0 { 2 } else { 1 };
+            for rival in 0..rivals {
+                let batch_no = format!("batch{number}");
+                let description = format!("batch {number}, body {rival}");
+                let wanted = if is_large && rng.bool() { names.len() } else { rng.usize(1..=4.min(names.len())) };
+                let mut chosen: Vec<&String> = names.iter().collect();
+                rng.shuffle(&mut chosen);
+                let charges: Vec<(String, Option<u64>)> = chosen
+                    .into_iter()
+                    .take(wanted)
+                    .map(|name| (name.clone(), (rng.u32(0..3) == 0).then(|| rng.u64(1..=amount + 1))))
+                    .collect();
+                let asked: Vec<Value> = charges
+                    .iter()
+                    .map(|(charge, amount)| {
+                        let mut asked = json!({ "charge": charge });
+                        if let Some(amount) = amount {
+                            asked["amount"] = json!(amount);
+                        }
+                        if rng.u32(0..5) == 0 {
+                            asked["funding_source"] = json!("recharge_funds");
+                        }
+                        asked
+                    })
+                    .collect();
+                let body = json!({"app": "app_1", "batch_no": batch_no, "description": description, "charges": asked});
+                let headers = [("authorization", &*format!("Bearer {KEY}")), ("content-type", "application/json")];
+                let event = event_of("POST", "/v1/batch_refunds", &headers, body.to_string().as_bytes());
+                bodies.push(Body { batch_no, description, charges, event: event.to_string() });
+            }
+        }
+        let world = Arc::new(World {
+            simulation: simulation.clone(),
+            bodies,
+            late,
+            attempts: Attempts::default(),
+            accepted: Mutex::default(),
+            denied: Mutex::default(),
+            sent: Mutex::default(),
+            brought: Mutex::default(),
+        });
+        let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
+        for _ in 0..rng.usize(2..=4) {
+            actors.push(Box::pin(world.clone().merchant(rng.fork())));
+        }
+        actors.push(Box::pin(world.clone().stream(rng.fork())));
+        actors.push(Box::pin(world.clone().schedule(rng.fork())));
+        if rng.bool() {
+            actors.push(Box::pin(world.clone().people(rng.fork())));
+        }
+        actors.push(Box::pin(world.clone().operators_systems(rng.fork())));
+        Self { world, actors: Mutex::new(actors) }
+    }
+
+    pub fn actors(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut self.actors.lock().unwrap())
+    }
+
+    /// Merchants ask once more and are told; the worker brings all to its end.
+    pub async fn come_to_rest(&self) {
+        let world = &self.world;
+        let simulation = &world.simulation;
+        *simulation.channel.is_calm.lock().unwrap() = true;
+        *simulation.bus.is_calm.lock().unwrap() = true;
+        world.attempts.settle();
+        let sent = world.sent.lock().unwrap().clone();
+        for body in sent {
+            if !world.create(body).await {
+                simulation.breach(format!("batch {body} is not decided though all is well"));
+            }
+        }
+        world.bring_rest().await;
+        for _ in 0..40 {
+            let open = world.batches().iter().any(|batch| batch.state.is_open());
+            if !open {
+                break;
+            }
+            // What waits for people is looked at once a day.
+            tokio::time::sleep(Duration::from_secs(25 * 60 * 60)).await;
+            simulation.run("settle-refunds", SWEEP.to_owned()).await;
+        }
+        world.bring_rest().await;
+        let accepted = world.accepted.lock().unwrap().clone();
+        for (body, id) in accepted {
+            world.retrieve(body, &id).await;
+        }
+    }
+
+    pub fn check_at_rest(&self) {
+        let world = &self.world;
+        let simulation = &world.simulation;
+        for what in &*simulation.channel.complaints.lock().unwrap() {
+            simulation.breach(what.clone());
+        }
+        let items = simulation.table.items();
+        let batches = world.batches();
+        for (body, id) in &*world.accepted.lock().unwrap() {
+            if !batches.iter().any(|batch| batch.key.id.as_str() == id && batch.state != BatchState::Void) {
+                simulation.breach(format!("batch {id} (body {body}) was accepted, and is not there"));
+            }
+        }
+        for denied in &*world.denied.lock().unwrap() {
+            if denied.holds(&world.attempts) && world.owner(denied.what).is_some() {
+                simulation.breach(format!("batch {} was told refused, and is there", denied.of));
+            }
+        }
+        let mut paid = BTreeSet::new();
+        let mut facts = BTreeSet::new();
+        let mut out: HashMap<FundingSource, u64> = HashMap::new();
+        for batch in &batches {
+            match batch.state {
+                BatchState::Void => continue,
+                BatchState::Ended { .. } => {}
+                state => simulation.breach(format!("batch {} is {state:?} at rest", batch.key.id)),
+            }
+            let sent = world.sent.lock().unwrap();
+            let is_asked = sent.iter().any(|body| {
+                let body = &world.bodies[*body];
+                body.batch_no == batch.batch_no.as_str() && body.description == batch.description
+            });
+            if !is_asked {
+                simulation.breach(format!("nobody has asked for batch {}", batch.key.id));
+            }
+            if batch.state == (BatchState::Ended { end: shared::ledger::BatchEnd::Succeeded, at: ended_at(batch) }) {
+                facts.insert(("batch_refund.succeeded", batch.key.id.as_str().to_owned()));
+            }
+            for item in &batch.items {
+                let Some(refund) = refund(&items, item.refund.as_str()) else {
+                    simulation.breach(format!("refund {} has no outcome at rest", item.refund));
+                    continue;
+                };
+                if let Some(contradiction) = &refund.contradiction {
+                    simulation.breach(format!("refund {} is contradicted: {contradiction}", item.refund));
+                }
+                let is_paid = matches!(refund.state, ItemState::Succeeded { .. });
+                if is_paid != is_payable(item.refund.order_no()) {
+                    simulation.breach(format!("refund {} is {:?} against its channel", item.refund, refund.state));
+                }
+                if is_paid {
+                    paid.insert(item.refund.order_no().to_owned());
+                    facts.insert(("refund.succeeded", item.refund.as_str().to_owned()));
+                    *out.entry(item.source()).or_default() += item.amount.value();
+                }
+            }
+        }
+        let by_channel = simulation.channel.paid.lock().unwrap();
+        if paid != *by_channel {
+            simulation.breach(format!("the channel has paid {by_channel:?}, on record are {paid:?}"));
+        }
+        world.check_funds(&items, &out);
+        world.check_events(&facts);
+    }
+}
+
+fn ended_at(batch: &RefundBatch) -> u64 {
+    match batch.state {
+        BatchState::Ended { at, .. } => at,
+        _ => 0,
+    }
+}
+
+fn refund<'a>(items: &'a [Stored], id: &str) -> Option<&'a ItemRefund> {
+    items.iter().find_map(|stored| match &stored.content {
+        Ok(Content::Refund(refund)) if refund.id.as_str() == id => Some(&**refund),
+        _ => None,
+    })
+}
+
+impl World {
+    /// A merchant's server: creates batches, again where its SDK would, and looks at them.
+    async fn merchant(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(1..=5) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..3_000))).await;
+            let body = rng.usize(0..self.bodies.len());
+            match rng.u32(0..6) {
+                0 => {
+                    let accepted = self.accepted.lock().unwrap().get(&body).cloned();
+                    if let Some(id) = accepted {
+                        self.retrieve(body, &id).await;
+                    }
+                    continue;
+                }
+                1 => {
+                    self.list().await;
+                    continue;
+                }
+                _ => {}
+            }
+            if rng.u32(0..4) == 0 {
+                self.simulation.count_fault("the same request twice at once");
+                let (world, again) = (self.clone(), rng.u64(0..30));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(again)).await;
+                    world.create(body).await;
+                });
+            }
+            for _ in 0..4 {
+                if self.create(body).await {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+            }
+        }
+    }
+
+    /// Asks for a batch once; whether it is decided.
+    async fn create(&self, number: usize) -> bool {
+        let body = &self.bodies[number];
+        self.attempts.start(&body.description);
+        self.sent.lock().unwrap().insert(number);
+        self.simulation.tell(|| format!("asks for {} with {:?}", body.description, body.charges));
+        let called = self.simulation.call("create-batch-refund", body.event.clone()).await;
+        let Some((status, answer)) = called else { return false };
+        self.attempts.answered(&body.description);
+        self.simulation.tell(|| format!("is told: {}: {status} {answer}", body.description));
+        match status {
+            200 => {
+                let id = answer["id"].as_str().unwrap_or_default().to_owned();
+                let batch = self.owner(number);
+                let is_so = batch.as_ref().is_some_and(|batch| {
+                    batch.key.id.as_str() == id && !matches!(batch.state, BatchState::Void | BatchState::Creating)
+                });
+                if !is_so {
+                    let state = batch.map(|batch| (batch.key.id, batch.state));
+                    self.simulation.breach(format!("{} was accepted as {id}: {state:?}", body.description));
+                }
+                self.accepted.lock().unwrap().insert(number, id);
+                self.check_told(&answer);
+                true
+            }
+            400 => {
+                let count = self.attempts.count(&body.description);
+                let owner = self.owner(number);
+                if let Some(batch) = owner.filter(|_| count.unanswered == 0) {
+                    let what = format!("{} was told {answer}, and is there: {:?}", body.description, batch.state);
+                    self.simulation.breach(what);
+                }
+                let of = body.description.clone();
+                self.denied.lock().unwrap().push(Denied { of, count, what: number });
+                true
+            }
+            500 | 503 => false,
+            _ => {
+                self.simulation.breach(format!("{} was told {status} {answer}", body.description));
+                true
+            }
+        }
+    }
+
+    /// What is told of a batch is so: its refunds, and what became of them.
+    fn check_told(&self, told: &Value) {
+        let items = self.simulation.table.items();
+        for charge in told["charges"].as_array().into_iter().flatten() {
+            let Some(id) = charge["refund"].as_str() else { continue };
+            let state = refund(&items, id).map(|refund| &refund.state);
+            let is_so = match charge["status"].as_str().unwrap_or_default() {
+                "succeeded" => matches!(state, Some(ItemState::Succeeded { .. })),
+                "failed" => matches!(state, Some(ItemState::Failed { .. })),
+                _ => true,
+            };
+            if !is_so {
+                self.simulation.breach(format!("told of {id}: {}, in the table: {state:?}", charge["status"]));
+            }
+        }
+        let id = told["id"].as_str().unwrap_or_default();
+        let batch = self.batches().into_iter().find(|batch| batch.key.id.as_str() == id);
+        let is_ended = batch.as_ref().is_some_and(|batch| matches!(batch.state, BatchState::Ended { .. }));
+        if told["status"].as_str().is_some_and(|status| status.contains("succeeded") || status == "failed")
+            && !is_ended
+        {
+            self.simulation.breach(format!("batch {id} was told to be {}: {batch:?}", told["status"]));
+        }
+    }
+
+    fn get(&self, uri: &str) -> String {
+        let headers = [("authorization", &*format!("Bearer {KEY}"))];
+        event_of("GET", uri, &headers, b"").to_string()
+    }
+
+    async fn retrieve(&self, body: usize, id: &str) {
+        let event = self.get(&format!("/v1/batch_refunds/{id}"));
+        match self.simulation.call("retrieve-batch-refund", event).await {
+            None | Some((500 | 503, _)) => {}
+            Some((200, answer)) => self.check_told(&answer),
+            Some((status, answer)) => {
+                self.simulation.breach(format!("batch {id} of body {body} was told: {status} {answer}"));
+            }
+        }
+    }
+
+    /// What was accepted before is in the list, and what is in the list has been accepted.
+    async fn list(&self) {
+        let before: Vec<String> = self.accepted.lock().unwrap().values().cloned().collect();
+        let event = self.get("/v1/batch_refunds?app=app_1&per_page=100");
+        match self.simulation.call("list-batch-refunds", event).await {
+            None | Some((500 | 503, _)) => {}
+            Some((200, answer)) => {
+                let listed: Vec<&Value> = answer["data"].as_array().into_iter().flatten().collect();
+                for id in &before {
+                    if !listed.iter().any(|batch| batch["id"] == json!(id)) {
+                        self.simulation.breach(format!("batch {id} was accepted, and is not listed: {answer}"));
+                    }
+                }
+                for batch in listed {
+                    self.check_told(batch);
+                }
+            }
+            Some((status, answer)) => self.simulation.breach(format!("a list was told: {status} {answer}")),
+        }
+    }
+
+    /// The platform brings the table's changes to the worker: those of one item in their order, others as it comes; what
+    /// the worker could not do again, and some of it though it could.
+    async fn stream(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(2..=12) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(50..2_500))).await;
+            let from = *self.brought.lock().unwrap();
+            let (mut changes, end) = self.simulation.changes_from(from);
+            *self.brought.lock().unwrap() = end;
+            if rng.u32(0..3) == 0 && changes.len() > 1 {
+                self.simulation.count_fault("changes out of order");
+                // As two shards do, each in its own order.
+                let (mut one, mut other): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+                for change in changes {
+                    let key = change["dynamodb"]["Keys"]["pk"]["S"].to_string();
+                    let shard = key.bytes().map(u32::from).sum::<u32>() % 2;
+                    if shard == 0 { one.push(change) } else { other.push(change) }
+                }
+                changes = [other, one].concat();
+            }
+            let mut rest: &[Arc<Value>] = &changes;
+            let mut tries = 0;
+            while !rest.is_empty() && tries < 30 {
+                let (some, later) = rest.split_at(rng.usize(1..=rest.len().min(10)));
+                let failed = self.bring(some).await;
+                if rng.u32(0..8) == 0 {
+                    self.simulation.count_fault("changes brought twice");
+                    self.bring(some).await;
+                }
+                match failed {
+                    None => rest = later,
+                    Some(first) => {
+                        tries += 1;
+                        rest = &rest[first..];
+                        tokio::time::sleep(Duration::from_millis(rng.u64(100..2_000))).await;
+                    }
+                }
+            }
+            if !rest.is_empty() {
+                // They stay in the stream.
+                let mut brought = self.brought.lock().unwrap();
+                *brought = from;
+            }
+        }
+    }
+
+    /// Brings changes to the worker; the first that is to be brought again.
+    async fn bring(&self, changes: &[Arc<Value>]) -> Option<usize> {
+        let event = json!({ "Records": changes.iter().map(|change| (**change).clone()).collect::<Vec<_>>() });
+        self.simulation.count_done("settle-refunds");
+        match self.simulation.run("settle-refunds", event.to_string()).await {
+            Came::Worked(worked) => {
+                let is_failed = |change: &Arc<Value>| {
+                    let number = change["dynamodb"]["SequenceNumber"].as_str();
+                    worked.batch_item_failures.iter().any(|failure| Some(&*failure.item_identifier) == number)
+                };
+                changes.iter().position(is_failed)
+            }
+            Came::Answered(_) | Came::Nothing => Some(0),
+        }
+    }
+
+    /// All that was not brought yet, until the worker is done with it.
+    async fn bring_rest(&self) {
+        let (changes, end) = self.simulation.changes_from(0);
+        *self.brought.lock().unwrap() = end;
+        for some in changes.chunks(100) {
+            if self.bring(some).await.is_some() {
+                self.simulation.breach("the worker could not work on changes though all is well".to_owned());
+            }
+        }
+    }
+
+    async fn schedule(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(1..=4) {
+            tokio::time::sleep(Duration::from_secs(rng.u64(1..=80))).await;
+            self.simulation.count_done("settle-refunds");
+            self.simulation.run("settle-refunds", SWEEP.to_owned()).await;
+        }
+    }
+
+    /// People say what the channel has told them: that it has paid, or never will.
+    async fn people(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(1..=4) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(100..60_000))).await;
+            let batches = self.batches();
+            if batches.is_empty() {
+                continue;
+            }
+            let batch = &batches[rng.usize(0..batches.len())];
+            let item = &batch.items[rng.usize(0..batch.items.len())];
+            let order_no = item.refund.order_no();
+            let state = match is_payable(order_no) {
+                true if self.simulation.channel.has_paid(order_no) => ItemState::Succeeded { at: super::now() },
+                true => continue,
+                false => ItemState::Failed { at: super::now(), code: "no".to_owned(), message: "no".to_owned() },
+            };
+            let session = self.simulation.session("refundctl refund");
+            let told = decide_refund(&session, &batch.key, &item.refund, state, super::now()).await;
+            self.simulation.tell(|| format!("people decide {}: {told:?}", item.refund));
+        }
+    }
+
+    /// Charges and movements of funds come on record.
+    async fn operators_systems(self: Arc<Self>, mut rng: Rng) {
+        for entry in &self.late {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..4_000))).await;
+            let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
+            for _ in 0..4 {
+                let told = self.simulation.call("record-entries", event.clone()).await;
+                self.simulation.tell(|| format!("says {entry}: {told:?}"));
+                match told {
+                    Some((200, _)) => break,
+                    None | Some((503, _)) => {}
+                    Some((status, answer)) => {
+                        self.simulation.breach(format!("{entry} was told {status} {answer}"));
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+            }
+        }
+    }
+
+    // ---- the table ----
+
+    fn batches(&self) -> Vec<RefundBatch> {
+        let batch = |stored: Stored| match stored.content {
+            Ok(Content::Batch(batch)) => Some(*batch),
+            _ => None,
+        };
+        self.simulation.table.items().into_iter().filter_map(batch).collect()
+    }
+
+    /// The batch that has a body's number, if it is this body's.
+    fn owner(&self, body: usize) -> Option<RefundBatch> {
+        let body = &self.bodies[body];
+        let table = &self.simulation.table;
+        let guard = table.content(&format!("{}#batchno#{}", app(), body.batch_no), "GUARD")?;
+        let Content::Number { batch, .. } = guard else { return None };
+        let key = RefundBatchKey { tenant: app(), id: batch };
+        let partition = format!("{}#batches#{}", app(), key.id.month());
+        match table.content(&partition, key.id.as_str())? {
+            Content::Batch(batch) => Some(*batch).filter(|batch| batch.description == body.description),
+            _ => None,
+        }
+    }
+
+    /// What the app has is what it had, with what was moved, without what was refunded.
+    fn check_funds(&self, items: &[Stored], out: &HashMap<FundingSource, u64>) {
+        for source in FundingSource::ALL {
+            let key = app().account(source.as_str());
+            let mut moved = Decimal::ZERO;
+            let mut account = None;
+            for stored in items {
+                match &stored.content {
+                    Ok(Content::Account(found)) if found.key == key => account = Some(found),
+                    Ok(Content::Movement(movement)) if movement.key.account == key => {
+                        moved += movement.posting.after.value() - movement.posting.before.value();
+                    }
+                    _ => {}
+                }
+            }
+            let Some(account) = account else { continue };
+            let out = Decimal::from(out.get(&source).copied().unwrap_or_default());
+            if account.opening.value() + moved - out != account.balance.value() {
+                self.simulation.breach(format!(
+                    "{}: opened with {}, moved {moved}, refunded {out}, and holds {}",
+                    source.as_str(),
+                    account.opening,
+                    account.balance
+                ));
+            }
+        }
+        for stored in items {
+            if let Ok(Content::Charge(charge)) = &stored.content {
+                self.check_charge(charge);
+            }
+        }
+    }
+
+    fn check_charge(&self, charge: &Charge) {
+        if !charge.holds.is_empty() {
+            self.simulation.breach(format!("charge {} is held at rest: {:?}", charge.key.id, charge.holds));
+        }
+    }
+
+    /// Every fact was told, and nothing that is none; one fact by one event.
+    fn check_events(&self, facts: &BTreeSet<(&'static str, String)>) {
+        let mut told = BTreeSet::new();
+        let mut ids: BTreeMap<(&'static str, String), String> = BTreeMap::new();
+        for event in &*self.simulation.bus.told.lock().unwrap() {
+            let body: Value = serde_json::from_str(&event.json).expect("an event is JSON");
+            let fact = (event.kind, body["data"]["object"]["id"].as_str().unwrap_or_default().to_owned());
+            let id = ids.entry(fact.clone()).or_insert_with(|| event.id.clone());
+            if *id != event.id {
+                self.simulation.breach(format!("{fact:?} was told as {id} and as {}", event.id));
+            }
+            told.insert(fact);
+        }
+        if told != *facts {
+            self.simulation.breach(format!("told were {told:?}, true are {facts:?}"));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The weather of a run: how often what goes wrong. A seed has its own, so that some runs are calm but for the crowd, some
+//! know one trouble alone, and some all of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// What can go wrong with a call to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    LostRequest,
+    LostAnswer,
+    Throttle,
+    TransactionConflict,
+    InternalError,
+    UnprocessedKeys,
+    StaleIndex,
+    DeathBefore,
+    DeathDuring,
+    DeathAfter,
+}
+
+impl Fault {
+    const ALL: [Self; 10] = [
+        Self::LostRequest,
+        Self::LostAnswer,
+        Self::Throttle,
+        Self::TransactionConflict,
+        Self::InternalError,
+        Self::UnprocessedKeys,
+        Self::StaleIndex,
+        Self::DeathBefore,
+        Self::DeathDuring,
+        Self::DeathAfter,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LostRequest => "request lost on the way",
+            Self::LostAnswer => "carried out, answer lost",
+            Self::Throttle => "throttled",
+            Self::TransactionConflict => "transaction conflict",
+            Self::InternalError => "internal error",
+            Self::UnprocessedKeys => "keys left unprocessed",
+            Self::StaleIndex => "stale read of the index",
+            Self::DeathBefore => "death before a call",
+            Self::DeathDuring => "death while a call is on its way",
+            Self::DeathAfter => "death after a call",
+        }
+    }
+
+    /// Whether it can happen to a call of this operation.
+    fn befalls(self, operation: &str, is_of_index: bool) -> bool {
+        match self {
+            Self::TransactionConflict => operation == "TransactWriteItems",
+            Self::UnprocessedKeys => operation == "BatchGetItem",
+            Self::StaleIndex => is_of_index,
+            _ => true,
+        }
+    }
+
+    /// How often it happens in bad weather, in a thousand calls that it can happen to.
+    fn worst(self) -> u32 {
+        match self {
+            Self::StaleIndex => 600,
+            Self::UnprocessedKeys => 200,
+            Self::TransactionConflict | Self::LostAnswer => 80,
+            Self::LostRequest | Self::Throttle | Self::InternalError => 50,
+            Self::DeathBefore | Self::DeathDuring | Self::DeathAfter => 25,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Weather {
+    /// In a thousand calls.
+    rates: [u32; Fault::ALL.len()],
+    /// Calls that take seconds, and some longer than anybody waits; in a thousand.
+    slow: u32,
+    /// Calls of functions whose answer, or which themselves, get lost at the gateway; in a thousand.
+    pub gateway: u32,
+    /// How far clocks of processes are off, in milliseconds at most.
+    pub clocks_off: i64,
+    /// The longest way of a call to the table that is not slow.
+    way: Duration,
+    is_calm: AtomicBool,
+}
+
+/// What becomes of one call to the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Fate {
+    pub fault: Option<Fault>,
+    pub is_slow: bool,
+    /// Until it arrives, and until its answer does.
+    pub ways: [Duration; 2],
+}
+
+impl Weather {
+    pub fn of(rng: &mut Rng) -> Self {
+        // One run in six has nothing but concurrency; the others some of the troubles, each as bad as it comes.
+        let is_bad = rng.u32(0..6) != 0;
+        let share = rng.u32(1..=4);
+        let mut rate = |worst: u32| match is_bad && rng.u32(0..4) < share {
+            true => rng.u32(1..=worst),
+            false => 0,
+        };
+        let rates = Fault::ALL.map(|fault| rate(fault.worst()));
+        let (slow, gateway, clocks_off) = (rate(30), rate(150), i64::from(rate(3_000)));
+        let way = Duration::from_millis(rng.u64(1..=12));
+        Self { rates, slow, gateway, clocks_off, way, is_calm: AtomicBool::new(false) }
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn calm(&self) {
+        self.is_calm.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.is_calm.load(Ordering::Relaxed)
+    }
+
+    pub fn fate(&self, rng: &mut Rng, operation: &str, is_of_index: bool) -> Fate {
+        if self.is_calm() {
+            return Fate { fault: None, is_slow: false, ways: [Duration::from_millis(1); 2] };
+        }
+        let mut fault = None;
+        for (candidate, rate) in Fault::ALL.into_iter().zip(self.rates) {
+            if candidate.befalls(operation, is_of_index) && rng.u32(0..1_000) < rate && fault.is_none() {
+                fault = Some(candidate);
+            }
+        }
+        let is_slow = rng.u32(0..1_000) < self.slow;
+        let mut ways = [(); 2].map(|()| Duration::from_millis(rng.u64(0..=self.way.as_millis() as u64)));
+        if is_slow {
+            // Seconds; sometimes longer than its sender waits, so that it arrives when nobody expects it any more.
+            ways[rng.usize(0..2)] = Duration::from_millis(rng.u64(200..12_000));
+        }
+        Fate { fault, is_slow, ways }
+    }
+}
