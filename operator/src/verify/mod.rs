@@ -216,10 +216,10 @@ pub async fn verify(store: &Store, max_rcu: Option<u64>, spool: &mut Spool) -> R
 ///
 /// # Errors
 /// Never: no fact is read from a file.
-pub fn check_items(items: &[Stored]) -> Result<Vec<Breach>> {
+pub fn check_items<'a>(items: impl IntoIterator<Item = &'a Stored>) -> Result<Vec<Breach>> {
     let facts = Facts::by_now();
     let mut groups: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    for row in items.iter().flat_map(|stored| facts.of(stored)) {
+    for row in items.into_iter().flat_map(|stored| facts.of(stored)) {
         groups.entry(row.group.clone()).or_default().push(row);
     }
     let mut breaches = Vec::new();

@@ -9,46 +9,46 @@ pub struct Attempts(Mutex<BTreeMap<String, Count>>);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    pub started: u64,
+    started: u64,
     /// Those that nobody has heard of again. What they have sent may arrive at any time.
-    pub unanswered: u64,
+    unanswered: u64,
+}
+
+/// An attempt that was begun.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    pub of: String,
+    count: Count,
+    /// Whether what it is made at had come true before.
+    pub was_so: bool,
 }
 
 impl Attempts {
-    pub fn start(&self, at: &str) {
+    pub fn begin(&self, of: &str, was_so: bool) -> Begun {
         let mut counts = self.0.lock().unwrap();
-        let count = counts.entry(at.to_owned()).or_default();
+        let count = counts.entry(of.to_owned()).or_default();
         count.started += 1;
         count.unanswered += 1;
+        Begun { of: of.to_owned(), count: *count, was_so }
     }
 
-    pub fn answered(&self, at: &str) {
-        self.0.lock().unwrap().entry(at.to_owned()).or_default().unanswered -= 1;
+    /// Somebody has the answer; whether nobody else was trying meanwhile.
+    pub fn answered(&self, begun: &Begun) -> bool {
+        let mut counts = self.0.lock().unwrap();
+        let count = counts.entry(begun.of.clone()).or_default();
+        count.unanswered -= 1;
+        begun.count.unanswered == 1 && count.started == begun.count.started
     }
 
-    pub fn count(&self, at: &str) -> Count {
-        self.0.lock().unwrap().get(at).copied().unwrap_or_default()
-    }
-
-    /// All at rest: nothing that was sent is still on its way.
+    /// Nothing that was sent is still on its way.
     pub fn settle(&self) {
         for count in self.0.lock().unwrap().values_mut() {
             count.unanswered = 0;
         }
     }
-}
 
-/// What somebody was told has not happened: at that moment, and, if nobody else was trying, until somebody tries again.
-#[derive(Debug, Clone)]
-pub struct Denied<T> {
-    pub of: String,
-    pub count: Count,
-    pub what: T,
-}
-
-impl<T> Denied<T> {
-    /// Whether it still must not have happened.
-    pub fn holds(&self, attempts: &Attempts) -> bool {
-        self.count.unanswered == 0 && attempts.count(&self.of).started == self.count.started
+    /// Whether nobody has tried since.
+    pub fn is_last(&self, begun: &Begun) -> bool {
+        self.0.lock().unwrap().get(&begun.of).is_some_and(|count| count.started == begun.count.started)
     }
 }

@@ -15,7 +15,7 @@ use shared::ebet::ChannelId;
 use shared::ledger::{DebitState, RefundedBy, RequestKey};
 use shared::store::Content;
 
-use super::attempts::{Attempts, Denied};
+use super::attempts::{Attempts, Begun};
 use super::entries::{self, Entries};
 use super::platform::Life;
 use super::Simulation;
@@ -144,7 +144,8 @@ struct World {
     attempts: Attempts,
     /// Bodies that were sent at all.
     sent: Mutex<HashSet<usize>>,
-    denied: Mutex<Vec<Denied<(usize, usize)>>>,
+    /// Items that were told refused to somebody who was trying alone.
+    denied: Mutex<Vec<(Begun, usize, usize)>>,
     /// What was decided of a body's item, and told.
     decided: Mutex<BTreeMap<(usize, usize), Told>>,
     /// Bets of which somebody was told that they are not there: they must never be taken.
@@ -235,6 +236,7 @@ impl Scene {
     pub async fn come_to_rest(&self) {
         let world = &self.world;
         world.attempts.settle();
+        world.check_denied();
         world.entries.come_to_rest().await;
         let sent: Vec<usize> = {
             let mut sent: Vec<usize> = world.sent.lock().unwrap().iter().copied().collect();
@@ -251,13 +253,7 @@ impl Scene {
     pub fn check_at_rest(&self) {
         let world = &self.world;
         world.entries.check_at_rest();
-        for denied in &*world.denied.lock().unwrap() {
-            let (body, item) = denied.what;
-            if denied.holds(&world.attempts) && world.is_refunded_by(body, item) {
-                let name = world.name(body);
-                self.simulation.breach(format!("{name}: item {item} was told refused, and is refunded by it"));
-            }
-        }
+        world.check_denied();
         for bet in &*world.never.lock().unwrap() {
             let bet = &world.bets[*bet];
             if let Some(Content::Debit(debit)) = bet.content(&self.simulation)
@@ -453,19 +449,30 @@ impl World {
         })
     }
 
+    /// What was refused has not happened since, where nobody has tried again.
+    fn check_denied(&self) {
+        for (begun, body, item) in &*self.denied.lock().unwrap() {
+            if self.attempts.is_last(begun) && self.is_refunded_by(*body, *item) {
+                let name = self.name(*body);
+                self.simulation.breach(format!("{name}: item {item} was told refused, and is refunded by it"));
+            }
+        }
+    }
+
     /// Sends a body once, and compares what is told with the table; whether all is decided.
     async fn ask(&self, number: usize) -> bool {
         let body = &self.bodies[number];
         self.sent.lock().unwrap().insert(number);
-        let key = body.key().to_string();
-        self.attempts.start(&key);
+        let was_refunded: Vec<bool> =
+            (0..body.items.len()).map(|item| self.is_refunded_by(number, item)).collect();
+        let begun = self.attempts.begin(&body.key().to_string(), false);
         self.simulation.tell(|| format!("asks: {}", self.name(number)));
         let called = self.simulation.call(body.api.binary(), body.event.clone()).await;
         let Some((http, answer)) = called else {
             self.simulation.tell(|| format!("hears nothing: {}", self.name(number)));
             return false;
         };
-        self.attempts.answered(&key);
+        let is_alone = self.attempts.answered(&begun);
         self.simulation.tell(|| format!("is told: {}: {answer}", self.name(number)));
         if http != 200 {
             self.simulation.breach(format!("eBET was answered HTTP {http}: {answer}"));
@@ -476,7 +483,7 @@ impl World {
             Api::Batch => self.batch(body, status, &answer),
         };
         for (item, told) in told.iter().enumerate() {
-            self.check(number, item, *told, status);
+            self.check(number, item, *told, status, is_alone.then_some(&begun), was_refunded[item]);
         }
         if body.api == Api::Single && status == 200 {
             self.check_balances(body, &told, &answer);
@@ -531,7 +538,15 @@ impl World {
     }
 
     /// What an item was told is so.
-    fn check(&self, number: usize, position: usize, told: Told, status: u64) {
+    fn check(
+        &self,
+        number: usize,
+        position: usize,
+        told: Told,
+        status: u64,
+        alone: Option<&Begun>,
+        was_refunded: bool,
+    ) {
         let body = &self.bodies[number];
         let item = &body.items[position];
         let bet = &self.bets[item.bet];
@@ -559,15 +574,12 @@ impl World {
             (Told::Refused(code), _) => {
                 let is_whole = status != 200 && code == status && body.items.len() > 1;
                 let rivals_may = body.has_rivals && code == 4025;
-                let count = self.attempts.count(&body.key().to_string());
-                let is_alone = count.unanswered == 0;
-                if self.is_refunded_by(number, position) && !rivals_may && (self.is_strict || is_alone) && !is_twice {
+                let must_not = self.is_strict || alone.is_some() || was_refunded;
+                if self.is_refunded_by(number, position) && !rivals_may && must_not && !is_twice {
                     breach("it is refunded by this very request");
                 }
-                if !is_twice && !rivals_may {
-                    let what = (number, position);
-                    let of = body.key().to_string();
-                    self.denied.lock().unwrap().push(Denied { of, count, what });
+                if let Some(begun) = alone.filter(|_| !is_twice && !rivals_may) {
+                    self.denied.lock().unwrap().push((begun.clone(), number, position));
                 }
                 let is_absent = !matches!(bet.content(&self.simulation), Some(Content::Debit(_)));
                 if (code == 208 || code == 4037) && is_absent && !is_whole && bet.way == Way::Live {

@@ -10,7 +10,7 @@ use shared::ledger::DebitState;
 use shared::store::Content;
 
 use super::Simulation;
-use super::attempts::{Attempts, Denied};
+use super::attempts::{Attempts, Begun};
 use super::ebet::{Bet, PLAYERS, Way, money};
 use crate::world::entries_event;
 
@@ -30,7 +30,8 @@ pub struct Entries {
     simulation: Arc<Simulation>,
     stories: Vec<Story>,
     attempts: Attempts,
-    denied: Mutex<Vec<Denied<Value>>>,
+    /// Entries that were refused, told to somebody who was trying alone.
+    denied: Mutex<Vec<(Begun, Value)>>,
     /// Entries that were recorded, by their texts: they stay so.
     recorded: Mutex<BTreeMap<String, Value>>,
     /// Entries that were sent at all.
@@ -118,7 +119,7 @@ impl Entries {
             let mut rest = &story[..];
             while !rest.is_empty() {
                 // Several things at once where they don't depend on each other.
-                let together = if rng.u32(0..4) == 0 { rest.len() } else { 1 };
+                let together = if rng.u32(0..4) == 0 { rest.len().min(25) } else { 1 };
                 let (said, later) = rest.split_at(together);
                 if !self.say_until_known(said, &mut rng).await {
                     break;
@@ -143,18 +144,18 @@ impl Entries {
     /// Sends entries once, and compares what is told with the table.
     async fn say(&self, entries: &[Value]) -> Vec<Told> {
         let texts: Vec<String> = entries.iter().map(Value::to_string).collect();
-        for text in &texts {
-            self.attempts.start(text);
-        }
+        let begun: Vec<Begun> = entries
+            .iter()
+            .zip(&texts)
+            .map(|(entry, text)| self.attempts.begin(text, self.is_on_record(entry)))
+            .collect();
         self.sent.lock().unwrap().extend(texts.iter().cloned());
         self.simulation.tell(|| format!("says: {}", texts.join(" ")));
         let event = entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string();
         let Some((status, answer)) = self.simulation.call("record-entries", event).await else {
             return vec![Told::Undecided; entries.len()];
         };
-        for text in &texts {
-            self.attempts.answered(text);
-        }
+        let alone: Vec<bool> = begun.iter().map(|begun| self.attempts.answered(begun)).collect();
         self.simulation.tell(|| format!("is told: {status} {answer}"));
         let Some(outcomes) = answer["entries"].as_array().filter(|outcomes| outcomes.len() == entries.len())
         else {
@@ -176,13 +177,14 @@ impl Entries {
         if (status == 503) != told.contains(&Told::Undecided) || (status != 200 && status != 503) {
             self.simulation.breach(format!("entries were told {status}: {answer}"));
         }
-        for ((entry, text), told) in entries.iter().zip(&texts).zip(&told) {
-            self.check(entry, text, told);
+        for (((entry, begun), told), is_alone) in entries.iter().zip(&begun).zip(&told).zip(alone) {
+            self.check(entry, begun, told, is_alone);
         }
         told
     }
 
-    fn check(&self, entry: &Value, text: &str, told: &Told) {
+    fn check(&self, entry: &Value, begun: &Begun, told: &Told, is_alone: bool) {
+        let text = &begun.of;
         let is_on_record = self.is_on_record(entry);
         match told {
             Told::Undecided => {}
@@ -190,15 +192,15 @@ impl Entries {
                 if !is_on_record {
                     self.simulation.breach(format!("told to be on record, and is not: {text}"));
                 }
-                self.recorded.lock().unwrap().insert(text.to_owned(), entry.clone());
+                self.recorded.lock().unwrap().insert(text.clone(), entry.clone());
             }
             Told::Refused(reason) => {
-                let count = self.attempts.count(text);
-                if is_on_record && count.unanswered == 0 && self.is_its_own(entry) {
+                if is_on_record && (is_alone || begun.was_so) && self.is_its_own(entry) {
                     self.simulation.breach(format!("told refused ({reason}), and is on record: {text}"));
                 }
-                let (of, what) = (text.to_owned(), entry.clone());
-                self.denied.lock().unwrap().push(Denied { of, count, what });
+                if is_alone {
+                    self.denied.lock().unwrap().push((begun.clone(), entry.clone()));
+                }
             }
         }
     }
@@ -241,6 +243,7 @@ impl Entries {
     /// Whatever was sent is known in the end.
     pub async fn come_to_rest(&self) {
         self.attempts.settle();
+        self.check_denied();
         for story in &self.stories {
             for entry in story {
                 if self.sent.lock().unwrap().contains(&entry.to_string())
@@ -252,17 +255,22 @@ impl Entries {
         }
     }
 
+    /// What was refused is not on record, where nobody has said it again.
+    fn check_denied(&self) {
+        for (begun, entry) in &*self.denied.lock().unwrap() {
+            if self.attempts.is_last(begun) && self.is_its_own(entry) && self.is_on_record(entry) {
+                self.simulation.breach(format!("was told refused, and is on record: {}", begun.of));
+            }
+        }
+    }
+
     pub fn check_at_rest(&self) {
         for (text, entry) in &*self.recorded.lock().unwrap() {
             if !self.is_on_record(entry) {
                 self.simulation.breach(format!("was on record, and is no more: {text}"));
             }
         }
-        for denied in &*self.denied.lock().unwrap() {
-            if denied.holds(&self.attempts) && self.is_its_own(&denied.what) && self.is_on_record(&denied.what) {
-                self.simulation.breach(format!("was told refused, and is on record: {}", denied.of));
-            }
-        }
+        self.check_denied();
         // What is on record was said.
         let sent = self.sent.lock().unwrap();
         let said: HashSet<&str> = self
@@ -272,7 +280,7 @@ impl Entries {
             .filter(|entry| sent.contains(&entry.to_string()))
             .filter_map(|entry| entry["id"].as_str())
             .collect();
-        for stored in self.simulation.table.items() {
+        for stored in self.simulation.table.items().values() {
             if let Ok(Content::Movement(movement)) = &stored.content
                 && stored.partition.starts_with("ebet#")
                 && !said.contains(movement.key.id.as_str())

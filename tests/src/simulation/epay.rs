@@ -13,7 +13,7 @@ use shared::ledger::ApplicationState;
 use shared::store::Content;
 
 use super::Simulation;
-use super::attempts::{Attempts, Denied};
+use super::attempts::{Attempts, Begun};
 use super::ebet::money;
 use crate::epay::{BEGIN, END, demo, merchant_line};
 use crate::world::{entries_event, epay_event};
@@ -53,7 +53,8 @@ struct World {
     attempts: Attempts,
     /// Wishes that have come true: they stay so.
     granted: Mutex<BTreeMap<Wish, Value>>,
-    denied: Mutex<Vec<Denied<Wish>>>,
+    /// Wishes that were refused, told to somebody who was trying alone.
+    denied: Mutex<Vec<(Begun, Wish)>>,
     sent: Mutex<Vec<Wish>>,
 }
 
@@ -110,6 +111,7 @@ impl Scene {
     /// Everybody asks once more, and must be told.
     pub async fn come_to_rest(&self) {
         self.world.attempts.settle();
+        self.world.check_denied();
         let mut sent = self.world.sent.lock().unwrap().clone();
         sent.sort();
         sent.dedup();
@@ -127,14 +129,10 @@ impl Scene {
                 world.simulation.breach(format!("{wish:?} was told to be done ({told}), and is not so any more"));
             }
         }
-        for denied in &*world.denied.lock().unwrap() {
-            if denied.holds(&world.attempts) && world.is_in_force(&denied.what) {
-                world.simulation.breach(format!("{:?} was told refused, and is so", denied.what));
-            }
-        }
+        world.check_denied();
         // What is on record somebody has asked for.
         let sent = world.sent.lock().unwrap();
-        for stored in world.simulation.table.items() {
+        for stored in world.simulation.table.items().values() {
             let wanted = match &stored.content {
                 Ok(Content::Guard { guard, .. }) => sent.iter().any(|wish| {
                     matches!(wish, Wish::Begin { autoid, batch_no, cents, .. }
@@ -176,10 +174,18 @@ impl World {
         }
     }
 
+    /// What was refused is not so, where nobody has tried again.
+    fn check_denied(&self) {
+        for (begun, wish) in &*self.denied.lock().unwrap() {
+            if self.attempts.is_last(begun) && self.is_in_force(wish) {
+                self.simulation.breach(format!("{wish:?} was told refused, and is so"));
+            }
+        }
+    }
+
     /// Asks once, and compares what is told with the table; whether it is decided.
     async fn ask(&self, wish: &Wish) -> bool {
-        let of = wish.of();
-        self.attempts.start(&of);
+        let begun = self.attempts.begin(&wish.of(), self.is_in_force(wish));
         self.sent.lock().unwrap().push(wish.clone());
         self.simulation.tell(|| format!("wishes: {wish:?}"));
         let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
@@ -205,7 +211,7 @@ impl World {
         };
         let called = self.simulation.call(binary, event.to_string()).await;
         let Some((status, answer)) = called else { return false };
-        self.attempts.answered(&of);
+        let is_alone = self.attempts.answered(&begun);
         self.simulation.tell(|| format!("is told: {wish:?}: {status} {answer}"));
         let is_granted = match wish {
             Wish::Begin { .. } | Wish::End { .. } => match answer["errcode"].as_i64() {
@@ -234,11 +240,12 @@ impl World {
             }
             self.granted.lock().unwrap().insert(wish.clone(), answer);
         } else {
-            let count = self.attempts.count(&of);
-            if self.is_in_force(wish) && count.unanswered == 0 {
+            if self.is_in_force(wish) && (is_alone || begun.was_so) {
                 self.simulation.breach(format!("{wish:?} was told refused ({answer}), and is so"));
             }
-            self.denied.lock().unwrap().push(Denied { of, count, what: wish.clone() });
+            if is_alone {
+                self.denied.lock().unwrap().push((begun, wish.clone()));
+            }
         }
         true
     }

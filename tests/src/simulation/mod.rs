@@ -24,9 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
+use dynoxide::Database;
 use fastrand::Rng;
 use refundctl::import::{self, Source};
-use refundctl::local::{matches, open_database};
+use refundctl::local::matches;
 use refundctl::template::{Template, Trigger};
 use refundctl::verify;
 use serde_json::Value;
@@ -137,7 +138,7 @@ async fn sdk() -> aws_sdk_dynamodb::Config {
 
 impl Simulation {
     async fn new(rng: &mut Rng, options: &Options) -> Self {
-        let embedded = Embedded { database: open_database(None).expect("there is memory") };
+        let embedded = Embedded { database: Database::memory().expect("there is memory") };
         let sdk = sdk().await;
         let client = aws_sdk_dynamodb::Client::from_conf(sdk.to_builder().http_client(embedded.clone()).build());
         template().table.create_if_absent(&client, table::NAME).await.expect("the table can be made");
@@ -146,7 +147,7 @@ impl Simulation {
         let history = History { lines: options.tells.then(Vec::new), ..History::default() };
         Self {
             weather: Weather::of(rng),
-            table: Table(embedded),
+            table: Table::new(embedded),
             sdk,
             stream,
             began: Instant::now(),
@@ -217,9 +218,12 @@ impl Simulation {
     }
 
     async fn look_now_and_then(self: Arc<Self>, mut rng: Rng) {
+        // Most happens early, and something for minutes.
+        let mut pause = 150;
         loop {
-            tokio::time::sleep(Duration::from_millis(rng.u64(100..6_000))).await;
+            tokio::time::sleep(Duration::from_millis(rng.u64(pause / 2..pause * 2))).await;
             self.look("at some moment");
+            pause *= 2;
         }
     }
 
@@ -227,12 +231,12 @@ impl Simulation {
     fn look(&self, when: &str) {
         let items = self.table.items();
         self.count_done("look at the whole table");
-        for breach in verify::check_items(&items).expect("facts that come from no file can be read") {
+        for breach in verify::check_items(items.values()).expect("facts that come from no file can be read") {
             self.breach(format!("{when}: {}: {} {:?}", breach.kind, breach.what, breach.keys));
         }
         let mut facts = self.facts.lock().unwrap();
         let mut now = BTreeMap::new();
-        for (name, fact) in items.iter().filter_map(lasting) {
+        for (name, fact) in items.values().filter_map(lasting) {
             now.insert(name, fact);
         }
         for (name, fact) in &*facts {
@@ -250,7 +254,7 @@ impl Simulation {
     /// Puts on record what there is in the beginning, when nothing goes wrong.
     async fn import(self: &Arc<Self>, lines: &[Value]) {
         let client =
-            aws_sdk_dynamodb::Client::from_conf(self.sdk.to_builder().http_client(self.table.0.clone()).build());
+            aws_sdk_dynamodb::Client::from_conf(self.sdk.to_builder().http_client(self.table.embedded.clone()).build());
         let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
         let source = Source::text(lines.join("\n"));
         let store = Store::new(client, table::NAME);
@@ -297,7 +301,7 @@ impl Simulation {
     fn carry_out(&self, life: &Life, operation: &str, asked: &str) -> Answered {
         let mutated = self.mutant.as_ref().and_then(|mutant| mutant.mutate(operation, asked));
         let asked = mutated.as_deref().unwrap_or(asked);
-        let answer = self.table.0.carry_out(operation, asked);
+        let answer = self.table.carry_out(operation, asked);
         let at = self.at();
         let mut history = self.history.lock().unwrap();
         for part in [at, asked.len() as u64, answer.0.into(), answer.1.len() as u64] {
@@ -312,7 +316,7 @@ impl Simulation {
     /// Answers a query of the index as it was a few changes ago.
     fn stale_index(&self, asked: &str) -> Answered {
         let mut changes = self.changes.lock().unwrap();
-        changes.pull(&self.table.0, &self.stream);
+        changes.pull(&self.table.embedded, &self.stream);
         let behind = self.rng.lock().unwrap().usize(1..30);
         let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
         (200, changes.index_behind(behind, &asked).to_string())
@@ -321,7 +325,7 @@ impl Simulation {
     /// The changes that template.yaml lets through to the worker, from `from` on, and where they end.
     fn changes_from(&self, from: usize) -> (Vec<Arc<Value>>, usize) {
         let mut changes = self.changes.lock().unwrap();
-        changes.pull(&self.table.0, &self.stream);
+        changes.pull(&self.table.embedded, &self.stream);
         let filters = template().workers.iter().find_map(|worker| match &worker.trigger {
             Trigger::Stream { filters, .. } => Some(filters),
             Trigger::Schedule { .. } => None,

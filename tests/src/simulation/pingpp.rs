@@ -17,8 +17,9 @@ use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChann
 use shared::store::{Content, Stored};
 
 use super::Simulation;
-use super::attempts::{Attempts, Denied};
+use super::attempts::{Attempts, Begun};
 use super::platform::Came;
+use super::table::Items;
 use crate::pingpp::KEY;
 use crate::world::{entries_event, event_of};
 
@@ -155,7 +156,8 @@ struct World {
     attempts: Attempts,
     /// Bodies that were accepted, with their batches' ids.
     accepted: Mutex<BTreeMap<usize, String>>,
-    denied: Mutex<Vec<Denied<usize>>>,
+    /// Bodies that were refused, told to somebody who was trying alone.
+    denied: Mutex<Vec<(Begun, usize)>>,
     sent: Mutex<BTreeSet<usize>>,
     /// How far the worker's changes were brought.
     brought: Mutex<usize>,
@@ -256,6 +258,7 @@ impl Scene {
         *simulation.channel.is_calm.lock().unwrap() = true;
         *simulation.bus.is_calm.lock().unwrap() = true;
         world.attempts.settle();
+        world.check_denied();
         let sent = world.sent.lock().unwrap().clone();
         for body in sent {
             if !world.create(body).await {
@@ -292,11 +295,7 @@ impl Scene {
                 simulation.breach(format!("batch {id} (body {body}) was accepted, and is not there"));
             }
         }
-        for denied in &*world.denied.lock().unwrap() {
-            if denied.holds(&world.attempts) && world.owner(denied.what).is_some() {
-                simulation.breach(format!("batch {} was told refused, and is there", denied.of));
-            }
-        }
+        world.check_denied();
         let mut paid = BTreeSet::new();
         let mut facts = BTreeSet::new();
         let mut out: HashMap<FundingSource, u64> = HashMap::new();
@@ -352,8 +351,8 @@ fn ended_at(batch: &RefundBatch) -> u64 {
     }
 }
 
-fn refund<'a>(items: &'a [Stored], id: &str) -> Option<&'a ItemRefund> {
-    items.iter().find_map(|stored| match &stored.content {
+fn refund<'a>(items: &'a Items, id: &str) -> Option<&'a ItemRefund> {
+    items.values().find_map(|stored| match &stored.content {
         Ok(Content::Refund(refund)) if refund.id.as_str() == id => Some(&**refund),
         _ => None,
     })
@@ -396,15 +395,29 @@ impl World {
         }
     }
 
+    /// What was refused is not there, where nobody has tried again.
+    fn check_denied(&self) {
+        for (begun, body) in &*self.denied.lock().unwrap() {
+            if self.attempts.is_last(begun) && self.is_there(*body) {
+                self.simulation.breach(format!("{} was told refused, and is there", begun.of));
+            }
+        }
+    }
+
+    /// Whether a body's batch is accepted.
+    fn is_there(&self, body: usize) -> bool {
+        self.owner(body).is_some_and(|batch| !matches!(batch.state, BatchState::Creating | BatchState::Void))
+    }
+
     /// Asks for a batch once; whether it is decided.
     async fn create(&self, number: usize) -> bool {
         let body = &self.bodies[number];
-        self.attempts.start(&body.description);
+        let begun = self.attempts.begin(&body.description, self.is_there(number));
         self.sent.lock().unwrap().insert(number);
         self.simulation.tell(|| format!("asks for {} with {:?}", body.description, body.charges));
         let called = self.simulation.call("create-batch-refund", body.event.clone()).await;
         let Some((status, answer)) = called else { return false };
-        self.attempts.answered(&body.description);
+        let is_alone = self.attempts.answered(&begun);
         self.simulation.tell(|| format!("is told: {}: {status} {answer}", body.description));
         match status {
             200 => {
@@ -422,14 +435,12 @@ impl World {
                 true
             }
             400 => {
-                let count = self.attempts.count(&body.description);
-                let owner = self.owner(number);
-                if let Some(batch) = owner.filter(|_| count.unanswered == 0) {
-                    let what = format!("{} was told {answer}, and is there: {:?}", body.description, batch.state);
-                    self.simulation.breach(what);
+                if self.is_there(number) && (is_alone || begun.was_so) {
+                    self.simulation.breach(format!("{} was told {answer}, and is there", body.description));
                 }
-                let of = body.description.clone();
-                self.denied.lock().unwrap().push(Denied { of, count, what: number });
+                if is_alone {
+                    self.denied.lock().unwrap().push((begun, number));
+                }
                 true
             }
             500 | 503 => false,
@@ -627,11 +638,11 @@ impl World {
     // ---- the table ----
 
     fn batches(&self) -> Vec<RefundBatch> {
-        let batch = |stored: Stored| match stored.content {
-            Ok(Content::Batch(batch)) => Some(*batch),
+        let batch = |stored: &Stored| match &stored.content {
+            Ok(Content::Batch(batch)) => Some((**batch).clone()),
             _ => None,
         };
-        self.simulation.table.items().into_iter().filter_map(batch).collect()
+        self.simulation.table.items().values().filter_map(batch).collect()
     }
 
     /// The batch that has a body's number, if it is this body's.
@@ -649,12 +660,12 @@ impl World {
     }
 
     /// What the app has is what it had, with what was moved, without what was refunded.
-    fn check_funds(&self, items: &[Stored], out: &HashMap<FundingSource, u64>) {
+    fn check_funds(&self, items: &Items, out: &HashMap<FundingSource, u64>) {
         for source in FundingSource::ALL {
             let key = app().account(source.as_str());
             let mut moved = Decimal::ZERO;
             let mut account = None;
-            for stored in items {
+            for stored in items.values() {
                 match &stored.content {
                     Ok(Content::Account(found)) if found.key == key => account = Some(found),
                     Ok(Content::Movement(movement)) if movement.key.account == key => {
@@ -674,7 +685,7 @@ impl World {
                 ));
             }
         }
-        for stored in items {
+        for stored in items.values() {
             if let Ok(Content::Charge(charge)) = &stored.content {
                 self.check_charge(charge);
             }

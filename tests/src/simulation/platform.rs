@@ -108,7 +108,10 @@ impl Simulation {
     fn process(self: &Arc<Self>, binary: &'static str) -> Process {
         let kept = {
             let mut idle = self.platform.idle.lock().unwrap();
-            idle.entry(binary).or_default().pop()
+            let kept = idle.entry(binary).or_default();
+            // What was late may have ended one meanwhile.
+            kept.retain(|process| !process.life.has_ended());
+            kept.pop()
         };
         // A new one now and then, which has nothing cached.
         if let Some(process) = kept.filter(|_| !self.chance(100)) {

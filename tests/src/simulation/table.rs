@@ -1,6 +1,7 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,17 +10,39 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
-use crate::embedded::Embedded;
+use crate::embedded::{Answered, Embedded};
 
 pub const NAME: &str = "refunds-simulated";
 
-#[derive(Clone)]
-pub struct Table(pub Embedded);
+pub struct Table {
+    pub embedded: Embedded,
+    /// All items, as they were read since the last write.
+    read: Mutex<Option<Arc<Items>>>,
+}
+
+/// All items, by their keys.
+pub type Items = BTreeMap<(String, String), Stored>;
 
 impl Table {
+    pub fn new(embedded: Embedded) -> Self {
+        Self { embedded, read: Mutex::default() }
+    }
+
+    /// Carries a call out.
+    pub fn carry_out(&self, operation: &str, asked: &str) -> Answered {
+        if !matches!(operation, "GetItem" | "BatchGetItem" | "Query") {
+            self.read.lock().unwrap().take();
+        }
+        self.embedded.carry_out(operation, asked)
+    }
+
     /// All items.
-    pub fn items(&self) -> Vec<Stored> {
-        let mut items = Vec::new();
+    pub fn items(&self) -> Arc<Items> {
+        self.read.lock().unwrap().get_or_insert_with(|| Arc::new(self.scan())).clone()
+    }
+
+    fn scan(&self) -> Items {
+        let mut items = Items::new();
         let mut start = Value::Null;
         loop {
             let mut call = json!({"TableName": NAME, "ConsistentRead": true});
@@ -28,7 +51,10 @@ impl Table {
             }
             let mut page = self.call("Scan", &call);
             let found = page["Items"].as_array().expect("a scan has items");
-            items.extend(found.iter().map(|item| Stored::of(&item_of(item))));
+            items.extend(found.iter().map(|item| {
+                let stored = Stored::of(&item_of(item));
+                ((stored.partition.clone(), stored.sort.clone()), stored)
+            }));
             start = page["LastEvaluatedKey"].take();
             if start.is_null() {
                 return items;
@@ -38,15 +64,14 @@ impl Table {
 
     /// What the item under a key is, if there is one.
     pub fn content(&self, partition: &str, sort: &str) -> Option<Content> {
-        let key = json!({"pk": {"S": partition}, "sk": {"S": sort}});
-        let call = json!({"TableName": NAME, "ConsistentRead": true, "Key": key});
-        let item = self.call("GetItem", &call)["Item"].take();
-        let stored = (!item.is_null()).then(|| Stored::of(&item_of(&item)))?;
-        Some(stored.content.unwrap_or_else(|why| panic!("{partition} {sort}: {why}")))
+        let items = self.items();
+        let stored = items.get(&(partition.to_owned(), sort.to_owned()))?;
+        // What can't be read is found where the whole table is looked at.
+        stored.content.clone().ok()
     }
 
     fn call(&self, operation: &str, call: &Value) -> Value {
-        let (status, answer) = self.0.carry_out(operation, &call.to_string());
+        let (status, answer) = self.embedded.carry_out(operation, &call.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).expect("an answer is JSON")
     }
