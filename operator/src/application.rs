@@ -1,6 +1,5 @@
 //! `refundctl application`: what a merchant's operators do with applications outside the calls.
 
-
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use shared::clock;

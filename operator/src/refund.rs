@@ -1,6 +1,5 @@
 //! `refundctl refund`: what payment channels say to people.
 
-
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use shared::clock;

@@ -50,7 +50,9 @@ impl Decision {
             Self::UnprocessedKeysAreAbsent => "items that a read has left for later are taken for absent",
             Self::BeginWithoutAnswerIsDone => "a begin whose transaction had no answer is told as done",
             Self::GuardIsReadOnce => "a confirmation is told unknown from a read before it was recorded",
-            Self::BatchRefusalIsNotReadAgain => "a batch is refused by what was read before its own first attempt",
+            Self::BatchRefusalIsNotReadAgain => {
+                "a batch is refused by what was read before its own first attempt"
+            }
             Self::HalfABatchIsTold => "a batch is told as created that holds its first charges only",
             Self::EverybodyHasTakenOn => "a batch is settled by all who come, at the same time",
             Self::UnknownIsNo => "a payment channel's answer that is not known is taken for a no",

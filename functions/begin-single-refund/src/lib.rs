@@ -1,7 +1,6 @@
 //! EPay's `BeginSingle`: an application for a refund is being processed from now on, under a batch number of its
 //! own, and can't be withdrawn.
 
-
 use shared::clock;
 use shared::epay::codec::XmlRoot;
 use shared::epay::{Call, Endpoint, Members, Merchant, PARAMETERS_NAMESPACE, Refusal, Report};

@@ -1,6 +1,5 @@
 //! Ping++'s `POST /v1/batch_refunds`: a merchant refunds up to 100 charges in one call, or none of them.
 
-
 use shared::clock;
 use shared::edge::Request;
 use shared::ledger::BatchRequest;

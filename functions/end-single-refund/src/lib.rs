@@ -1,7 +1,6 @@
 //! EPay's `EndSingle`: the payment provider says that it has paid a refund. That is recorded first, by itself;
 //! then the application is done.
 
-
 use shared::clock;
 use shared::epay::codec::XmlRoot;
 use shared::epay::{Call, Endpoint, Members, Merchant, PARAMETERS_NAMESPACE, Refusal, Report};

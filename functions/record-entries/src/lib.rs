@@ -4,7 +4,6 @@
 mod answer;
 mod request;
 
-
 use futures::future::BoxFuture;
 use shared::clock;
 use shared::edge::{

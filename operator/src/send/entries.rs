@@ -16,8 +16,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use shared::clock;
 use shared::aws;
+use shared::clock;
 use shared::entries::Entry;
 use shared::limits::ENTRIES_PER_CALL_MAX;
 

@@ -1,6 +1,5 @@
 //! What the items of the table say about each other, taken apart: each fact goes to the group of those that must agree.
 
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};

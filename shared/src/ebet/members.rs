@@ -1,7 +1,6 @@
 //! The members of a request's JSON body. Each is kept as it stands in the text until its meaning is
 //! known: the signature is over the text of a number, and an amount must never pass through a float.
 
-
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;

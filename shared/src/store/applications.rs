@@ -1,7 +1,6 @@
 //! Carrying out what is asked of applications: each change is a conditional write with no read before it, and
 //! what stood in its way says why it was refused.
 
-
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use futures::join;
 

@@ -5,7 +5,6 @@
 //! others read meanwhile. If the leading part has nothing to write, or is held up, whoever needs the claim
 //! first puts the record by itself.
 
-
 use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::{Instant, timeout_at};
 

@@ -172,7 +172,8 @@ impl Session {
             }
             let sent = Instant::now();
             let mut commit = self.commit_entries(&recording).await;
-            if mutants::is_on(Decision::EntryWithoutAnswerIsDone) && matches!(commit, Ok(Commit::Unknown(_))) {
+            if mutants::is_on(Decision::EntryWithoutAnswerIsDone) && matches!(commit, Ok(Commit::Unknown(_)))
+            {
                 commit = Ok(Commit::Done);
             }
             if *executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {

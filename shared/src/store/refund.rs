@@ -159,7 +159,8 @@ impl Session {
             }
             let sent = Instant::now();
             let mut commit = self.commit(request, &transaction).await;
-            if mutants::is_on(Decision::RefundWithoutAnswerIsDone) && matches!(commit, Ok(Commit::Unknown(_))) {
+            if mutants::is_on(Decision::RefundWithoutAnswerIsDone) && matches!(commit, Ok(Commit::Unknown(_)))
+            {
                 commit = Ok(Commit::Done);
             }
             if request.part.is_none() {

@@ -14,10 +14,10 @@ use super::refund_batches::{Stuck, missing_hold};
 use super::transact::{Action, Transacted};
 use super::{Session, StoreError};
 use crate::clock;
-use crate::mutants::{self, Decision};
 use crate::ledger::{
     BatchEnd, BatchItem, BatchState, FundsPosting, ItemRefund, ItemState, RefundBatch, RefundId,
 };
+use crate::mutants::{self, Decision};
 
 /// That a batch is ours to settle, for a while.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Tombstones: what stands in a debit's place whose refund was asked for before it came. A caller is told that a debit
 //! is not there only once its tombstone is: from then on it can't be taken, so nothing is left to be refunded.
 
-
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::claim::Claim;

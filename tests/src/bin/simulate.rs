@@ -1,12 +1,11 @@
 //! Runs simulated worlds, each of which follows from its seed; and the ledger's mutants through them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -160,11 +159,13 @@ fn mutants(seeds_max: u64, only: Option<&str>) -> ExitCode {
         true
     });
     let mutants: Vec<Mutant> = found.into_inner().unwrap().into_keys().collect();
-    let mutants: Vec<Mutant> =
-        mutants.into_iter().filter(|mutant| only.is_none_or(|only| mutant.to_string().contains(only))).collect();
+    let mutants: Vec<Mutant> = mutants
+        .into_iter()
+        .filter(|mutant| only.is_none_or(|only| mutant.to_string().contains(only)))
+        .collect();
     println!("{} mutants, of what {SHOWN_BY} seeds write", mutants.len());
     let bar = progress(mutants.len() as u64, "mutants");
-    let ends: Mutex<BTreeMap<usize, Option<(u64, String)>>> = Mutex::default();
+    let alive: Mutex<Vec<&Mutant>> = Mutex::default();
     in_threads(mutants.len() as u64, |number| {
         let mutant = &mutants[number as usize];
         let options = Options { tells: false, mutant: Some(mutant.clone()) };
@@ -172,28 +173,21 @@ fn mutants(seeds_max: u64, only: Option<&str>) -> ExitCode {
             let ended = run(seed, &options);
             Some((seed, ended.breaches.into_iter().next()?))
         });
-        ends.lock().unwrap().insert(number as usize, killed);
+        match killed {
+            Some((seed, breach)) => {
+                let breach: String = breach.chars().take(100).collect();
+                bar.suspend(|| println!("seed {seed:>5}  {mutant}\n            {breach}"));
+            }
+            None => {
+                bar.suspend(|| println!("ALIVE       {mutant}"));
+                alive.lock().unwrap().push(mutant);
+            }
+        }
         bar.inc(1);
         true
     });
     bar.finish_and_clear();
-    let ends = ends.into_inner().unwrap();
-    let mut table = String::new();
-    let mut alive = 0;
-    for (mutant, killed) in mutants.iter().zip(ends.values()) {
-        let _ = match killed {
-            Some((seed, breach)) => {
-                let breach: String = breach.chars().take(100).collect();
-                writeln!(table, "seed {seed:>5}  {mutant}\n            {breach}")
-            }
-            None => {
-                alive += 1;
-                writeln!(table, "ALIVE       {mutant}")
-            }
-        };
-    }
-    println!("{table}");
-    let took: Duration = began.elapsed();
-    println!("{} mutants, {} found, {alive} alive, in {:.1} s", mutants.len(), mutants.len() - alive, took.as_secs_f64());
+    let (took, alive) = (began.elapsed().as_secs_f64(), alive.into_inner().unwrap().len());
+    println!("{} mutants, {} found, {alive} alive, in {took:.1} s", mutants.len(), mutants.len() - alive);
     if alive == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

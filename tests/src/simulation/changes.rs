@@ -30,8 +30,7 @@ impl Changes {
         let iterator = self.next.take().unwrap_or_else(|| {
             let described = call("DescribeStream", json!({ "StreamArn": stream }));
             let shard = described["StreamDescription"]["Shards"][0]["ShardId"].clone();
-            let asked =
-                json!({"StreamArn": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+            let asked = json!({"StreamArn": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
             call("GetShardIterator", asked)["ShardIterator"].as_str().expect("an iterator").to_owned()
         });
         let mut next = iterator;
@@ -81,11 +80,8 @@ impl Changes {
             }
         }
         found.sort();
-        let item = |(sort, (pk, sk)): (&str, &Key)| {
-            json!({"pk": {"S": pk}, "sk": {"S": sk}, "gsi1pk": {"S": partition}, "gsi1sk": {"S": sort}})
-        };
+        let item = |(sort, (pk, sk)): (&str, &Key)| json!({"pk": {"S": pk}, "sk": {"S": sk}, "gsi1pk": {"S": partition}, "gsi1sk": {"S": sort}});
         let items: Vec<Value> = found.into_iter().take(limit).map(item).collect();
         json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items})
     }
 }
-

@@ -70,8 +70,7 @@ impl Entries {
                 json!({"kind": "credit", "channelId": 1, "username": bet.player(), "id": format!("{id}-{}", bet.id),
                        "amount": amount, "reason": "payout"})
             };
-            let settle =
-                json!({"kind": "settle", "channelId": 1, "username": bet.player(), "seqNo": bet.id});
+            let settle = json!({"kind": "settle", "channelId": 1, "username": bet.player(), "seqNo": bet.id});
             match bet.way {
                 Way::Live => {
                     let mut live = past_debit(bet, &round(bet));

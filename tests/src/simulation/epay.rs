@@ -126,7 +126,9 @@ impl Scene {
         let world = &self.world;
         for (wish, told) in &*world.granted.lock().unwrap() {
             if !world.is_so(wish) {
-                world.simulation.breach(format!("{wish:?} was told to be done ({told}), and is not so any more"));
+                world
+                    .simulation
+                    .breach(format!("{wish:?} was told to be done ({told}), and is not so any more"));
             }
         }
         world.check_denied();

@@ -12,6 +12,7 @@ mod ebet;
 mod entries;
 mod epay;
 mod history;
+pub mod matrix;
 pub mod mutant;
 mod network;
 mod pingpp;
@@ -26,6 +27,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use dynoxide::Database;
 use fastrand::Rng;
+use futures::future::BoxFuture;
 use refundctl::import::{self, Source};
 use refundctl::local::matches;
 use refundctl::template::{Template, Trigger};
@@ -40,6 +42,7 @@ use crate::embedded::{Answered, Embedded};
 pub use history::Counts;
 use history::History;
 use mutant::Mutant;
+use network::Script;
 use pingpp::{Bus, Channel};
 use platform::{Life, Platform};
 use table::Table;
@@ -91,6 +94,7 @@ pub struct Simulation {
     channel: Arc<Channel>,
     bus: Arc<Bus>,
     mutant: Option<Mutant>,
+    script: Mutex<Script>,
 }
 
 /// Runs one seed to its end.
@@ -102,6 +106,23 @@ pub fn run(seed: u64, options: &Options) -> Ended {
     // What is still on its way is gone with the world.
     drop(runtime);
     ended
+}
+
+/// A world in which nothing goes wrong by chance, for as long as `work` takes.
+fn in_a_world<T: Send + 'static>(
+    work: impl FnOnce(Arc<Simulation>) -> BoxFuture<'static, T> + Send + 'static,
+) -> T {
+    fastrand::seed(1);
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let _clock = simulated::start(UNIX_EPOCH + Duration::from_secs(BEGINNING));
+        let simulation = Arc::new(Simulation::new(&mut Rng::with_seed(1), &Options::default()).await);
+        simulation.weather.calm();
+        simulation.channel.calm();
+        let worked = work(simulation.clone()).await;
+        simulation.platform.end();
+        worked
+    })
 }
 
 async fn live(seed: u64, options: &Options) -> Ended {
@@ -140,7 +161,8 @@ impl Simulation {
     async fn new(rng: &mut Rng, options: &Options) -> Self {
         let embedded = Embedded { database: Database::memory().expect("there is memory") };
         let sdk = sdk().await;
-        let client = aws_sdk_dynamodb::Client::from_conf(sdk.to_builder().http_client(embedded.clone()).build());
+        let client =
+            aws_sdk_dynamodb::Client::from_conf(sdk.to_builder().http_client(embedded.clone()).build());
         template().table.create_if_absent(&client, table::NAME).await.expect("the table can be made");
         let described = client.describe_table().table_name(table::NAME).send().await.expect("it is there");
         let stream = described.table.and_then(|table| table.latest_stream_arn).expect("it has a stream");
@@ -160,6 +182,7 @@ impl Simulation {
             channel: Arc::new(Channel::new(rng.fork())),
             bus: Arc::new(Bus::new(rng.fork())),
             mutant: options.mutant.clone(),
+            script: Mutex::default(),
         }
     }
 
@@ -253,12 +276,14 @@ impl Simulation {
 
     /// Puts on record what there is in the beginning, when nothing goes wrong.
     async fn import(self: &Arc<Self>, lines: &[Value]) {
-        let client =
-            aws_sdk_dynamodb::Client::from_conf(self.sdk.to_builder().http_client(self.table.embedded.clone()).build());
+        let client = aws_sdk_dynamodb::Client::from_conf(
+            self.sdk.to_builder().http_client(self.table.embedded.clone()).build(),
+        );
         let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
         let source = Source::text(lines.join("\n"));
         let store = Store::new(client, table::NAME);
-        let report = import::run(&store, source, &import::Settings::default()).await.expect("an import works");
+        let report =
+            import::run(&store, source, &import::Settings::default()).await.expect("an import works");
         assert!(report.conflicts.is_empty(), "{report}");
     }
 
@@ -270,11 +295,32 @@ impl Simulation {
     }
 
     fn fate(&self, operation: &str, is_of_index: bool) -> Fate {
-        self.weather.fate(&mut self.rng.lock().unwrap(), operation, is_of_index)
+        let fate = self.weather.fate(&mut self.rng.lock().unwrap(), operation, is_of_index);
+        match self.script.lock().unwrap().next() {
+            None => fate,
+            death => Fate { fault: death, ..fate },
+        }
+    }
+
+    fn set_script(&self, script: Script) {
+        *self.script.lock().unwrap() = script;
+    }
+
+    /// How many calls were made since it was set; nothing goes on by it.
+    fn take_script(&self) -> usize {
+        std::mem::take(&mut *self.script.lock().unwrap()).made
     }
 
     fn is_lost_at_gateway(&self) -> bool {
         !self.weather.is_calm() && self.chance(self.weather.gateway)
+    }
+
+    /// How long a function may work: now and then its time is over before it thinks so.
+    fn time_out(&self) -> Duration {
+        if self.weather.is_calm() || !self.chance(self.weather.ended) {
+            return platform::TIMEOUT;
+        }
+        Duration::from_millis(self.rng.lock().unwrap().u64(5..400))
     }
 
     fn clock_off(&self) -> i64 {
@@ -349,7 +395,11 @@ impl Simulation {
     }
 
     fn has_breach(&self) -> bool {
-        !self.history.lock().unwrap().breaches.is_empty()
+        !self.breaches().is_empty()
+    }
+
+    fn breaches(&self) -> Vec<String> {
+        self.history.lock().unwrap().breaches.clone()
     }
 
     fn count_fault(&self, what: &'static str) {
@@ -425,7 +475,11 @@ fn told(name: &str, operation: &str, asked: &str, answer: &Answered) -> String {
             let mut keys: Vec<String> = tables
                 .flat_map(|table| table["Keys"].as_array().into_iter().flatten())
                 .map(|key| {
-                    format!("{} {}", key["pk"]["S"].as_str().unwrap_or("?"), key["sk"]["S"].as_str().unwrap_or("?"))
+                    format!(
+                        "{} {}",
+                        key["pk"]["S"].as_str().unwrap_or("?"),
+                        key["sk"]["S"].as_str().unwrap_or("?")
+                    )
                 })
                 .collect();
             keys.sort();
@@ -438,9 +492,19 @@ fn told(name: &str, operation: &str, asked: &str, answer: &Answered) -> String {
         200 => "ok".to_owned(),
         _ => {
             let answer: Value = serde_json::from_str(&answer.1).unwrap_or_default();
-            let kind = answer["__type"].as_str().unwrap_or_default().rsplit('#').next().unwrap_or_default().to_owned();
+            let kind = answer["__type"]
+                .as_str()
+                .unwrap_or_default()
+                .rsplit('#')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             let reasons = answer["CancellationReasons"].as_array().map(|reasons| {
-                reasons.iter().map(|reason| reason["Code"].as_str().unwrap_or("?")).collect::<Vec<_>>().join(" ")
+                reasons
+                    .iter()
+                    .map(|reason| reason["Code"].as_str().unwrap_or("?"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
             });
             format!("{kind} {}", reasons.unwrap_or_default())
         }

@@ -16,11 +16,19 @@ use shared::mutants::{self, Decision};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutant {
     /// A part of a write's condition does not count.
-    Condition { write: String, part: String },
+    Condition {
+        write: String,
+        part: String,
+    },
     /// A transaction lacks one of its actions.
-    Action { transaction: String, write: String },
+    Action {
+        transaction: String,
+        write: String,
+    },
     /// A write whose answer was lost is made again, a while later, whatever has happened since.
-    BlindRetry { write: String },
+    BlindRetry {
+        write: String,
+    },
     Decision(Decision),
 }
 
@@ -117,7 +125,10 @@ fn name(kind: &str, write: &Map<String, Value>) -> String {
 fn shape(operation: &str, asked: &Value) -> Option<String> {
     let all = writes(operation, asked);
     if operation != "TransactWriteItems" {
-        return all.into_iter().find(|(_, write)| write.contains_key("ConditionExpression")).map(|(name, _)| name);
+        return all
+            .into_iter()
+            .find(|(_, write)| write.contains_key("ConditionExpression"))
+            .map(|(name, _)| name);
     }
     let short = |name: &str| name.split(' ').take(3).collect::<Vec<_>>().join(" ");
     let kinds: BTreeSet<String> = all.iter().map(|(name, _)| short(name)).collect();
@@ -182,13 +193,15 @@ impl Mutant {
                 is_other.then(|| call.to_string())
             }
             Self::Action { transaction, write } => {
-                if operation != "TransactWriteItems" || shape(operation, &call).as_ref() != Some(transaction) {
+                if operation != "TransactWriteItems" || shape(operation, &call).as_ref() != Some(transaction)
+                {
                     return None;
                 }
                 let actions = call["TransactItems"].as_array_mut().expect("a transaction has actions");
                 let before = actions.len();
                 actions.retain(|action| {
-                    let (kind, of) = action.as_object().and_then(|action| action.iter().next()).expect("an action");
+                    let (kind, of) =
+                        action.as_object().and_then(|action| action.iter().next()).expect("an action");
                     name(kind, of.as_object().expect("a write")) != *write
                 });
                 (actions.len() < before && !actions.is_empty()).then(|| call.to_string())
@@ -228,7 +241,9 @@ fn change(operation: &str, call: &mut Value, mut change: impl FnMut(&str, &mut M
         return;
     }
     for action in call["TransactItems"].as_array_mut().into_iter().flatten() {
-        let Some((kind, write)) = action.as_object_mut().and_then(|action| action.iter_mut().next()) else { continue };
+        let Some((kind, write)) = action.as_object_mut().and_then(|action| action.iter_mut().next()) else {
+            continue;
+        };
         let Some(write) = write.as_object_mut() else { continue };
         let name = name(kind, write);
         change(&name, write);

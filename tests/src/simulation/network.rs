@@ -21,6 +21,27 @@ use super::weather::{Fate, Fault};
 use crate::embedded::{Answered, operation, response};
 use crate::wire::leave_keys;
 
+/// What goes wrong by a plan, not by chance.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Script {
+    dies_at: Option<(usize, Fault)>,
+    /// Calls that were made.
+    pub made: usize,
+}
+
+impl Script {
+    /// Whoever makes the call of this number dies of it so.
+    pub fn dies_at(call: usize, death: Fault) -> Self {
+        Self { dies_at: Some((call, death)), made: 0 }
+    }
+
+    pub fn next(&mut self) -> Option<Fault> {
+        let made = self.made;
+        self.made += 1;
+        self.dies_at.filter(|(call, _)| *call == made).map(|(_, death)| death)
+    }
+}
+
 /// What one process reaches the table by.
 #[derive(Clone)]
 pub struct Network {
@@ -80,9 +101,7 @@ impl Network {
             tokio::time::sleep(there).await;
             let answer = match fault {
                 Some(Fault::LostRequest) => return hang_or_fail(&network, sender).await,
-                Some(Fault::Throttle) => {
-                    failure(400, "ProvisionedThroughputExceededException", Value::Null)
-                }
+                Some(Fault::Throttle) => failure(400, "ProvisionedThroughputExceededException", Value::Null),
                 Some(Fault::InternalError) => failure(500, "InternalServerError", Value::Null),
                 Some(Fault::TransactionConflict) => {
                     failure(400, "TransactionCanceledException", conflicts(&asked))
@@ -117,7 +136,10 @@ impl Network {
     /// What a mutant makes of a call whose answer was lost: it arrives once more.
     fn retry_blindly(&self, operation: &str, asked: &str) {
         let simulation = self.simulation.clone();
-        let Some(again) = simulation.mutant.as_ref().and_then(|mutant| mutant.blindly(operation, asked)) else { return };
+        let Some(again) = simulation.mutant.as_ref().and_then(|mutant| mutant.blindly(operation, asked))
+        else {
+            return;
+        };
         let (life, operation) = (self.life.clone(), operation.to_owned());
         tokio::spawn(async move {
             let later = simulation.rng.lock().unwrap().u64(5..1_500);
@@ -130,7 +152,8 @@ impl Network {
     fn some_keys(&self, asked: &str) -> Answered {
         let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
         // In one order in every run: the caller's is by chance.
-        if let Some(request) = asked["RequestItems"].as_object_mut().and_then(|tables| tables.values_mut().next())
+        if let Some(request) =
+            asked["RequestItems"].as_object_mut().and_then(|tables| tables.values_mut().next())
             && let Some(keys) = request["Keys"].as_array_mut()
         {
             keys.sort_by_key(|key| (key["pk"]["S"].to_string(), key["sk"]["S"].to_string()));

@@ -54,6 +54,11 @@ impl Channel {
         }
     }
 
+    /// From now on it says at once what it thinks.
+    pub fn calm(&self) {
+        *self.is_calm.lock().unwrap() = true;
+    }
+
     fn has_paid(&self, order_no: &str) -> bool {
         self.paid.lock().unwrap().contains(order_no)
     }
@@ -186,8 +191,10 @@ impl Scene {
         }
         for number in 0..rng.usize(0..=2) {
             let moved = [-20, 35][rng.usize(0..2)];
-            late.push(json!({"kind": "funds", "app": "app_1", "livemode": false, "source": "unsettled_funds",
-                             "id": format!("funds{number}"), "amount": moved, "reason": "sold"}));
+            late.push(
+                json!({"kind": "funds", "app": "app_1", "livemode": false, "source": "unsettled_funds",
+                             "id": format!("funds{number}"), "amount": moved, "reason": "sold"}),
+            );
         }
         simulation.import(&lines).await;
 
@@ -197,7 +204,8 @@ impl Scene {
             for rival in 0..rivals {
                 let batch_no = format!("batch{number}");
                 let description = format!("batch {number}, body {rival}");
-                let wanted = if is_large && rng.bool() { names.len() } else { rng.usize(1..=4.min(names.len())) };
+                let wanted =
+                    if is_large && rng.bool() { names.len() } else { rng.usize(1..=4.min(names.len())) };
                 let mut chosen: Vec<&String> = names.iter().collect();
                 rng.shuffle(&mut chosen);
                 let charges: Vec<(String, Option<u64>)> = chosen
@@ -219,7 +227,8 @@ impl Scene {
                     })
                     .collect();
                 let body = json!({"app": "app_1", "batch_no": batch_no, "description": description, "charges": asked});
-                let headers = [("authorization", &*format!("Bearer {KEY}")), ("content-type", "application/json")];
+                let headers =
+                    [("authorization", &*format!("Bearer {KEY}")), ("content-type", "application/json")];
                 let event = event_of("POST", "/v1/batch_refunds", &headers, body.to_string().as_bytes());
                 bodies.push(Body { batch_no, description, charges, event: event.to_string() });
             }
@@ -255,7 +264,7 @@ impl Scene {
     pub async fn come_to_rest(&self) {
         let world = &self.world;
         let simulation = &world.simulation;
-        *simulation.channel.is_calm.lock().unwrap() = true;
+        simulation.channel.calm();
         *simulation.bus.is_calm.lock().unwrap() = true;
         world.attempts.settle();
         world.check_denied();
@@ -313,7 +322,9 @@ impl Scene {
             if !is_asked {
                 simulation.breach(format!("nobody has asked for batch {}", batch.key.id));
             }
-            if batch.state == (BatchState::Ended { end: shared::ledger::BatchEnd::Succeeded, at: ended_at(batch) }) {
+            if batch.state
+                == (BatchState::Ended { end: shared::ledger::BatchEnd::Succeeded, at: ended_at(batch) })
+            {
                 facts.insert(("batch_refund.succeeded", batch.key.id.as_str().to_owned()));
             }
             for item in &batch.items {
@@ -326,7 +337,8 @@ impl Scene {
                 }
                 let is_paid = matches!(refund.state, ItemState::Succeeded { .. });
                 if is_paid != is_payable(item.refund.order_no()) {
-                    simulation.breach(format!("refund {} is {:?} against its channel", item.refund, refund.state));
+                    simulation
+                        .breach(format!("refund {} is {:?} against its channel", item.refund, refund.state));
                 }
                 if is_paid {
                     paid.insert(item.refund.order_no().to_owned());
@@ -424,7 +436,8 @@ impl World {
                 let id = answer["id"].as_str().unwrap_or_default().to_owned();
                 let batch = self.owner(number);
                 let is_so = batch.as_ref().is_some_and(|batch| {
-                    batch.key.id.as_str() == id && !matches!(batch.state, BatchState::Void | BatchState::Creating)
+                    batch.key.id.as_str() == id
+                        && !matches!(batch.state, BatchState::Void | BatchState::Creating)
                 });
                 if !is_so {
                     let state = batch.map(|batch| (batch.key.id, batch.state));
@@ -463,7 +476,8 @@ impl World {
                 _ => true,
             };
             if !is_so {
-                self.simulation.breach(format!("told of {id}: {}, in the table: {state:?}", charge["status"]));
+                self.simulation
+                    .breach(format!("told of {id}: {}, in the table: {state:?}", charge["status"]));
             }
         }
         let id = told["id"].as_str().unwrap_or_default();
@@ -502,7 +516,8 @@ impl World {
                 let listed: Vec<&Value> = answer["data"].as_array().into_iter().flatten().collect();
                 for id in &before {
                     if !listed.iter().any(|batch| batch["id"] == json!(id)) {
-                        self.simulation.breach(format!("batch {id} was accepted, and is not listed: {answer}"));
+                        self.simulation
+                            .breach(format!("batch {id} was accepted, and is not listed: {answer}"));
                     }
                 }
                 for batch in listed {
@@ -605,9 +620,13 @@ impl World {
             let item = &batch.items[rng.usize(0..batch.items.len())];
             let order_no = item.refund.order_no();
             let state = match is_payable(order_no) {
-                true if self.simulation.channel.has_paid(order_no) => ItemState::Succeeded { at: super::now() },
+                true if self.simulation.channel.has_paid(order_no) => {
+                    ItemState::Succeeded { at: super::now() }
+                }
                 true => continue,
-                false => ItemState::Failed { at: super::now(), code: "no".to_owned(), message: "no".to_owned() },
+                false => {
+                    ItemState::Failed { at: super::now(), code: "no".to_owned(), message: "no".to_owned() }
+                }
             };
             let session = self.simulation.session("refundctl refund");
             let told = decide_refund(&session, &batch.key, &item.refund, state, super::now()).await;

@@ -45,6 +45,15 @@ impl Life {
         *self.ended.borrow()
     }
 
+    /// Does this, unless the life is over before.
+    pub async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.until_ended() => None,
+            done = work => Some(done),
+        }
+    }
+
     async fn until_ended(&self) {
         let mut ended = self.ended.subscribe();
         let _ = ended.wait_for(|ended| *ended).await;
@@ -102,7 +111,11 @@ impl Simulation {
 
     /// A session of somebody who is no function, an operator.
     pub fn session(self: &Arc<Self>, name: &str) -> Session {
-        self.store(&Life::new(name.to_owned())).session(Deadline::after(Duration::from_secs(20)))
+        self.session_of(&Life::new(name.to_owned()))
+    }
+
+    pub fn session_of(self: &Arc<Self>, life: &Arc<Life>) -> Session {
+        self.store(life).session(Deadline::after(Duration::from_secs(20)))
     }
 
     fn process(self: &Arc<Self>, binary: &'static str) -> Process {
@@ -133,15 +146,14 @@ impl Simulation {
     pub async fn run(self: &Arc<Self>, binary: &'static str, event: String) -> Came {
         let process = self.process(binary);
         let simulation = self.clone();
+        let lives = self.time_out();
         let (life, clock_off) = (process.life.clone(), process.clock_off);
         let running = async move {
             let request_id = format!("simulated-{}", simulation.number());
             let invocation = Invocation { request_id, ends: clock::now() + TIMEOUT };
             let work = async {
                 match &process.work {
-                    Work::Answers(function) => {
-                        Came::Answered(invoke(&**function, &event, invocation).await)
-                    }
+                    Work::Answers(function) => Came::Answered(invoke(&**function, &event, invocation).await),
                     Work::Settles(worker) => match worker.work(&event, &invocation).await {
                         Ok(worked) => Came::Worked(worked),
                         Err(error) => panic!("{error}: {event}"),
@@ -151,8 +163,8 @@ impl Simulation {
             let came = tokio::select! {
                 biased;
                 () = process.life.until_ended() => Came::Nothing,
-                came = tokio::time::timeout(TIMEOUT, work) => came.unwrap_or_else(|_| {
-                    simulation.count_fault("function took too long");
+                came = tokio::time::timeout(lives, work) => came.unwrap_or_else(|_| {
+                    simulation.count_fault("function ended by its time-out");
                     Came::Nothing
                 }),
             };

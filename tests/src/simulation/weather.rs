@@ -78,6 +78,8 @@ pub struct Weather {
     rates: [u32; Fault::ALL.len()],
     /// Calls that take seconds, and some longer than anybody waits; in a thousand.
     slow: u32,
+    /// Processes that are ended by the platform in the midst of their work, in a thousand calls of functions.
+    pub ended: u32,
     /// Calls of functions whose answer, or which themselves, get lost at the gateway; in a thousand.
     pub gateway: u32,
     /// How far clocks of processes are off, in milliseconds at most.
@@ -106,9 +108,9 @@ impl Weather {
             false => 0,
         };
         let rates = Fault::ALL.map(|fault| rate(fault.worst()));
-        let (slow, gateway, clocks_off) = (rate(30), rate(150), i64::from(rate(3_000)));
+        let (slow, gateway, ended, clocks_off) = (rate(30), rate(150), rate(60), i64::from(rate(3_000)));
         let way = Duration::from_millis(rng.u64(1..=12));
-        Self { rates, slow, gateway, clocks_off, way, is_calm: AtomicBool::new(false) }
+        Self { rates, slow, ended, gateway, clocks_off, way, is_calm: AtomicBool::new(false) }
     }
 
     /// From now on nothing goes wrong.

@@ -1,0 +1,637 @@
+//! Every operation, and a death at every call to the table that it makes: before the call is sent, and after it was carried
+//! out; alone, and another one while it is recovered from. Exhaustively, and the same each time. Whoever recovers, the end
+//! must be the one of an operation that nothing happened to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use refundctl::self_refund;
+use refundctl::send::epay::DEMO_API_KEY;
+use serde_json::{Value, json};
+use settle_refunds::SWEEP;
+use shared::ebet::ChannelId;
+use shared::ledger::{BatchState, ItemState};
+use shared::pingpp::{advance, decide_refund};
+use shared::store::{Content, Stored};
+use tempfile::NamedTempFile;
+
+use super::ebet::{settings_of, signed_event};
+use super::network::Script;
+use super::platform::{Came, Life};
+use super::weather::Fault;
+use super::{Simulation, in_a_world};
+use crate::epay::{BEGIN, END, merchant_line};
+use crate::pingpp::KEY;
+use crate::world::{channel_line, entries_event, epay_event, event_of};
+
+/// What an attempt is told; nothing where whoever made it died.
+type Told = Option<Value>;
+
+type World = Arc<Simulation>;
+
+/// How an operation that somebody died of goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recovery {
+    /// Whoever asked asks again, and is told the same.
+    Resend,
+    /// The worker's sweep finds what was left, and brings it to an end.
+    Sweep,
+    /// A call for something that it holds brings it on, and is told one thing or another by that.
+    Rival,
+}
+
+pub struct Operation {
+    pub name: &'static str,
+    lines: fn() -> Vec<Value>,
+    /// What happens before.
+    before: for<'a> fn(&'a World) -> BoxFuture<'a, ()>,
+    act: for<'a> fn(&'a World) -> BoxFuture<'a, Told>,
+    recovery: Recovery,
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, PartialEq)]
+struct End {
+    told: Told,
+    /// What is in the table, without times and ids.
+    table: Vec<String>,
+}
+
+/// How many deaths an operation was played with.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Played {
+    /// Calls that it makes when nothing goes wrong.
+    pub calls: usize,
+    pub alone: usize,
+    pub pairs: usize,
+}
+
+const DEATHS: [Fault; 2] = [Fault::DeathBefore, Fault::DeathDuring];
+
+impl Operation {
+    /// Plays it with every death and every pair of deaths.
+    ///
+    /// # Panics
+    /// Where the end is another one, naming the deaths.
+    pub fn play_all(&self) -> Played {
+        let file = NamedTempFile::new().expect("there is a place for files");
+        let start = file.path();
+        self.begin(start);
+        let (undisturbed, made) = self.play(start, &[]);
+        // Where nobody asks again, what was never begun may never be.
+        let untouched = (self.recovery != Recovery::Resend).then(|| {
+            let operation = Self { act: |_| Box::pin(async { None }), ..*self };
+            operation.play(start, &[]).0.table
+        });
+        let ends = [Some(undisturbed.table.clone()), untouched];
+        let compare = |deaths: &[(usize, Fault)], end: &End| {
+            let is_told_alike = self.recovery != Recovery::Resend || end.told == undisturbed.told;
+            let is_one_of = ends.iter().flatten().any(|table| *table == end.table);
+            let name = self.name;
+            assert!(
+                is_told_alike && is_one_of,
+                "{name}, deaths {deaths:?}: {end:#?}\nundisturbed: {undisturbed:#?}"
+            );
+        };
+        let calls = made[0];
+        assert!(calls > 0, "{}: it makes no calls", self.name);
+        let mut played = Played { calls, ..Played::default() };
+        for first in 0..calls {
+            for death in DEATHS {
+                let (end, made) = self.play(start, &[(first, death)]);
+                compare(&[(first, death)], &end);
+                played.alone += 1;
+                for second in 0..made[1] {
+                    for again in DEATHS {
+                        let deaths = [(first, death), (second, again)];
+                        compare(&deaths, &self.play(start, &deaths).0);
+                        played.pairs += 1;
+                    }
+                }
+            }
+        }
+        played
+    }
+
+    /// Keeps the table that it starts from in a file.
+    fn begin(&self, file: &Path) {
+        let (lines, before, file) = ((self.lines)(), self.before, file.to_owned());
+        in_a_world(move |world| {
+            Box::pin(async move {
+                world.import(&lines).await;
+                before(&world).await;
+                std::fs::remove_file(&file).unwrap();
+                world.table.embedded.database.vacuum_into(file.to_str().unwrap()).unwrap();
+            })
+        });
+    }
+
+    /// Plays it in a new world: each attempt but the last dies so. What came of it, and how many calls each attempt made.
+    fn play(&self, start: &Path, deaths: &[(usize, Fault)]) -> (End, Vec<usize>) {
+        let (name, act, recovery) = (self.name, self.act, self.recovery);
+        let (start, deaths) = (start.to_owned(), deaths.to_vec());
+        in_a_world(move |world| {
+            Box::pin(async move {
+                world.table.embedded.database.restore_from(start.to_str().unwrap()).unwrap();
+                // Longer than anybody has a batch for himself.
+                tokio::time::sleep(Duration::from_secs(200)).await;
+                let mut made = Vec::new();
+                for (number, (call, death)) in deaths.iter().enumerate() {
+                    world.set_script(Script::dies_at(*call, *death));
+                    attempt(&world, act, recovery, number).await;
+                    made.push(world.take_script());
+                    // What was on its way arrives.
+                    tokio::time::sleep(Duration::from_secs(150)).await;
+                }
+                world.set_script(Script::default());
+                let told = attempt(&world, act, recovery, deaths.len()).await;
+                made.push(world.take_script());
+                match recovery {
+                    Recovery::Resend => {}
+                    Recovery::Sweep => come_to_rest(&world).await,
+                    Recovery::Rival => drop(rival(&world).await),
+                }
+                world.look("after the recovery");
+                let breaches = world.breaches();
+                assert!(breaches.is_empty(), "{name}, deaths {deaths:?}: {breaches:#?}");
+                (End { told: told.map(plain), table: state(&world) }, made)
+            })
+        })
+    }
+}
+
+async fn attempt(
+    world: &World,
+    act: for<'a> fn(&'a World) -> BoxFuture<'a, Told>,
+    recovery: Recovery,
+    number: usize,
+) -> Told {
+    match recovery {
+        Recovery::Sweep if number > 0 => ask(world, "settle-refunds", SWEEP.to_owned()).await,
+        Recovery::Rival if number > 0 => rival(world).await,
+        Recovery::Resend | Recovery::Sweep | Recovery::Rival => act(world).await,
+    }
+}
+
+/// Somebody else asks for the first charge.
+async fn rival(world: &World) -> Told {
+    create(world, "rival", 0..1).await
+}
+
+/// The worker goes on until nothing is open.
+async fn come_to_rest(world: &World) {
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(25 * 60 * 60)).await;
+        let is_open =
+            |stored: &Stored| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state.is_open());
+        if !world.table.items().values().any(is_open) {
+            return;
+        }
+        world.run("settle-refunds", SWEEP.to_owned()).await;
+    }
+}
+
+/// An answer without what differs from attempt to attempt.
+fn plain(mut told: Value) -> Value {
+    match &mut told {
+        Value::Object(members) => {
+            for name in ["id", "created", "refund"] {
+                if members.get(name).is_some_and(|value| !value.is_null()) {
+                    members.insert(name.to_owned(), json!("…"));
+                }
+            }
+            // What they tell is as it is now.
+            members.retain(|name, _| name != "message" && name != "state");
+            if members.get("outcome") == Some(&json!("recorded")) {
+                members.insert("outcome".to_owned(), json!("unchanged"));
+            }
+            for value in members.values_mut() {
+                *value = plain(value.take());
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                *value = plain(value.take());
+            }
+        }
+        _ => {}
+    }
+    told
+}
+
+/// What is in the table, without times and ids, and without batches that were taken back.
+fn state(world: &World) -> Vec<String> {
+    let mut state = Vec::new();
+    for stored in world.table.items().values() {
+        let key = stored.key();
+        state.push(match stored.content.as_ref().unwrap() {
+            Content::Account(account) => format!("{key}: {}, posting {}", account.balance, account.sequence),
+            Content::Debit(debit) => format!("{key}: {}", debit.state.as_str()),
+            Content::Charge(charge) => {
+                format!("{key}: {} refunded, {} held", charge.refunded, charge.held())
+            }
+            Content::Batch(batch) => match batch.state {
+                BatchState::Void => continue,
+                BatchState::Ended { end, .. } => format!("batch {}: {end:?}", batch.batch_no),
+                state => format!("batch {}: {state:?}", batch.batch_no),
+            },
+            Content::Refund(refund) => match &refund.state {
+                ItemState::Succeeded { .. } => format!("refund of {}: succeeded", refund.charge.id),
+                ItemState::Failed { .. } => format!("refund of {}: failed", refund.charge.id),
+                ItemState::Pending { .. } => format!("refund of {}: pending", refund.charge.id),
+            },
+            Content::Application(application) => {
+                let state = format!("{:?}", application.state);
+                format!("{key}: {}", state.split(['(', ' ', '{']).next().unwrap_or_default())
+            }
+            // A void batch has freed its number, and may have named its month.
+            Content::Months { .. } => continue,
+            _ => key,
+        });
+    }
+    state.sort();
+    state
+}
+
+// ---- the operations ----
+
+fn nothing(_: &World) -> BoxFuture<'_, ()> {
+    Box::pin(async {})
+}
+
+fn players() -> Vec<Value> {
+    let mut lines = vec![channel_line(1)];
+    for player in ["ann", "bob", "eve"] {
+        lines.push(json!({"kind": "wallet", "channelId": 1, "username": player, "balance": "100"}));
+        for number in 0..3 {
+            lines.push(json!({"kind": "debit", "channelId": 1, "username": player, "seqNo": format!("{player}{number}"),
+                              "roundCode": "R", "amount": "10"}));
+        }
+    }
+    lines
+}
+
+fn many_bets() -> Vec<Value> {
+    let debit = |number| {
+        json!({"kind": "debit", "channelId": 1, "username": "ann", "seqNo": format!("bet{number}"), "roundCode": "R",
+               "amount": "1"})
+    };
+    players().into_iter().chain((0..100).map(debit)).collect()
+}
+
+fn merchant() -> Vec<Value> {
+    let application = |autoid: i64| {
+        json!({"kind": "application", "merchant": "demo", "autoid": autoid, "amount": "2.00",
+               "orderNo": format!("order-{autoid}")})
+    };
+    [merchant_line("demo", &[DEMO_API_KEY])].into_iter().chain((1..=2).map(application)).collect()
+}
+
+fn charges(count: usize) -> Vec<Value> {
+    let charge = |number: usize| {
+        json!({"kind": "charge", "app": "app_1", "livemode": false, "id": format!("ch_{number}"), "amount": 30,
+               "currency": "cny", "channel": "wx_pub", "orderNo": format!("order{number}"), "created": 1_409_634_160,
+               "paid": true, "timePaid": 1_409_634_192, "transactionNo": format!("t{number}")})
+    };
+    let app = json!({"kind": "app", "app": "app_1", "livemode": false, "currency": "cny", "unsettledFunds": 10_000,
+                     "rechargeFunds": 10_000});
+    let key = json!({"kind": "key", "secret": KEY, "apps": ["app_1"]});
+    [app, key].into_iter().chain((0..count).map(charge)).collect()
+}
+
+async fn single(world: &World, seq_no: &str, items: &[(&str, &str, &str)]) -> Told {
+    let list = items
+        .iter()
+        .map(|(player, bet, amount)| {
+            json!({"refundSeqNo": bet, "username": player, "refundMoney": number(&format!("-{amount}"))})
+        })
+        .collect();
+    ask(world, "refund-single-wallet", signed_event("refundSingleWallet", seq_no, items[0].0, list)).await
+}
+
+async fn batch(world: &World, seq_no: &str, items: &[(&str, &str, &str)]) -> Told {
+    let list = items
+        .iter()
+        .map(|(player, bet, amount)| json!({"seqNo": bet, "username": player, "refundMoney": number(amount)}))
+        .collect();
+    ask(world, "auto-batch-refund", signed_event("autoBatchRefund", seq_no, items[0].0, list)).await
+}
+
+fn number(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+async fn ask(world: &World, binary: &'static str, event: String) -> Told {
+    match world.run(binary, event).await {
+        Came::Answered(answer) => Some(serde_json::from_slice(&answer.bytes()).unwrap()),
+        Came::Worked(_) => Some(Value::Null),
+        Came::Nothing => None,
+    }
+}
+
+async fn entries(world: &World, entries: &[Value]) -> Told {
+    let event = entries_event(json!({ "entries": entries }).to_string().as_bytes());
+    ask(world, "record-entries", event.to_string()).await
+}
+
+async fn epay(world: &World, binary: &'static str, body: Value) -> Told {
+    let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
+    ask(world, binary, epay_event(&headers, body.to_string().as_bytes()).to_string()).await
+}
+
+async fn begin(world: &World, autoid: i64, batch_no: &str) -> Told {
+    let body =
+        json!({"autoid": autoid, "refundamount": "2", "batch_no": batch_no, "refundaccount": "account"});
+    epay(world, BEGIN, body).await
+}
+
+async fn end(world: &World, batch_no: &str, trade_no: &str, amount: &str) -> Told {
+    epay(world, END, json!({"batchno": batch_no, "trandeno": trade_no, "refundmoney": amount})).await
+}
+
+async fn create(world: &World, batch_no: &str, charges: std::ops::Range<usize>) -> Told {
+    let charges: Vec<String> = charges.map(|number| format!("ch_{number}")).collect();
+    let body = json!({"app": "app_1", "batch_no": batch_no, "description": "a batch", "charges": charges});
+    let headers = [("authorization", &*format!("Bearer {KEY}")), ("content-type", "application/json")];
+    let event = event_of("POST", "/v1/batch_refunds", &headers, body.to_string().as_bytes());
+    ask(world, "create-batch-refund", event.to_string()).await
+}
+
+/// A batch of 100 charges whose creation died half-way, and of which another has taken a charge since.
+fn half_a_batch(world: &World) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        // The credential, the app, the reads, the month, the first transaction.
+        // The month is named by one of them, and is there for the next: each twice.
+        for call in (0..10).flat_map(|call| [call; 2]) {
+            world.set_script(Script::dies_at(call, Fault::DeathDuring));
+            create(world, "large", 0..100).await;
+            world.take_script();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let is_half = |stored: &Stored| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state == BatchState::Creating);
+            if world.table.items().values().any(is_half) {
+                break;
+            }
+        }
+        assert_eq!(create(world, "small", 99..100).await.unwrap()["status"], "created");
+        // That one is settled by a change of the table, so that the sweep finds the other alone.
+        let batch = world.table.items().values().find_map(|stored| match &stored.content {
+            Ok(Content::Batch(batch)) if batch.state == BatchState::Created => Some(batch.key.clone()),
+            _ => None,
+        });
+        let session = world.session("settle-refunds");
+        advance(&session, &*world.channel, &batch.unwrap(), super::now()).await.unwrap();
+    })
+}
+
+/// All operations that write.
+pub fn operations() -> Vec<Operation> {
+    use Recovery::{Resend, Rival, Sweep};
+    vec![
+        Operation {
+            name: "a single refund",
+            lines: players,
+            before: nothing,
+            act: |world| Box::pin(single(world, "n", &[("ann", "ann0", "10")])),
+            recovery: Resend,
+        },
+        Operation {
+            name: "a single call for two players' bets, one that is not there, and a wrong amount",
+            lines: players,
+            before: nothing,
+            act: |world| {
+                Box::pin(single(
+                    world,
+                    "n",
+                    &[
+                        ("ann", "ann0", "10"),
+                        ("ann", "ann1", "9"),
+                        ("bob", "bob0", "10"),
+                        ("ann", "never", "1"),
+                    ],
+                ))
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a single call for more bets than a transaction holds",
+            lines: many_bets,
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let names: Vec<String> = (0..100).map(|number| format!("bet{number}")).collect();
+                    let items: Vec<(&str, &str, &str)> =
+                        names.iter().map(|name| ("ann", &**name, "1")).collect();
+                    single(world, "n", &items).await
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a batch of three players",
+            lines: players,
+            before: nothing,
+            act: |world| {
+                Box::pin(batch(
+                    world,
+                    "n",
+                    &[
+                        ("ann", "ann0", "10"),
+                        ("bob", "bob0", "10"),
+                        ("bob", "never", "1"),
+                        ("eve", "eve0", "10"),
+                        ("eve", "eve1", "10"),
+                    ],
+                ))
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a refund by the channel",
+            lines: players,
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl self-refund".to_owned());
+                    let store = world.store(&life);
+                    let (username, bet) = ("ann".parse().unwrap(), "ann0".parse().unwrap());
+                    let refund = self_refund::run(&store, ChannelId(1), &username, &bet);
+                    let (refund, _) = life.unless_ended(refund).await?.unwrap();
+                    Some(json!(refund.posting.after.to_string()))
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "entries of a wallet",
+            lines: || vec![channel_line(1)],
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let said = [
+                        json!({"kind": "wallet", "channelId": 1, "username": "ann", "balance": "0"}),
+                        json!({"kind": "credit", "channelId": 1, "username": "ann", "id": "in", "amount": "50", "reason": "deposit"}),
+                        json!({"kind": "debit", "channelId": 1, "username": "ann", "seqNo": "bet", "roundCode": "R", "amount": "20", "live": true}),
+                        json!({"kind": "settle", "channelId": 1, "username": "ann", "seqNo": "bet"}),
+                        json!({"kind": "withdrawal", "channelId": 1, "username": "ann", "id": "out", "amount": "5", "reason": "cash out"}),
+                    ];
+                    entries(world, &said).await
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a bet that the wallet does not hold, and one that it does",
+            lines: players,
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let bet = |id: &str, amount: &str| {
+                        json!({"kind": "debit", "channelId": 1, "username": "ann", "seqNo": id, "roundCode": "R",
+                               "amount": amount, "live": true})
+                    };
+                    entries(world, &[bet("large", "1000"), bet("small", "100")]).await
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a settlement by itself",
+            lines: players,
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let settle =
+                        json!({"kind": "settle", "channelId": 1, "username": "ann", "seqNo": "ann0"});
+                    entries(world, &[settle]).await
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "begin",
+            lines: merchant,
+            before: nothing,
+            act: |world| Box::pin(begin(world, 1, "B1")),
+            recovery: Resend,
+        },
+        Operation {
+            name: "end",
+            lines: merchant,
+            before: |world| Box::pin(async move { drop(begin(world, 1, "B1").await) }),
+            act: |world| Box::pin(end(world, "B1", "T1", "2")),
+            recovery: Resend,
+        },
+        Operation {
+            name: "an end after one of another amount",
+            lines: merchant,
+            before: |world| {
+                Box::pin(async move {
+                    begin(world, 1, "B1").await;
+                    end(world, "B1", "T0", "1").await;
+                })
+            },
+            act: |world| Box::pin(end(world, "B1", "T1", "2")),
+            recovery: Resend,
+        },
+        Operation {
+            name: "a withdrawal of an application",
+            lines: merchant,
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    entries(world, &[json!({"kind": "withdraw", "merchant": "demo", "autoid": 1})]).await
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a failed refund of an application",
+            lines: merchant,
+            before: |world| Box::pin(async move { drop(begin(world, 1, "B1").await) }),
+            act: |world| {
+                Box::pin(async move {
+                    let fail = json!({"kind": "fail", "merchant": "demo", "autoid": 1, "batchNo": "B1"});
+                    entries(world, &[fail]).await
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "a batch of charges",
+            lines: || charges(3),
+            before: nothing,
+            act: |world| Box::pin(create(world, "batch1", 0..3)),
+            recovery: Resend,
+        },
+        Operation {
+            name: "a batch of charges that two transactions hold",
+            lines: || charges(100),
+            before: nothing,
+            act: |world| Box::pin(create(world, "batch1", 0..100)),
+            recovery: Resend,
+        },
+        Operation {
+            name: "a batch of charges that two transactions hold, and whose first one another asks for",
+            lines: || charges(97),
+            before: nothing,
+            act: |world| Box::pin(create(world, "batch1", 0..97)),
+            recovery: Rival,
+        },
+        Operation {
+            name: "half a batch that is taken back",
+            lines: || charges(100),
+            before: half_a_batch,
+            act: |world| Box::pin(async move { ask(world, "settle-refunds", SWEEP.to_owned()).await }),
+            recovery: Sweep,
+        },
+        Operation {
+            name: "the settling of a batch",
+            lines: || charges(3),
+            before: |world| Box::pin(async move { drop(create(world, "batch1", 0..3).await) }),
+            act: |world| Box::pin(ask(world, "settle-refunds", SWEEP.to_owned())),
+            recovery: Sweep,
+        },
+        Operation {
+            name: "a refund that people decide",
+            lines: || charges(2),
+            before: |world| Box::pin(async move { drop(create(world, "batch1", 0..2).await) }),
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl refund".to_owned());
+                    let session = world.session_of(&life);
+                    let batch = world.table.items().values().find_map(|stored| match &stored.content {
+                        Ok(Content::Batch(batch)) => Some((**batch).clone()),
+                        _ => None,
+                    })?;
+                    let failed = ItemState::Failed { at: 1, code: "no".to_owned(), message: "no".to_owned() };
+                    let decided =
+                        decide_refund(&session, &batch.key, &batch.items[0].refund, failed, super::now());
+                    let decided = life.unless_ended(decided).await?.unwrap();
+                    Some(json!(format!("{decided:?}").starts_with("Some(Done")))
+                })
+            },
+            recovery: Resend,
+        },
+        Operation {
+            name: "settings",
+            lines: || vec![channel_line(1)],
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl tenant".to_owned());
+                    let session = world.session_of(&life);
+                    let mut line = channel_line(1);
+                    line["refundLimit"] = json!("5");
+                    let settings = settings_of(line);
+                    let tenant = ChannelId(1).tenant();
+                    let put = session.put_settings(&tenant, &settings, true);
+                    life.unless_ended(put).await?.unwrap();
+                    Some(Value::Null)
+                })
+            },
+            recovery: Resend,
+        },
+    ]
+}
