@@ -57,7 +57,7 @@ impl Common {
     }
 
     pub fn timestamp(&self, example: Option<u64>) -> u64 {
-        self.timestamp.or(example).unwrap_or_else(|| clock::unix_now())
+        self.timestamp.or(example).unwrap_or_else(clock::unix_now)
     }
 
     pub fn private_key(&self) -> Result<String> {

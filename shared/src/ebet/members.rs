@@ -161,7 +161,7 @@ impl Numbered {
             event: members.and_then(|members| readable(members.event)).unwrap_or_else(|| event.to_owned()),
             timestamp: members
                 .and_then(|members| members.timestamp?.get().parse().ok())
-                .unwrap_or_else(|| clock::unix_now()),
+                .unwrap_or_else(clock::unix_now),
         }
     }
 }

@@ -161,7 +161,7 @@ impl Scene {
         let is_large = rng.u32(0..24) == 0;
         let players = rng.usize(1..=PLAYERS.len());
         let mut bets = Vec::new();
-        for player in 0..players {
+        for (player, name) in PLAYERS.iter().enumerate().take(players) {
             let count = if is_large && player == 0 { 105 } else { rng.usize(2..=5) };
             for number in 0..count {
                 let way = match rng.u32(0..10) {
@@ -173,20 +173,20 @@ impl Scene {
                 };
                 let way = if is_large && player == 0 && number < 100 { Way::Past } else { way };
                 let cents = [100, 250, 1_999, 7, 5_000][rng.usize(0..5)];
-                bets.push(Bet { player, id: format!("{}{number}", &PLAYERS[player][..1]), cents, way });
+                bets.push(Bet { player, id: format!("{}{number}", &name[..1]), cents, way });
             }
         }
         let bodies = bodies(&mut rng, &bets, is_large);
 
         let mut lines = vec![channel_line(1)];
         let mut late_wallets = HashSet::new();
-        for player in 0..players {
+        for (player, name) in PLAYERS.iter().enumerate().take(players) {
             if !is_strict && rng.u32(0..4) == 0 {
                 late_wallets.insert(player);
                 continue;
             }
             let balance = money([0, 500, 2_000, 100_000][rng.usize(0..4)]);
-            lines.push(entries::wallet(PLAYERS[player], &balance));
+            lines.push(entries::wallet(name, &balance));
             let past = bets.iter().filter(|bet| bet.player == player && bet.way == Way::Past);
             lines.extend(past.map(|bet| entries::past_debit(bet, &bet.round())));
         }

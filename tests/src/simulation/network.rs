@@ -108,6 +108,7 @@ impl Network {
                 }
                 Some(Fault::StaleIndex) => network.simulation.stale_index(&asked),
                 Some(Fault::UnprocessedKeys) => network.some_keys(&asked),
+                Some(Fault::TornRead) => network.torn(&asked).await,
                 _ => network.simulation.carry_out(&network.life, &operation, &asked),
             };
             tokio::time::sleep(back).await;
@@ -148,16 +149,36 @@ impl Network {
         });
     }
 
+    /// A batch read whose items are read at two moments.
+    async fn torn(&self, asked: &str) -> Answered {
+        let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        let read = |asked: &Value| self.simulation.carry_out(&self.life, "BatchGetItem", &asked.to_string());
+        let tables = asked["RequestItems"].as_object().expect("a batch read names its table");
+        let (table, request) = tables.iter().next().expect("a batch read names its table");
+        let keys = request["Keys"].as_array().expect("a batch read has keys").iter().cloned();
+        let (early, late): (Vec<Value>, Vec<Value>) = keys.partition(|_| self.simulation.chance(500));
+        if early.is_empty() || late.is_empty() {
+            return read(&asked);
+        }
+        let (mut first, mut second) = (asked.clone(), asked.clone());
+        first["RequestItems"][table]["Keys"] = early.into();
+        second["RequestItems"][table]["Keys"] = late.into();
+        let (status, answer) = read(&first);
+        let between = self.simulation.rng.lock().unwrap().u64(1..60);
+        tokio::time::sleep(Duration::from_millis(between)).await;
+        let (_, later) = read(&second);
+        let mut answer: Value = serde_json::from_str(&answer).expect("an answer is JSON");
+        let mut later: Value = serde_json::from_str(&later).expect("an answer is JSON");
+        let later = later["Responses"][table].as_array_mut().map(std::mem::take).unwrap_or_default();
+        if let Some(items) = answer["Responses"][table].as_array_mut() {
+            items.extend(later);
+        }
+        (status, answer.to_string())
+    }
+
     /// A batch read of which all but some keys are left for later.
     fn some_keys(&self, asked: &str) -> Answered {
         let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
-        // In one order in every run: the caller's is by chance.
-        if let Some(request) =
-            asked["RequestItems"].as_object_mut().and_then(|tables| tables.values_mut().next())
-            && let Some(keys) = request["Keys"].as_array_mut()
-        {
-            keys.sort_by_key(|key| (key["pk"]["S"].to_string(), key["sk"]["S"].to_string()));
-        }
         let left = leave_keys(&mut asked, self.simulation.chance(500));
         let (status, body) = self.simulation.carry_out(&self.life, "BatchGetItem", &asked.to_string());
         let mut body: Value = serde_json::from_str(&body).expect("an answer is JSON");

@@ -15,6 +15,8 @@ pub enum Fault {
     TransactionConflict,
     InternalError,
     UnprocessedKeys,
+    /// The items of a batch read are not of one moment.
+    TornRead,
     StaleIndex,
     DeathBefore,
     DeathDuring,
@@ -22,13 +24,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::LostRequest,
         Self::LostAnswer,
         Self::Throttle,
         Self::TransactionConflict,
         Self::InternalError,
         Self::UnprocessedKeys,
+        Self::TornRead,
         Self::StaleIndex,
         Self::DeathBefore,
         Self::DeathDuring,
@@ -43,6 +46,7 @@ impl Fault {
             Self::TransactionConflict => "transaction conflict",
             Self::InternalError => "internal error",
             Self::UnprocessedKeys => "keys left unprocessed",
+            Self::TornRead => "items of one read from different moments",
             Self::StaleIndex => "stale read of the index",
             Self::DeathBefore => "death before a call",
             Self::DeathDuring => "death while a call is on its way",
@@ -54,7 +58,7 @@ impl Fault {
     fn befalls(self, operation: &str, is_of_index: bool) -> bool {
         match self {
             Self::TransactionConflict => operation == "TransactWriteItems",
-            Self::UnprocessedKeys => operation == "BatchGetItem",
+            Self::UnprocessedKeys | Self::TornRead => operation == "BatchGetItem",
             Self::StaleIndex => is_of_index,
             _ => true,
         }
@@ -63,7 +67,7 @@ impl Fault {
     /// How often it happens in bad weather, in a thousand calls that it can happen to.
     fn worst(self) -> u32 {
         match self {
-            Self::StaleIndex => 600,
+            Self::StaleIndex | Self::TornRead => 600,
             Self::UnprocessedKeys => 200,
             Self::TransactionConflict | Self::LostAnswer => 80,
             Self::LostRequest | Self::Throttle | Self::InternalError => 50,
