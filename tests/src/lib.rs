@@ -4,10 +4,12 @@
 pub mod built;
 pub mod case;
 pub mod deployed;
+pub mod embedded;
 pub mod entries;
 pub mod epay;
 pub mod events;
 pub mod faults;
+pub mod fuzz;
 pub mod lambda;
 pub mod permissions;
 pub mod pingpp;

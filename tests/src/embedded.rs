@@ -1,0 +1,100 @@
+//! The embedded DynamoDB without a network before it: a client's calls are carried out where they are made. So a test
+//! can have a world in one thread, in which nothing happens but by its own doing.
+
+use std::fmt;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a call came to: its HTTP status and its body, as DynamoDB has them.
+pub type Answered = (u16, String);
+
+#[derive(Clone)]
+pub struct Embedded {
+    pub database: Database,
+}
+
+impl Embedded {
+    /// One call, by the name of its operation, such as `GetItem`.
+    pub fn carry_out(&self, operation: &str, body: &str) -> Answered {
+        match self.try_out(operation, body) {
+            Ok(answer) => (200, answer),
+            Err(error) => (error.status_code(), error.to_json()),
+        }
+    }
+
+    fn try_out(&self, operation: &str, body: &str) -> Result<String, DynoxideError> {
+        let database = &self.database;
+        match operation {
+            "GetItem" => told(&database.get_item(read(body)?)?),
+            "BatchGetItem" => told(&database.batch_get_item(read(body)?)?),
+            "Query" => told(&database.query(read(body)?)?),
+            "Scan" => told(&database.scan(read(body)?)?),
+            "PutItem" => told(&database.put_item(read(body)?)?),
+            "UpdateItem" => told(&database.update_item(read(body)?)?),
+            "DeleteItem" => told(&database.delete_item(read(body)?)?),
+            "TransactWriteItems" => told(&database.transact_write_items(read(body)?)?),
+            "CreateTable" => told(&database.create_table(read(body)?)?),
+            "DescribeTable" => told(&database.describe_table(read(body)?)?),
+            "UpdateTimeToLive" => told(&database.update_time_to_live(read(body)?)?),
+            "DescribeTimeToLive" => told(&database.describe_time_to_live(read(body)?)?),
+            "DescribeStream" => told(&database.describe_stream(read(body)?)?),
+            "GetShardIterator" => told(&database.get_shard_iterator(read(body)?)?),
+            "GetRecords" => told(&database.get_records(read(body)?)?),
+            other => Err(DynoxideError::ValidationException(format!("nobody calls {other} here"))),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
+    serde_json::from_str(body).map_err(|error| DynoxideError::SerializationException(error.to_string()))
+}
+
+fn told(answer: &impl Serialize) -> Result<String, DynoxideError> {
+    serde_json::to_string(answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
+/// The operation that a request is for.
+pub fn operation(request: &HttpRequest) -> &str {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    target.rsplit('.').next().unwrap_or_default()
+}
+
+/// An answer as it comes over HTTP.
+pub fn response(status: u16, body: String) -> HttpResponse {
+    let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    response
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Embedded")
+    }
+}
+
+impl HttpClient for Embedded {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Embedded {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        let (status, answer) = self.carry_out(operation(&request), &body);
+        HttpConnectorFuture::ready(Ok(response(status, answer)))
+    }
+}
