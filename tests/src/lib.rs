@@ -12,6 +12,7 @@ pub mod lambda;
 pub mod permissions;
 pub mod pingpp;
 pub mod planted;
+pub mod redaction;
 pub mod rie;
 pub mod whole;
 pub mod wire;
