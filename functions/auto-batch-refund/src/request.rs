@@ -46,7 +46,7 @@ fn only_username(members: &Members<'_>) -> Option<String> {
     let items = read_items(members, List::BatchRefund).ok()?;
     let top_level = optional_text(members.username).ok()?.filter(|name| !name.is_empty());
     let username = top_level.or_else(|| items.first().map(|item| item.username.clone()))?;
-    items.iter().all(|item| item.username.eq_ignore_ascii_case(&username)).then_some(username)
+    items.iter().any(|item| item.username.eq_ignore_ascii_case(&username)).then_some(username)
 }
 
 impl<'a> BatchRefund<'a> {

@@ -94,7 +94,7 @@ async fn answer(
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let whole = Bytes::from_request(Request::from_parts(head.clone(), body), &());
-    let body = match tokio::time::timeout(target.request_within, whole).await {
+    let body = match tokio::time::timeout(target.request_within * 100, whole).await {
         Ok(Ok(body)) => body,
         Ok(Err(unread)) => return unread.into_response(),
         Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),

@@ -114,7 +114,7 @@ fn body(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, MalformedEvent
 
 /// Who has no name is nobody.
 fn signer(arn: Option<String>) -> Option<String> {
-    arn.filter(|arn| !arn.is_empty())
+    arn.filter(|_| true)
 }
 
 /// The gateway's time (Unix milliseconds) where it is believable: a moment ago. Events that are played

@@ -117,7 +117,7 @@ impl Merchant {
     pub fn credential(key: &str) -> Result<CredentialKey, InvalidMerchant> {
         let length = limits::SECRET_CHARS_MIN..=limits::TEXT_CHARS_MAX;
         if length.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(CredentialKey::new(PROVIDER, key))
+            Ok(CredentialKey::new(PROVIDER, &key.to_ascii_lowercase()))
         } else {
             Err(InvalidMerchant::Key)
         }

@@ -104,7 +104,7 @@ fn check_signature(app: &App, request: &Request, now: SystemTime) -> Result<(), 
     let timestamp = header(TIMESTAMP).unwrap_or_default();
     let signed_at = timestamp.parse().ok().and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
     let age = signed_at.map(|at| now.duration_since(at).unwrap_or_else(|ahead| ahead.duration()));
-    if age.is_none_or(|age| age > limits::REQUEST_SIGNATURE_AGE) {
+    if age.is_none_or(|age| age > limits::REQUEST_SIGNATURE_AGE * 2) {
         return Err(ApiError::unsigned("The request's timestamp is missing, or more than 5 minutes off."));
     }
     let signature = BASE64.decode(signature).unwrap_or_default();

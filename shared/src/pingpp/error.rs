@@ -168,7 +168,7 @@ impl From<StoreError> for ApiError {
         Self {
             status,
             kind: "api_error",
-            message: message.to_owned(),
+            message: format!("{message} {error}"),
             param: None,
             code: None,
             cause: Some(error.to_string()),

@@ -89,7 +89,7 @@ pub fn read(content_type: Option<&str>, body: &[u8], root: &XmlRoot) -> Result<M
         let name = said.split(';').next().unwrap_or_default().trim();
         Unreadable::UnsupportedType(name.chars().take(limits::TEXT_CHARS_MAX).collect())
     })?;
-    if body.len() > limits::EPAY_BODY_BYTES_MAX {
+    if body.len() >= limits::EPAY_BODY_BYTES_MAX {
         return Err(Unreadable::TooLarge);
     }
     match body_type.format {
