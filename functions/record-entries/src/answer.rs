@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 use shared::edge::Response;
-use shared::entries::Outcome;
+use shared::entries::{Outcome, OutcomeName};
 use shared::ledger::Posting;
 
 use crate::request::{Error, Said};
@@ -66,7 +66,7 @@ pub fn response(result: &Result<Vec<(Option<Said>, Outcome)>, Error>) -> Respons
 
 fn told<'a>(said: Option<&'a Said>, outcome: &Outcome) -> Told<'a> {
     let mut told = Told {
-        outcome: "",
+        outcome: OutcomeName::from(outcome).into(),
         kind: said.map(|said| said.kind),
         id: said.map(|said| said.id.as_str()),
         state: None,
@@ -76,19 +76,15 @@ fn told<'a>(said: Option<&'a Said>, outcome: &Outcome) -> Told<'a> {
     };
     match outcome {
         Outcome::Recorded(on_record) | Outcome::Unchanged(on_record) => {
-            let is_new = matches!(outcome, Outcome::Recorded(_));
-            told.outcome = if is_new { "recorded" } else { "unchanged" };
             told.posting = on_record.posting.as_ref().map(told_posting);
             told.state = on_record.debit.map(|debit| debit.state);
             told.message = on_record.debit.filter(|debit| debit.is_due).map(|_| REFUND_DUE.to_owned());
         }
         Outcome::Refused(refusal) => {
-            told.outcome = "refused";
             told.reason = Some(refusal.code());
             told.message = Some(refusal.to_string());
         }
         Outcome::Undecided(trouble) => {
-            told.outcome = "undecided";
             told.message = Some(if trouble.passes() { BUSY } else { IN_TROUBLE }.to_owned());
         }
     }

@@ -1,9 +1,11 @@
 //! eBET's status codes: the one table from what happened to the number that tells it.
 
+use strum::VariantArray;
+
 use crate::ledger::{RefundedBy, Refusal, Verdict};
 
 /// A status that a channel may answer, by eBET's list of codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 #[repr(u16)]
 pub enum Code {
     Ok = 200,

@@ -89,5 +89,5 @@ mod record;
 mod tenant;
 
 pub use entry::{Entry, InvalidEntry};
-pub use record::{Outcome, Recorder, Refusal};
+pub use record::{Outcome, OutcomeName, Recorder, Refusal, RefusalCode};
 pub use tenant::{currency_of, tenant_name};

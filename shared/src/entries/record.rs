@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use super::{Entry, InvalidEntry, currency_of, tenant_name};
 use crate::clock;
@@ -15,7 +16,13 @@ use crate::store::{
 };
 
 /// What became of an entry.
-#[derive(Debug)]
+#[derive(Debug, EnumDiscriminants)]
+#[strum_discriminants(
+    name(OutcomeName),
+    doc = "An outcome, as programs know it.",
+    derive(IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Outcome {
     Recorded(OnRecord),
     /// It was on record before.
@@ -50,28 +57,49 @@ pub enum Refusal {
     Confirmed(String),
 }
 
+/// Why an entry is not recorded, as programs know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum RefusalCode {
+    BadEntry,
+    UnknownTenant,
+    UnknownAccount,
+    UnknownDebit,
+    UnknownApplication,
+    InsufficientBalance,
+    BalanceTooLarge,
+    RefundAsked,
+    Refunded,
+    Conflict,
+    WrongCurrency,
+    NotRequested,
+    NotUnderWay,
+    Confirmed,
+}
+
 impl Refusal {
     /// As programs know it.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "bad_entry",
-            Self::UnknownTenant(_) => "unknown_tenant",
-            Self::WrongCurrency { .. } => "wrong_currency",
+        let code = match self {
+            Self::Unreadable(_) => RefusalCode::BadEntry,
+            Self::UnknownTenant(_) => RefusalCode::UnknownTenant,
+            Self::WrongCurrency { .. } => RefusalCode::WrongCurrency,
             Self::OfAccount(refusal) => match refusal {
-                EntryRefusal::UnknownAccount => "unknown_account",
-                EntryRefusal::UnknownDebit => "unknown_debit",
-                EntryRefusal::Insufficient { .. } => "insufficient_balance",
-                EntryRefusal::BalanceTooLarge => "balance_too_large",
-                EntryRefusal::RefundAsked => "refund_asked",
-                EntryRefusal::Refunded => "refunded",
-                EntryRefusal::Conflict(_) => "conflict",
+                EntryRefusal::UnknownAccount => RefusalCode::UnknownAccount,
+                EntryRefusal::UnknownDebit => RefusalCode::UnknownDebit,
+                EntryRefusal::Insufficient { .. } => RefusalCode::InsufficientBalance,
+                EntryRefusal::BalanceTooLarge => RefusalCode::BalanceTooLarge,
+                EntryRefusal::RefundAsked => RefusalCode::RefundAsked,
+                EntryRefusal::Refunded => RefusalCode::Refunded,
+                EntryRefusal::Conflict(_) => RefusalCode::Conflict,
             },
-            Self::Different(_) => "conflict",
-            Self::UnknownApplication => "unknown_application",
-            Self::NotRequested(_) => "not_requested",
-            Self::NotUnderWay(_) => "not_under_way",
-            Self::Confirmed(_) => "confirmed",
-        }
+            Self::Different(_) => RefusalCode::Conflict,
+            Self::UnknownApplication => RefusalCode::UnknownApplication,
+            Self::NotRequested(_) => RefusalCode::NotRequested,
+            Self::NotUnderWay(_) => RefusalCode::NotUnderWay,
+            Self::Confirmed(_) => RefusalCode::Confirmed,
+        };
+        code.into()
     }
 }
 

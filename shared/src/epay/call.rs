@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 
 use super::authenticate::{Merchants, authenticate};
 use super::codec::{self, Answer, AnswerType, BodyType, Field, Unreadable, XmlRoot};
-use super::{Members, Merchant, OperationResult, Refusal};
+use super::{Errcode, Members, Merchant, OperationResult, Refusal};
 use crate::clock;
 use crate::edge::{
     Function, Invocation, MalformedEvent, Request, RequestLine, Response, Trouble, log_request,
@@ -92,7 +92,7 @@ impl<C: Call> Endpoint<C> {
             authenticated: !tenant.is_empty(),
             signer: None,
             key: &report.key,
-            outcome: refusal.map_or(0, Refusal::errcode),
+            outcome: refusal.map_or(Errcode::Ok, Refusal::errcode).number(),
             items: None,
             session: None,
             last_start_process_time: None,

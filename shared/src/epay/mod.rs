@@ -13,7 +13,7 @@ pub use authenticate::Merchants;
 pub use call::{Call, Endpoint, Report};
 pub use members::{Expected, Members, Value};
 pub use merchant::{InvalidMerchant, Merchant, MerchantId, MerchantSettings};
-pub use refusal::Refusal;
+pub use refusal::{Errcode, Refusal};
 pub use result::OperationResult;
 
 /// The prefix of all keys of this provider.

@@ -1,6 +1,8 @@
 //! Why a request is refused: the one table from what happened to EPay's `errcode`, its `errmsg` and the HTTP
 //! status.
 
+use strum::VariantArray;
+
 use crate::edge::Trouble;
 use crate::ledger::{Amount, BatchNo, BeginRefusal, Mismatch};
 use crate::limits;
@@ -8,6 +10,53 @@ use crate::store::StoreError;
 
 use super::Expected;
 use super::codec::Unreadable;
+
+/// `errcode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+#[repr(i32)]
+pub enum Errcode {
+    Ok = 0,
+    Unreadable = 100,
+    Missing = 101,
+    TooLong = 102,
+    WrongType = 103,
+    Repeated = 104,
+    NotPositive = 110,
+    TooManyDecimals = 111,
+    TooLarge = 112,
+    AbovePaid = 113,
+    UnknownApplication = 200,
+    Processing = 201,
+    Done = 202,
+    Withdrawn = 203,
+    BatchNoUsed = 204,
+    BatchNoFailed = 205,
+    Different = 206,
+    UnknownBatchNo = 300,
+    OtherAmount = 301,
+    SecondTradeNo = 302,
+    Failed = 303,
+    Unauthorized = 401,
+    Disabled = 402,
+    /// Undecided: the same sent again is safe.
+    Busy = 500,
+    SystemError = 501,
+}
+
+impl Errcode {
+    pub fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// Of an answer with this `errcode`.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Unreadable => 400,
+            Self::Unauthorized | Self::Disabled => 401,
+            _ => 200,
+        }
+    }
+}
 
 /// Why a request is refused. What is not [`Self::Busy`] or [`Self::SystemError`] has changed no application, but
 /// a [`Self::Mismatch`] has put a confirmation on record.
@@ -95,34 +144,34 @@ impl Refusal {
         }
     }
 
-    pub fn errcode(&self) -> i32 {
+    pub fn errcode(&self) -> Errcode {
         match self {
-            Self::Unreadable(_) => 100,
-            Self::Missing { .. } => 101,
-            Self::TooLong { .. } => 102,
-            Self::WrongType { .. } => 103,
-            Self::Repeated { .. } => 104,
-            Self::NotPositive { .. } => 110,
-            Self::TooManyDecimals { .. } => 111,
-            Self::TooLarge { .. } => 112,
-            Self::AbovePaid { .. } => 113,
-            Self::UnknownApplication { .. } => 200,
-            Self::Processing { .. } => 201,
-            Self::Done { .. } => 202,
-            Self::Withdrawn { .. } => 203,
-            Self::BatchNoUsed { .. } => 204,
-            Self::BatchNoFailed { .. } => 205,
-            Self::Different { .. } => 206,
+            Self::Unreadable(_) => Errcode::Unreadable,
+            Self::Missing { .. } => Errcode::Missing,
+            Self::TooLong { .. } => Errcode::TooLong,
+            Self::WrongType { .. } => Errcode::WrongType,
+            Self::Repeated { .. } => Errcode::Repeated,
+            Self::NotPositive { .. } => Errcode::NotPositive,
+            Self::TooManyDecimals { .. } => Errcode::TooManyDecimals,
+            Self::TooLarge { .. } => Errcode::TooLarge,
+            Self::AbovePaid { .. } => Errcode::AbovePaid,
+            Self::UnknownApplication { .. } => Errcode::UnknownApplication,
+            Self::Processing { .. } => Errcode::Processing,
+            Self::Done { .. } => Errcode::Done,
+            Self::Withdrawn { .. } => Errcode::Withdrawn,
+            Self::BatchNoUsed { .. } => Errcode::BatchNoUsed,
+            Self::BatchNoFailed { .. } => Errcode::BatchNoFailed,
+            Self::Different { .. } => Errcode::Different,
             Self::Mismatch { mismatch, .. } => match mismatch {
-                Mismatch::UnknownBatchNo => 300,
-                Mismatch::OtherAmount => 301,
-                Mismatch::SecondTradeNo => 302,
-                Mismatch::Failed => 303,
+                Mismatch::UnknownBatchNo => Errcode::UnknownBatchNo,
+                Mismatch::OtherAmount => Errcode::OtherAmount,
+                Mismatch::SecondTradeNo => Errcode::SecondTradeNo,
+                Mismatch::Failed => Errcode::Failed,
             },
-            Self::Unauthorized => 401,
-            Self::Disabled => 402,
-            Self::Busy(_) => 500,
-            Self::SystemError(_) => 501,
+            Self::Unauthorized => Errcode::Unauthorized,
+            Self::Disabled => Errcode::Disabled,
+            Self::Busy(_) => Errcode::Busy,
+            Self::SystemError(_) => Errcode::SystemError,
         }
     }
 
@@ -180,9 +229,7 @@ impl Refusal {
     pub fn http_status(&self) -> u16 {
         match self {
             Self::Unreadable(Unreadable::UnsupportedType(_)) => 415,
-            Self::Unreadable(_) => 400,
-            Self::Unauthorized | Self::Disabled => 401,
-            _ => 200,
+            refusal => refusal.errcode().http_status(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `CommonOperationResult`: what every operation answers.
 
-use super::Refusal;
 use super::codec::{Answer, Field, XmlRoot};
+use super::{Errcode, Refusal};
 
 const ROOT: XmlRoot = XmlRoot {
     name: Some("CommonOperationResult"),
@@ -11,9 +11,8 @@ const ROOT: XmlRoot = XmlRoot {
 /// An operation's result, as the document has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationResult {
-    /// 0 for done.
-    pub errcode: i32,
-    /// Fit to be shown to a user where `errcode` isn't 0.
+    pub errcode: Errcode,
+    /// Fit to be shown to a user where `errcode` isn't [`Errcode::Ok`].
     pub errmsg: Option<String>,
     /// What else the server has to say.
     pub tag: Option<String>,
@@ -21,7 +20,7 @@ pub struct OperationResult {
 
 impl OperationResult {
     pub fn done(tag: String) -> Self {
-        Self { errcode: 0, errmsg: Some("ok".to_owned()), tag: Some(tag) }
+        Self { errcode: Errcode::Ok, errmsg: Some("ok".to_owned()), tag: Some(tag) }
     }
 
     pub fn refused(refusal: &Refusal) -> Self {
@@ -31,7 +30,7 @@ impl OperationResult {
     /// To be written in any format; XML wants the members in this order.
     pub fn answer(&self) -> Answer<'_> {
         let members = vec![
-            ("errcode", Field::Integer(self.errcode)),
+            ("errcode", Field::Integer(self.errcode.number())),
             ("errmsg", self.errmsg.as_deref().into()),
             ("tag", self.tag.as_deref().into()),
         ];
@@ -46,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_result_without_a_tag_is_written_as_the_documented_service_writes_it() {
-        let result = OperationResult { errcode: 0, errmsg: Some("ok".to_owned()), tag: None };
+        let result = OperationResult { errcode: Errcode::Ok, errmsg: Some("ok".to_owned()), tag: None };
         let bytes = |answer_type| write(200, answer_type, &result.answer()).bytes();
         let bson: String =
             bytes(AnswerType::ApplicationBson).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use strum::VariantArray;
+
 use super::posting::FieldDigest;
 use super::{
     Account, AccountKey, Amount, Cause, Currency, Debit, DebitKey, DebitState, Hash, Movement, MovementKey,
@@ -62,7 +64,7 @@ pub struct AskedRefund {
 }
 
 /// Why an item is not refunded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Refusal {
     /// The item names no debit.
     NoDebitId,
@@ -86,20 +88,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 11] = [
-        Self::NoDebitId,
-        Self::BadItem,
-        Self::AboveLimit,
-        Self::Contradiction,
-        Self::WrongCurrency,
-        Self::UnknownAccount,
-        Self::UnknownDebit,
-        Self::WrongRound,
-        Self::Settled,
-        Self::WrongAmount,
-        Self::BalanceTooLarge,
-    ];
-
     /// As it stands in the table and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -118,7 +106,7 @@ impl Refusal {
     }
 
     pub fn recorded(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|refusal| refusal.as_str() == text)
+        Self::VARIANTS.iter().copied().find(|refusal| refusal.as_str() == text)
     }
 }
 

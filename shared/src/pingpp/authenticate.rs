@@ -272,11 +272,11 @@ mod tests {
                 let is_believing = believing.contains(&app.id.as_str());
                 let named = checked.app(app.id.as_str());
                 assert_eq!(
-                    named.as_ref().map(|_| 200).unwrap_or_else(|error| error.status),
+                    named.as_ref().map(|_| 200).unwrap_or_else(|error| error.kind.status()),
                     if is_believing { 200 } else { 401 }
                 );
             }
-            assert_eq!(checked.app("app_other").unwrap_err().status, 400);
+            assert_eq!(checked.app("app_other").unwrap_err().kind.status(), 400);
         }
     }
 
@@ -335,7 +335,7 @@ mod tests {
             let request = request(query, signature, timestamp);
             let checked = caller.check_signature(&request, now);
             assert_eq!(checked.is_ok(), is_good, "{query} {timestamp} {:?}", request.headers);
-            assert!(checked.err().is_none_or(|error| error.status == 401));
+            assert!(checked.err().is_none_or(|error| error.kind.status() == 401));
         }
     }
 }

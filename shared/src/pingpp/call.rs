@@ -83,7 +83,7 @@ impl<C: Call> Endpoint<C> {
             authenticated,
             signer: None,
             key: &report.key,
-            outcome: error.map_or(200, |error| error.status.into()),
+            outcome: error.map_or(200, |error| error.kind.status().into()),
             items: None,
             session: None,
             last_start_process_time: None,

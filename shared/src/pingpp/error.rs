@@ -1,16 +1,52 @@
 //! Errors as Ping++'s SDKs read them: an HTTP status, and an object without null members.
 
 use serde::Serialize;
+use strum::VariantArray;
 
 use crate::edge::{Response, Trouble};
 use crate::ledger::{BatchRefusal, ChargeId, ChargeProblem, DescriptionLimit};
 use crate::store::StoreError;
 
+/// The kinds of errors that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+pub enum ErrorKind {
+    Invalid,
+    Unauthorized,
+    Disabled,
+    NotFound,
+    Internal,
+    /// Undecided: the same sent again is safe, and SDKs send it by themselves.
+    Busy,
+}
+
+impl ErrorKind {
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Unauthorized => 401,
+            Self::Disabled => 403,
+            Self::NotFound => 404,
+            Self::Internal => 500,
+            Self::Busy => 503,
+        }
+    }
+
+    /// The document's `type`.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Invalid | Self::Unauthorized | Self::Disabled | Self::NotFound => "invalid_request_error",
+            Self::Internal | Self::Busy => "api_error",
+        }
+    }
+}
+
+/// The only `code` that an error may have.
+pub const INSUFFICIENT_FUNDS: &str = "insufficient_funds";
+
 /// Why a call is refused.
 #[derive(Debug, Clone)]
 pub struct ApiError {
-    pub status: u16,
-    kind: &'static str,
+    pub kind: ErrorKind,
     pub message: String,
     /// The member at fault, such as `charges[3].amount`.
     pub param: Option<String>,
@@ -40,8 +76,7 @@ impl ApiError {
     /// HTTP 400: `param` is at fault.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            status: 400,
-            kind: "invalid_request_error",
+            kind: ErrorKind::Invalid,
             message: message.into(),
             param: Some(param.into()),
             code: None,
@@ -67,23 +102,23 @@ impl ApiError {
                 .to_owned(),
             Some(key) => format!("Invalid API key: {}.", masked(key)),
         };
-        Self { status: 401, ..Self::unreadable(message) }
+        Self { kind: ErrorKind::Unauthorized, ..Self::unreadable(message) }
     }
 
     /// HTTP 401: the signature is missing or not good.
     pub fn unsigned(message: &str) -> Self {
-        Self { status: 401, ..Self::unreadable(message) }
+        Self { kind: ErrorKind::Unauthorized, ..Self::unreadable(message) }
     }
 
     /// HTTP 403: the app may not call for now.
     pub fn disabled(app: &str) -> Self {
-        Self { status: 403, ..Self::unreadable(format!("App {app} is disabled.")) }
+        Self { kind: ErrorKind::Disabled, ..Self::unreadable(format!("App {app} is disabled.")) }
     }
 
     /// HTTP 404.
     pub fn not_found(id: &str) -> Self {
         let id: String = id.chars().take(64).collect();
-        Self { status: 404, ..Self::invalid("id", format!("No such batch_refund: {id}.")) }
+        Self { kind: ErrorKind::NotFound, ..Self::invalid("id", format!("No such batch_refund: {id}.")) }
     }
 
     /// Why a batch is not accepted; `charges` are those that were asked for.
@@ -93,7 +128,7 @@ impl ApiError {
                 Self::invalid("batch_no", "This batch_no was used for another batch refund.")
             }
             BatchRefusal::InsufficientFunds { source } => Self {
-                code: Some("insufficient_funds"),
+                code: Some(INSUFFICIENT_FUNDS),
                 ..Self::unreadable(format!(
                     "The app's {} do not hold what is to be refunded.",
                     source.as_str()
@@ -145,13 +180,13 @@ impl ApiError {
 
     pub fn response(&self) -> Response {
         let error = WireError {
-            kind: self.kind,
+            kind: self.kind.type_name(),
             message: &self.message,
             param: self.param.as_deref(),
             code: self.code,
         };
         Response::text(
-            self.status,
+            self.kind.status(),
             "application/json",
             serde_json::to_string(&Wire { error }).unwrap_or_default(),
         )
@@ -161,13 +196,12 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     /// HTTP 503 where trying again may help, as the SDKs then do; else 500.
     fn from(error: StoreError) -> Self {
-        let (status, message) = match &error {
-            StoreError::DeadlinePassed { .. } => (503, "Busy. Send the same again."),
-            StoreError::Refused(_) | StoreError::Damaged { .. } => (500, "Internal error."),
+        let (kind, message) = match &error {
+            StoreError::DeadlinePassed { .. } => (ErrorKind::Busy, "Busy. Send the same again."),
+            StoreError::Refused(_) | StoreError::Damaged { .. } => (ErrorKind::Internal, "Internal error."),
         };
         Self {
-            status,
-            kind: "api_error",
+            kind,
             message: message.to_owned(),
             param: None,
             code: None,
@@ -201,7 +235,7 @@ mod tests {
             r#"{"error":{"type":"invalid_request_error","message":"x","param":"app"}}"#
         );
         let refused = ApiError::unauthorized(Some("sk_test_ibbTe5jLGCi5rzfH4OqPW9KC"));
-        assert_eq!(refused.status, 401);
+        assert_eq!(refused.kind.status(), 401);
         assert_eq!(
             body(refused),
             r#"{"error":{"type":"invalid_request_error","message":"Invalid API key: sk_test_********W9KC."}}"#

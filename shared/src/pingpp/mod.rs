@@ -17,7 +17,7 @@ pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey, tenant_of};
 pub use authenticate::{Caller, Checked, Keys, authenticate};
 pub use call::{Call, Endpoint, Report, object, shown, told_refunds};
 pub use channel::{ChannelAnswer, ChannelRefund, LedgerChannel, PaymentChannel, payment_channel};
-pub use error::ApiError;
+pub use error::{ApiError, ErrorKind, INSUFFICIENT_FUNDS};
 pub use event::{Event, EventBus, LogBus, NoEvent, batch_succeeded, refund_succeeded};
 pub use id::{batches_made, new_batch};
 pub use object::{BatchObject, RefundObject};

@@ -340,7 +340,11 @@ mod tests {
             body["charges"][1]["funding_source"] = Value::Null;
             *body.pointer_mut(pointer).unwrap() = value.clone();
             let refused = read(&body).unwrap_err();
-            assert_eq!((refused.status, refused.param.as_deref()), (400, Some(param)), "{pointer} = {value}");
+            assert_eq!(
+                (refused.kind.status(), refused.param.as_deref()),
+                (400, Some(param)),
+                "{pointer} = {value}"
+            );
         }
         for body in ["", "[]", "null", "{\"app\":1,\"app\":2}", "{"] {
             assert_eq!(CreateRequest::read(body.as_bytes()).unwrap_err().param, None, "{body}");

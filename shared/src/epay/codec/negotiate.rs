@@ -26,7 +26,7 @@ pub enum AnswerType {
 
 impl AnswerType {
     /// The first of these is taken where several are as good.
-    const ALL: [Self; 5] =
+    pub const ALL: [Self; 5] =
         [Self::ApplicationJson, Self::TextJson, Self::ApplicationXml, Self::TextXml, Self::ApplicationBson];
 
     pub fn format(self) -> Format {
