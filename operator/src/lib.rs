@@ -11,6 +11,7 @@ pub mod functions;
 pub mod import;
 pub mod keygen;
 pub mod local;
+pub mod openapi;
 pub mod reconcile;
 pub mod refund;
 pub mod report;

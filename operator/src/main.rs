@@ -5,8 +5,8 @@ use refundctl::agreement::WrongUsage;
 use refundctl::screen::plain;
 use refundctl::tell;
 use refundctl::{
-    application, batch, completions, dead_letters, import, keygen, local, reconcile, refund, report, sample,
-    self_refund, send, show, tenant, verify,
+    application, batch, completions, dead_letters, import, keygen, local, openapi, reconcile, refund, report,
+    sample, self_refund, send, show, tenant, verify,
 };
 use shared::store::StoreError;
 
@@ -65,6 +65,9 @@ enum Command {
     /// Make a key pair for a channel
     #[command(after_help = keygen::EXAMPLES)]
     Keygen(keygen::Options),
+    /// Write what every route takes and answers, as an OpenAPI document
+    #[command(after_help = openapi::EXAMPLES)]
+    Openapi(openapi::Options),
     /// Compare a provider's statement with the ledger
     #[command(after_help = reconcile::EXAMPLES)]
     Reconcile(reconcile::Options),
@@ -121,6 +124,7 @@ async fn main() -> ExitCode {
             | Command::Sample(_)
             | Command::Keygen(_)
             | Command::Completions(_)
+            | Command::Openapi(_)
             | Command::Reconcile(_)
             | Command::Send(_)
     );
@@ -139,6 +143,7 @@ async fn main() -> ExitCode {
         Command::DeadLetters(action) => dead_letters::command(&action).await,
         Command::Import(options) => import::command(&options).await,
         Command::Keygen(options) => keygen::command(&options).map(|()| ExitCode::SUCCESS),
+        Command::Openapi(options) => openapi::command(&options).map(|()| ExitCode::SUCCESS),
         Command::Reconcile(options) => reconcile::command(&options).await,
         Command::Refund(action) => refund::command(&action).await.map(|()| ExitCode::SUCCESS),
         Command::Report(options) => report::command(&options).await,

@@ -376,6 +376,7 @@ fn what_can_not_work_says_what_to_do() {
         "local",
         "import",
         "keygen",
+        "openapi",
         "sample",
         "self-refund",
         "send auto-batch-refund",
