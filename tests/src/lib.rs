@@ -4,6 +4,7 @@
 pub mod built;
 pub mod case;
 pub mod deployed;
+pub mod documented;
 pub mod embedded;
 pub mod entries;
 pub mod epay;

@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::deployed::DEPLOYED;
+use crate::documented;
 use crate::permissions::Permissions;
 use crate::wire::{Fault, Faults, Wire};
 
@@ -302,9 +303,13 @@ impl World {
     pub fn instance_of_with(&self, binary: &str, faults: Faults) -> Instance {
         let (store, wire) = self.store_of(binary, faults);
         if let Some(deployed) = &*DEPLOYED {
-            return Instance { function: Arc::new(deployed.function(binary)), wire };
+            return Instance {
+                binary: binary.to_owned(),
+                function: Arc::new(deployed.function(binary)),
+                wire,
+            };
         }
-        Instance { function: function(binary, &store).unwrap(), wire }
+        Instance { binary: binary.to_owned(), function: function(binary, &store).unwrap(), wire }
     }
 
     /// A session of the function that `binary` runs, whose calls to the table go wrong as `faults` says.
@@ -410,6 +415,7 @@ pub fn no_faults() -> Faults {
 /// One process of a function.
 #[derive(Clone)]
 pub struct Instance {
+    binary: String,
     function: Arc<dyn Function>,
     pub wire: Wire,
 }
@@ -445,7 +451,9 @@ impl Instance {
     pub async fn call_event_within(&self, event: &str, duration: Duration) -> Response {
         let request_id = format!("test-{:016x}", fastrand::u64(..));
         let invocation = Invocation { request_id, ends: SystemTime::now() + duration };
-        invoke(&*self.function, event, invocation).await
+        let answer = invoke(&*self.function, event, invocation).await;
+        documented::check(&self.binary, &answer);
+        answer
     }
 }
 
