@@ -1,0 +1,1 @@
+"""What tests/contract.py is made of."""
