@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, Version, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -31,16 +32,21 @@ const GATEWAY_BODY_BYTES_MAX: usize = 10_000_000;
 /// Largest event that Lambda takes for a call that waits.
 const EVENT_BYTES_MAX: usize = 6_000_000;
 
+/// How long a request may take to arrive: an HTTP API keeps nobody for longer than 30 seconds, and what sends a byte now
+/// and then would have its connection for ever.
+pub const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+
 /// A function as the gateway calls it.
 #[derive(Clone)]
 struct Target {
     function: Arc<dyn Function>,
     timeout: Duration,
+    request_within: Duration,
     is_signed: bool,
 }
 
-/// The template's routes, each answered by its function.
-pub fn routes(template: &Template, store: &Store) -> Result<Router> {
+/// The template's routes, each answered by its function; a body has to arrive within `request_within`.
+pub fn routes(template: &Template, store: &Store, request_within: Duration) -> Result<Router> {
     let mut router = Router::new();
     for route in &template.routes {
         let method = Method::from_bytes(route.method.to_uppercase().as_bytes())
@@ -50,6 +56,7 @@ pub fn routes(template: &Template, store: &Store) -> Result<Router> {
         let target = Target {
             function: function(&route.binary, store)?,
             timeout: template.timeout,
+            request_within,
             is_signed: route.is_signed,
         };
         router = router.route(&route.path, on(method, answer).with_state(target));
@@ -83,19 +90,22 @@ fn plain(status: StatusCode, message: &str) -> Response<Body> {
 async fn answer(
     State(target): State<Target>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let whole = Bytes::from_request(Request::from_parts(head.clone(), body), &());
+    let body = match tokio::time::timeout(target.request_within, whole).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(unread)) => return unread.into_response(),
+        Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+    };
     let request_id = format!("local-{:016x}", fastrand::u64(..));
     let arrived = clock::now();
-    let mut event = http_api_event(method.as_str(), &uri, &headers, caller, &body);
+    let mut event = http_api_event(head.method.as_str(), &head.uri, &head.headers, caller, &body);
     let context = &mut event["requestContext"];
     context["requestId"] = json!(request_id);
     context["timeEpoch"] = json!(unix_milliseconds(arrived));
-    context["http"]["protocol"] = json!(format!("{version:?}"));
+    context["http"]["protocol"] = json!(format!("{:?}", head.version));
     if target.is_signed {
         with_signer(&mut event);
     }

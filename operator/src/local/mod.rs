@@ -49,6 +49,9 @@ pub struct Options {
     /// Start without the demo data
     #[arg(long)]
     pub no_demo: bool,
+    /// How long the gateway waits for a request's body.
+    #[arg(skip = gateway::REQUEST_WITHIN)]
+    pub request_within: Duration,
 }
 
 /// The running stack. It stops when told to, or when its process ends.
@@ -115,7 +118,8 @@ impl LocalStack {
 
         let listener = listen(options.port, "--port").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        servers.push(tokio::spawn(gateway::serve(listener, gateway::routes(&template, &store)?, stopped)));
+        let routes = gateway::routes(&template, &store, options.request_within)?;
+        servers.push(tokio::spawn(gateway::serve(listener, routes, stopped)));
         Ok(Self { url, dynamodb_url, table, stop, servers })
     }
 
