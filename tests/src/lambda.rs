@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
 use shared::clock::unix_milliseconds;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -70,19 +70,15 @@ impl Lambda {
             .env("TABLE_NAME", &world.table)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        // Lambda takes both into the log.
         let (logged, log) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                let line =
-                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a line of JSON: {line}"));
-                let _ = logged.send(line);
-            }
-        });
+        tokio::spawn(read_log(process.stdout.take().unwrap(), logged.clone()));
+        tokio::spawn(read_log(process.stderr.take().unwrap(), logged));
         Self { process, log, events, answers, invoked: 0 }
     }
 
@@ -103,6 +99,16 @@ impl Lambda {
         answer.expect("the function answers in time").expect("the function lives")
     }
 
+    /// Ends it; what is left of its log.
+    pub async fn stop(mut self) -> Vec<Value> {
+        self.process.kill().await.unwrap();
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.recv().await {
+            lines.push(line);
+        }
+        lines
+    }
+
     pub fn process_id(&self) -> u32 {
         self.process.id().expect("it lives")
     }
@@ -121,6 +127,15 @@ impl Lambda {
     /// The most memory the process has had resident, in KB.
     pub fn peak_memory_kb(&self) -> u64 {
         peak_memory_kb(self.process_id())
+    }
+}
+
+async fn read_log(output: impl AsyncRead + Unpin, logged: mpsc::UnboundedSender<Value>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        // What is no JSON is in nobody's format, and in the log all the same.
+        let line = serde_json::from_str(&line).unwrap_or_else(|_| Value::from(format!("no JSON: {line}")));
+        let _ = logged.send(line);
     }
 }
 

@@ -14,6 +14,7 @@ pub mod lambda;
 pub mod permissions;
 pub mod pingpp;
 pub mod planted;
+pub mod redaction;
 pub mod rie;
 pub mod simulation;
 pub mod whole;

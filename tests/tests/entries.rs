@@ -812,9 +812,21 @@ async fn who_is_not_signed_in_is_refused_and_the_table_is_not_asked() {
     jwt["requestContext"]["authorizer"] = json!({"jwt": {"claims": {}, "scopes": null}});
     let mut nobody = entries_event(body.as_bytes());
     nobody["requestContext"]["authorizer"]["iam"]["userArn"] = json!(null);
-    for (event, status) in
-        [(unsigned, 403), (jwt, 403), (nobody, 403), (json!({"not": "an event"}), 400), (json!(null), 400)]
-    {
+    let mut nameless = nobody.clone();
+    nameless["requestContext"]["authorizer"]["iam"]["userArn"] = json!("");
+    // A caller's own signature, which no gateway has checked.
+    let authorization =
+        "AWS4-HMAC-SHA256 Credential=AKIA/20261128/eu-west-1/execute-api/aws4_request, Signature=0";
+    let unchecked = event_of("POST", "/entries", &[("authorization", authorization)], body.as_bytes());
+    for (event, status) in [
+        (unsigned, 403),
+        (jwt, 403),
+        (nobody, 403),
+        (nameless, 403),
+        (unchecked, 403),
+        (json!({"not": "an event"}), 400),
+        (json!(null), 400),
+    ] {
         let response = instance.call_event(&event.to_string()).await;
         assert_eq!(response.status_code, status, "{event}");
         let answer: Value = serde_json::from_slice(&response.bytes()).unwrap();

@@ -59,3 +59,8 @@ async fn the_binary_answers_and_logs_what_operators_need_and_no_secret() {
         assert!(!text.contains(secret), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_body_of_any_request_is_logged() {
+    tests::redaction::check(Path::new(env!("CARGO_BIN_EXE_auto-batch-refund"))).await;
+}

@@ -169,3 +169,8 @@ async fn hostile_bodies_are_refused_fast_and_with_little_memory() {
     println!("{grown} KB more at most resident");
     assert!(grown < 32 * 1024, "{grown} KB");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_body_of_any_request_is_logged() {
+    tests::redaction::check(Path::new(env!("CARGO_BIN_EXE_begin-single-refund"))).await;
+}

@@ -52,3 +52,8 @@ async fn the_log_tells_a_batch_by_its_number_with_its_costs_and_no_secret() {
     }
     world.check_batches("logged").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_body_of_any_request_is_logged() {
+    tests::redaction::check(Path::new(env!("CARGO_BIN_EXE_create-batch-refund"))).await;
+}

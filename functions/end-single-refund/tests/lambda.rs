@@ -33,3 +33,8 @@ async fn the_binary_completes_a_refund_and_its_log_tells_a_confirmation_that_com
         assert!(!line.to_string().contains(KEY), "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_body_of_any_request_is_logged() {
+    tests::redaction::check(Path::new(env!("CARGO_BIN_EXE_end-single-refund"))).await;
+}

@@ -105,7 +105,7 @@ impl RecordEntries {
             refunded: session.refunded(),
             trouble: worst.map_or(Trouble::None, Trouble::from),
             cause: worst.map(ToString::to_string).as_deref(),
-            note: result.as_ref().err().map(ToString::to_string).as_deref(),
+            note: result.as_ref().err().map(Error::in_log).as_deref(),
         });
         response
     }

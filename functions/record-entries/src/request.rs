@@ -22,6 +22,16 @@ pub enum Error {
     Count(usize),
 }
 
+impl Error {
+    /// For the log, which quotes no body.
+    pub fn in_log(&self) -> String {
+        match self {
+            Self::Unreadable(_) => "the body can't be read".to_owned(),
+            told => told.to_string(),
+        }
+    }
+}
+
 /// What an entry said it is, for the answer.
 #[derive(Debug)]
 pub struct Said {

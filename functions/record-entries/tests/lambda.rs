@@ -58,3 +58,8 @@ async fn on_a_developers_machine_where_no_gateway_checks_signatures_none_is_aske
     assert_eq!(answer["statusCode"], 200, "{answer}");
     assert_eq!(world.balance("demo").await, "106.35");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_body_of_any_request_is_logged() {
+    tests::redaction::check(Path::new(env!("CARGO_BIN_EXE_record-entries"))).await;
+}

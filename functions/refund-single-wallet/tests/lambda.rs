@@ -33,3 +33,8 @@ async fn the_binary_answers_events_one_after_another_and_bad_ones_in_between() {
     }
     assert_eq!(world.balance("p").await, "116.85");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_body_of_any_request_is_logged() {
+    tests::redaction::check(Path::new(env!("CARGO_BIN_EXE_refund-single-wallet"))).await;
+}

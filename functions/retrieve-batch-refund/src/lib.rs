@@ -21,8 +21,9 @@ impl Call for Retrieve {
         report: &mut Report,
     ) -> Result<String, ApiError> {
         let text = request.path.rsplit('/').next().unwrap_or_default();
-        report.key = text.chars().take(64).collect();
         let id: RefundBatchId = text.parse().map_err(|_| ApiError::not_found(text))?;
+        // What is no id may be anything, a secret that was put into the wrong place too.
+        report.key = id.to_string();
         for app in caller.apps() {
             let key = RefundBatchKey { tenant: app.tenant(), id: id.clone() };
             match session.batch(&key).await? {

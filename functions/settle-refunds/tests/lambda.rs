@@ -52,6 +52,10 @@ async fn put_events(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Strin
 }
 
 async fn start(world: &World) -> (Lambda, Arc<Bus>) {
+    start_with(world, &[]).await
+}
+
+async fn start_with(world: &World, more: &[(&str, &str)]) -> (Lambda, Arc<Bus>) {
     let bus = Arc::new(Bus::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -59,7 +63,7 @@ async fn start(world: &World) -> (Lambda, Arc<Bus>) {
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let variables = [("AWS_ENDPOINT_URL_EVENTBRIDGE", url.as_str()), ("EVENT_BUS", "refunds-test")];
     let binary = Path::new(env!("CARGO_BIN_EXE_settle-refunds"));
-    (Lambda::start_with(binary, world, &variables).await, bus)
+    (Lambda::start_with(binary, world, &[&variables[..], more].concat()).await, bus)
 }
 
 async fn world_with_a_batch() -> (World, RefundBatch, tests::world::Stream) {
@@ -140,4 +144,31 @@ async fn the_binary_sweeps_and_reports_what_it_does_not_know_as_an_error() {
     assert!(matches!(state, BatchState::Ended { .. }), "{state:?}");
     let error = lambda.invoke("{\"detail-type\":\"something else\"}".to_owned()).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("neither of a DynamoDB stream"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_merchant_has_said_is_logged_with_what_was_worked_on() {
+    let world = World::with_funds("1000", "0").await;
+    world.charges(&[("ch_planted", 10)]).await;
+    let mut stream = world.stream().await;
+    let mut asked = request("batch1", &[("ch_planted", None)]);
+    (asked.description, asked.metadata) = ("planted".to_owned(), r#"{"note":"planted"}"#.to_owned());
+    asked.items[0].description = Some("planted".to_owned());
+    world.session().create_batch(&asked, new).await.result.unwrap().unwrap();
+    let (mut lambda, bus) =
+        start_with(&world, &[("AWS_LAMBDA_LOG_LEVEL", "TRACE"), ("RUST_LOG", "trace")]).await;
+    let accepted = world.changes(&mut stream).await.unwrap();
+    assert!(accepted.contains("planted"));
+    assert_eq!(failures(&lambda.invoke(accepted).await.unwrap()), 0);
+    let settled = world.changes(&mut stream).await.unwrap();
+    *bus.next.lock().unwrap() = (0..6).map(|_| Answer::InternalError).collect();
+    assert_eq!(failures(&lambda.invoke(settled.clone()).await.unwrap()), 2);
+    bus.next.lock().unwrap().clear();
+    assert_eq!(failures(&lambda.invoke(settled).await.unwrap()), 0);
+    lambda.invoke(json!({"planted": "planted"}).to_string()).await.unwrap_err();
+    let lines = lambda.stop().await;
+    assert!(lines.len() >= 4, "{lines:?}");
+    for line in lines {
+        assert!(line.is_object() && !line.to_string().contains("planted"), "{line}");
+    }
 }

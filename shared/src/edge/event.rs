@@ -70,7 +70,7 @@ impl Request {
                     headers: event.headers,
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip,
-                    signer: authorizer.and_then(|authorizer| authorizer.iam?.user_arn),
+                    signer: authorizer.and_then(|authorizer| signer(authorizer.iam?.user_arn)),
                     arrived: arrival(event.request_context.time_epoch),
                 })
             }
@@ -86,7 +86,7 @@ impl Request {
                     body: body(event.body, event.is_base64_encoded)?,
                     source_ip: PROXIES.caller(peer, &headers),
                     headers,
-                    signer: event.request_context.identity.user_arn,
+                    signer: signer(event.request_context.identity.user_arn),
                     arrived: arrival(event.request_context.request_time_epoch),
                 })
             }
@@ -111,6 +111,11 @@ fn check_query(query: &str) -> Result<(), MalformedEvent> {
 fn body(body: Option<String>, is_base64: bool) -> Result<Vec<u8>, MalformedEvent> {
     let body = body.unwrap_or_default();
     if is_base64 { BASE64.decode(body).map_err(|_| MalformedEvent::Body) } else { Ok(body.into_bytes()) }
+}
+
+/// Who has no name is nobody.
+fn signer(arn: Option<String>) -> Option<String> {
+    arn.filter(|arn| !arn.is_empty())
 }
 
 /// The gateway's time (Unix milliseconds) where it is believable: a moment ago. Events that are played
