@@ -10,6 +10,7 @@ pub mod entries;
 pub mod epay;
 pub mod events;
 pub mod faults;
+pub mod fuzz;
 pub mod lambda;
 pub mod permissions;
 pub mod pingpp;

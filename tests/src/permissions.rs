@@ -49,12 +49,12 @@ impl Permissions {
 
     /// What of a call is not allowed. What is, is known as [`used`] from then on.
     pub fn denied(&self, operation: &str, request: &Value) -> Option<String> {
-        let acts = acts(operation, request);
-        if let Some(denied) = acts.iter().find(|act| !self.allow(act)) {
-            return Some(format!("{}: {denied:?} is not allowed", self.binary));
+        let denied = self.refused(operation, request);
+        if denied.is_some() {
+            return denied;
         }
         let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
-        for act in acts {
+        for act in acts(operation, request) {
             let Act { action, is_on_index, leading_keys } = act;
             used.extend(leading_keys.into_iter().map(|key| Used {
                 binary: self.binary.clone(),
@@ -64,6 +64,13 @@ impl Permissions {
             }));
         }
         None
+    }
+
+    /// What of a call is not allowed.
+    pub fn refused(&self, operation: &str, request: &Value) -> Option<String> {
+        let acts = acts(operation, request);
+        let denied = acts.iter().find(|act| !self.allow(act))?;
+        Some(format!("{}: {denied:?} is not allowed", self.binary))
     }
 
     /// Whether an action on one partition is allowed.

@@ -15,6 +15,7 @@ use rust_decimal::prelude::ToPrimitive;
 use sha2::{Digest, Sha256};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -28,6 +29,14 @@ use crate::store::{Refunded, StoreError, Usage};
 /// it names none); requests have their lines at any level, since those are metrics, too. Libraries log errors only: at
 /// finer levels some would log whole bodies.
 pub fn init_logging() {
+    init_logging_to(std::io::stderr);
+}
+
+/// As [`init_logging`], with the lines to `writer`.
+pub fn init_logging_to<W>(writer: W)
+where
+    W: for<'writer> MakeWriter<'writer> + Clone + Send + Sync + 'static,
+{
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let levels = Targets::new().with_default(LevelFilter::ERROR).with_targets(
         ["shared", "settle_refunds", "refundctl"].map(|own| (own, level.unwrap_or(LevelFilter::INFO))),
@@ -38,11 +47,13 @@ pub fn init_logging() {
         .with_current_span(false)
         .with_span_list(false)
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(writer.clone());
     LINES.get_or_init(|| {
         let namespace = std::env::var(NAMESPACE).ok().filter(|namespace| !namespace.is_empty());
         let formats = Mutex::new(formats(namespace.as_deref().unwrap_or("none")));
-        Lines { namespace, formats }
+        // Where nobody reads the log, a request is answered all the same.
+        let write = Box::new(move |line: &[u8]| drop(writer.make_writer().write_all(line)));
+        Lines { namespace, formats, write }
     });
     // A second start in one process, as in tests, keeps the first's settings.
     let _ = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
@@ -349,6 +360,7 @@ fn settled_entry<'line>(
 struct Lines {
     namespace: Option<String>,
     formats: Mutex<[Emf; 4]>,
+    write: Box<dyn Fn(&[u8]) + Send + Sync>,
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -398,7 +410,7 @@ fn formats(namespace: &str) -> [Emf; 4] {
 
 fn write_line(shape: Shape, entry: &impl Entry) {
     // Before logging has started, as in a test, nobody asks for lines.
-    let Some(Lines { namespace, formats }) = LINES.get() else { return };
+    let Some(Lines { namespace, formats, write }) = LINES.get() else { return };
     let mut line = Vec::new();
     let [request, money, work, settled] = &mut *formats.lock().unwrap_or_else(PoisonError::into_inner);
     let format = match shape {
@@ -417,8 +429,7 @@ fn write_line(shape: Shape, entry: &impl Entry) {
         members.remove("_aws");
         line = format!("{}\n", serde_json::Value::Object(members)).into_bytes();
     }
-    // Where nobody reads the log, a request is answered all the same.
-    let _ = std::io::stderr().lock().write_all(&line);
+    write(&line);
 }
 
 #[cfg(test)]

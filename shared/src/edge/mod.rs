@@ -7,7 +7,8 @@ mod run;
 
 pub use event::{MalformedEvent, Request, Response};
 pub use log::{
-    BROKEN, Items, RequestLine, Trouble, WorkLine, counted, hashed, init_logging, log_request, log_work,
+    BROKEN, Items, RequestLine, Trouble, WorkLine, counted, hashed, init_logging, init_logging_to,
+    log_request, log_work,
 };
 pub use proxies::PROXY_KEY;
 pub use run::{Function, Invocation, invoke, run, serve, start};

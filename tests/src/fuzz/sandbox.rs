@@ -1,0 +1,291 @@
+//! What handlers are fuzzed on: the demo data in a table in this process. All that is written is seen, checked, and
+//! put back before the next input, so that what an input does depends on nothing but itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::mem::take;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::{Client, Config};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use refundctl::functions::{function, worker};
+use refundctl::import::{self, Report, Source};
+use refundctl::local::{DEMO_DATA, open_database};
+use refundctl::template::Template;
+use refundctl::verify::{Spool, verify};
+use serde_json::{Value, json};
+use settle_refunds::{SettleRefunds, UnknownEvent, Worked};
+use shared::edge::{Function, Invocation, Response, init_logging_to, invoke};
+use shared::limits;
+use shared::store::{self, Store};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::embedded::{Embedded, operation, response};
+use crate::permissions::Permissions;
+
+const TABLE: &str = "refunds-fuzz";
+
+const SETTLE: &str = "settle-refunds";
+
+/// Writes after which a sandbox makes place for a new one: the embedded store keeps the changes of its stream and its
+/// idempotency tokens.
+const WRITES_MAX: usize = 20_000;
+
+thread_local! {
+    static SANDBOX: Cell<Option<Sandbox>> = const { Cell::new(None) };
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs an input in this thread's sandbox.
+pub fn with(run: impl FnOnce(&mut Sandbox)) {
+    let mut sandbox = SANDBOX.take().unwrap_or_else(Sandbox::new);
+    run(&mut sandbox);
+    sandbox.tidy_up();
+    // After a panic it is not as it was, and is not used again.
+    if sandbox.writes < WRITES_MAX {
+        SANDBOX.set(Some(sandbox));
+    }
+}
+
+/// An item's partition and sort key.
+type Key = (String, String);
+
+/// A write that was carried out.
+#[derive(Debug, Clone)]
+pub struct Write {
+    key: Key,
+    is_tombstone: bool,
+}
+
+/// What a call came to.
+pub struct Called {
+    pub response: Response,
+    /// What has been written, but for tombstones, which refused requests leave, too.
+    pub writes: Vec<Write>,
+}
+
+pub struct Sandbox {
+    runtime: Runtime,
+    embedded: Embedded,
+    functions: HashMap<String, Arc<dyn Function>>,
+    worker: Arc<SettleRefunds>,
+    /// The table for the sandbox's own use, with all permissions.
+    store: Store,
+    /// All writes since the last call.
+    written: Arc<Mutex<Vec<Write>>>,
+    /// Keys that this input has written.
+    touched: BTreeSet<Key>,
+    /// The items before any input.
+    untouched: BTreeMap<Key, Value>,
+    /// By all inputs.
+    writes: usize,
+    inputs_verified: u64,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        init_logging_to(|| LogWriter);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let embedded = Embedded { database: open_database(None).unwrap() };
+        let written = Arc::default();
+        let client = |permissions: Option<Permissions>| {
+            static CONFIG: OnceLock<Config> = OnceLock::new();
+            let config = CONFIG.get_or_init(|| {
+                runtime.block_on(store::client(Some("http://in-this-process"))).config().clone()
+            });
+            let seen = Seen { embedded: embedded.clone(), permissions, written: Arc::clone(&written) };
+            Client::from_conf(config.to_builder().http_client(seen).build())
+        };
+        let store_of = |binary: &str| Store::new(client(Some(Permissions::of(binary))), TABLE);
+        let template = Template::built_in().unwrap();
+        let functions = template.routes.iter().map(|route| {
+            let function = function(&route.binary, &store_of(&route.binary)).unwrap();
+            (route.binary.clone(), function)
+        });
+        let functions = functions.collect();
+        let worker = worker(SETTLE, &store_of(SETTLE)).unwrap();
+        let own = client(None);
+        runtime.block_on(template.table.create_if_absent(&own, TABLE)).unwrap();
+        let store = Store::new(own, TABLE);
+        let (touched, untouched) = Default::default();
+        let mut sandbox = Self {
+            runtime,
+            embedded,
+            functions,
+            worker,
+            store,
+            written,
+            touched,
+            untouched,
+            writes: 0,
+            inputs_verified: 0,
+        };
+        assert!(sandbox.import(DEMO_DATA).0.is_ok_and(|report| report.conflicts.is_empty()));
+        sandbox.untouched = sandbox.items();
+        sandbox.touched.clear();
+        sandbox
+    }
+
+    /// Has a function answer an event, which has these `secrets`.
+    pub fn call(&mut self, binary: &str, event: &str, secrets: &[&str]) -> Called {
+        let function = &self.functions[binary];
+        let invocation = invocation();
+        let request_id = invocation.request_id.clone();
+        let response = self.runtime.block_on(invoke(&**function, event, invocation));
+        assert!(response.status_code < 500, "{binary} answered {}", response.status_code);
+        let answer = serde_json::to_string(&response).unwrap();
+        assert!(answer.len() <= limits::ANSWER_BYTES_MAX, "no gateway passes on {} bytes", answer.len());
+        let log = take_log();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of_request = |line: &&Value| line["message"] == "answered" && line["request_id"] == *request_id;
+        assert_eq!(lines.iter().filter(of_request).count(), 1, "a request has one line: {log}");
+        for secret in secrets {
+            assert!(!log.contains(secret), "the log tells a secret: {log}");
+        }
+        Called { response, writes: self.take_writes() }
+    }
+
+    /// Has the worker work on an event.
+    pub fn work(&mut self, event: &str) -> Result<Worked, UnknownEvent> {
+        let worked = self.runtime.block_on(self.worker.work(event, &invocation()));
+        take_log();
+        self.take_writes();
+        worked
+    }
+
+    /// Imports lines; what came of it, and what was written.
+    pub fn import(&mut self, lines: &str) -> (anyhow::Result<Report>, Vec<Write>) {
+        let settings = import::Settings::default();
+        let report = self.runtime.block_on(import::run(&self.store, Source::text(lines), &settings));
+        take_log();
+        (report, self.take_writes())
+    }
+
+    fn take_writes(&mut self) -> Vec<Write> {
+        let writes = take(&mut *self.written.lock().unwrap());
+        self.writes += writes.len();
+        self.touched.extend(writes.iter().map(|write| write.key.clone()));
+        writes.into_iter().filter(|write| !write.is_tombstone).collect()
+    }
+
+    /// Checks all that always holds of the table, and puts it back as it was.
+    fn tidy_up(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        self.verify();
+        for key in take(&mut self.touched) {
+            let (operation, body) = match self.untouched.get(&key) {
+                Some(item) => ("PutItem", json!({"TableName": TABLE, "Item": item})),
+                None => {
+                    let key = json!({"pk": {"S": key.0}, "sk": {"S": key.1}});
+                    ("DeleteItem", json!({"TableName": TABLE, "Key": key}))
+                }
+            };
+            let (status, answer) = self.embedded.carry_out(operation, &body.to_string());
+            assert_eq!(status, 200, "{answer}");
+            self.writes += 1;
+        }
+    }
+
+    fn verify(&mut self) {
+        self.inputs_verified += 1;
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(&folder.path().join("spool"), 1, false).unwrap();
+        let verified = self.runtime.block_on(verify(&self.store, None, &mut spool)).unwrap();
+        assert!(verified.breaches.is_empty(), "{:#?}", verified.breaches);
+        assert!(verified.unknown.is_empty(), "{:#?}", verified.unknown);
+    }
+
+    fn items(&self) -> BTreeMap<Key, Value> {
+        let (status, answer) = self.embedded.carry_out("Scan", &json!({"TableName": TABLE}).to_string());
+        assert_eq!(status, 200, "{answer}");
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        let items = take(answer["Items"].as_array_mut().unwrap());
+        items.into_iter().map(|item| (key(&item), item)).collect()
+    }
+}
+
+/// With more time than any input may take.
+fn invocation() -> Invocation {
+    let request_id = format!("fuzz-{:016x}", fastrand::u64(..));
+    Invocation { request_id, ends: SystemTime::now() + Duration::from_secs(60) }
+}
+
+/// Keeps the lines of a thread's log.
+struct LogWriter;
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn take_log() -> String {
+    String::from_utf8(LOG.take()).unwrap()
+}
+
+/// The embedded store, with writes seen, and what a function may not do told.
+#[derive(Debug, Clone)]
+struct Seen {
+    embedded: Embedded,
+    permissions: Option<Permissions>,
+    written: Arc<Mutex<Vec<Write>>>,
+}
+
+impl HttpClient for Seen {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Seen {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let operation = operation(&request);
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default());
+        let asked: Value = serde_json::from_str(&body).unwrap();
+        if let Some(denied) = self.permissions.as_ref().and_then(|own| own.refused(operation, &asked)) {
+            panic!("{denied}");
+        }
+        let (status, answer) = self.embedded.carry_out(operation, &body);
+        if status == 200 {
+            self.written.lock().unwrap().extend(writes(operation, &asked));
+        }
+        HttpConnectorFuture::ready(Ok(response(status, answer)))
+    }
+}
+
+/// What a call writes.
+fn writes(operation: &str, asked: &Value) -> Vec<Write> {
+    let write = |asked: &Value| Write {
+        key: key(asked.get("Key").unwrap_or(&asked["Item"])),
+        is_tombstone: asked["Item"]["state"]["S"] == "refund_asked",
+    };
+    match operation {
+        "PutItem" | "UpdateItem" | "DeleteItem" => vec![write(asked)],
+        "TransactWriteItems" => {
+            let actions = asked["TransactItems"].as_array().unwrap().iter();
+            let changes = actions.filter_map(|action| {
+                ["Put", "Update", "Delete"].into_iter().find_map(|change| action.get(change))
+            });
+            changes.map(write).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn key(item: &Value) -> Key {
+    let part = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
+    (part("pk"), part("sk"))
+}
