@@ -125,9 +125,9 @@ impl Charge {
         if said.refunded > self.refunded {
             return Some(format!("has amountRefunded {}", self.refunded));
         }
-        // It may have been paid since, and have got its number then.
+        // It may have been paid since. Who names no number says nothing of it.
         let is_paid_since = self.paid && !said.paid;
-        let no_said = said.transaction_no.as_ref().or(self.transaction_no.as_ref().filter(|_| is_paid_since));
+        let no_said = said.transaction_no.as_ref().or(self.transaction_no.as_ref());
         let facts: [(&str, String, String); 6] = [
             ("amount", said.amount.to_string(), self.amount.to_string()),
             ("channel", said.channel.to_string(), self.channel.to_string()),
@@ -145,11 +145,10 @@ impl Charge {
         if self.paid || !said.paid {
             return None;
         }
-        let transaction_no = said.transaction_no.clone().or_else(|| self.transaction_no.clone());
+        let transaction_no = self.transaction_no.clone().or_else(|| said.transaction_no.clone());
         let (time_paid, version) = (said.time_paid.or(self.time_paid), self.version + 1);
         let paid = Self { paid: true, transaction_no, time_paid, version, ..self.clone() };
-        let said = Self { transaction_no: paid.transaction_no.clone(), ..said.clone() };
-        paid.difference(&said).is_none().then_some(paid)
+        paid.difference(said).is_none().then_some(paid)
     }
 
     /// What can still be refunded, in minor units: neither refunded nor held.

@@ -105,7 +105,7 @@ pub fn auto_batch_refund(input: &[u8]) {
 
 /// A body, or some calls one after another, that what was done before matters to.
 fn handler(binary: &'static str, input: &[u8]) {
-    sandbox::with(|sandbox| match Input::of(input) {
+    sandbox::with(input, |sandbox| match Input::of(input) {
         Input::Text(body) => call(sandbox, binary, body, Gateway::HttpApi, true),
         Input::Grammar(mut grammar) => {
             for _ in 0..grammar.count(3) {

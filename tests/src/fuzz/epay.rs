@@ -63,7 +63,7 @@ pub fn end_single_refund(input: &[u8]) {
 
 /// A body behind two lines, its type and what is accepted; or some calls one after another.
 fn handler(binary: &'static str, input: &[u8]) {
-    sandbox::with(|sandbox| match Input::of(input) {
+    sandbox::with(input, |sandbox| match Input::of(input) {
         Input::Text(text) => {
             let (content_type, accept, body) = lines(text);
             let headers = [("content-type", content_type), ("accept", accept)];
@@ -137,10 +137,7 @@ fn errcode(status: u16, content_type: &str, body: &[u8]) -> Option<i64> {
         || (100..=113).contains(&errcode)
         || (200..=206).contains(&errcode)
         || (300..=303).contains(&errcode);
-    assert!(
-        known && (errcode == 0 || told.name::<shared::ledger::BatchNo>("errmsg", 1_000).is_ok()),
-        "{errcode}"
-    );
+    assert!(known && (errcode == 0 || told.name::<String>("errmsg", 1_000).is_ok()), "{errcode}");
     assert_eq!(status == 400, errcode == 100);
     assert_eq!(status == 401, errcode == 401 || errcode == 402);
     Some(errcode)
@@ -292,6 +289,10 @@ pub fn codecs(input: &[u8]) {
                 let members = codec::read(Some(content_type), &body, &ROOT);
                 Some((*format, members.map(|members| read(&members)).map_err(|error| error.to_string())))
             };
+            // A form without fields is no body.
+            if pairs.is_empty() {
+                return;
+            }
             let mut all = TYPES[..4].iter().filter_map(of_format);
             let Some((first, wanted)) = all.next() else { return };
             // A number that is none makes JSON malformed, and nothing else.

@@ -138,7 +138,7 @@ pub fn events(input: &[u8]) {
         let is_signed = event.contains("Arn");
         assert!(request.signer.is_none() || is_signed, "nobody has signed it");
     }
-    sandbox::with(|sandbox| {
+    sandbox::with(input, |sandbox| {
         let called = sandbox.call(binary, event, &[]);
         check_answer(binary, called.response.content_type(), &called.response.bytes());
         assert!(read.is_ok() || called.writes.is_empty(), "a malformed event has changed something");

@@ -15,6 +15,8 @@ mod settle;
 
 use std::path::{Path, PathBuf};
 
+pub use sandbox::VERIFY_ONE_IN;
+
 /// What is given bytes, by what it is called: a handler by its function's binary.
 pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     // Parsers.

@@ -67,7 +67,7 @@ const BODY_OF_IDS: &[Member] = &[
 ];
 
 pub fn create_batch_refund(input: &[u8]) {
-    sandbox::with(|sandbox| match Input::of(input) {
+    sandbox::with(input, |sandbox| match Input::of(input) {
         Input::Text(body) => {
             create(sandbox, body, &authorization(), Gateway::HttpApi);
         }
@@ -86,7 +86,7 @@ pub fn list_batch_refunds(input: &[u8]) {
 }
 
 fn look(binary: &'static str, input: &[u8]) {
-    sandbox::with(|sandbox| match Input::of(input) {
+    sandbox::with(input, |sandbox| match Input::of(input) {
         Input::Text(text) => {
             let Ok(text) = std::str::from_utf8(text) else { return };
             let (authorization, rest) = text.split_once('\n').unwrap_or(("", text));

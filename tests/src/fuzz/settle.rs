@@ -13,7 +13,7 @@ pub const SETTLE: &str = "settle-refunds";
 
 /// An event; or batches that are created, and then what a stream could bring of them.
 pub fn settle_refunds(input: &[u8]) {
-    sandbox::with(|sandbox| match Input::of(input) {
+    sandbox::with(input, |sandbox| match Input::of(input) {
         Input::Text(text) => {
             if let Ok(event) = std::str::from_utf8(text) {
                 work(sandbox, event);
