@@ -14,6 +14,9 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// A call: its operation, such as `GetItem`, and its body.
+pub type Call = (String, String);
+
 /// What a call came to: its HTTP status and its body, as DynamoDB has them.
 pub type Answered = (u16, String);
 

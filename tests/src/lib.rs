@@ -18,6 +18,7 @@ pub mod planted;
 pub mod redaction;
 pub mod rie;
 pub mod simulation;
+pub mod stores;
 pub mod whole;
 pub mod wire;
 pub mod world;

@@ -7,10 +7,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tests::embedded::Call;
 use tests::simulation::mutant::{self, Mutant};
-use tests::simulation::{Counts, Ended, Options, run};
+use tests::simulation::{Counts, Ended, Options, TABLE, run};
+use tests::stores::{Compared, Stores, probes};
+use tokio::runtime::Builder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +22,7 @@ Examples:
   simulate --seeds 2000 --first 1          always the same
   simulate --seed 17                       one seed again, with its history
   simulate mutants                         what is made wrong on purpose, and which seed finds it
+  simulate stores http://127.0.0.1:8000    the same calls to the embedded store and to DynamoDB Local
 
 Exit codes: 0 all is as it must be; 1 a seed has found a breach, or a mutant lives; 2 wrong usage";
 
@@ -48,12 +53,28 @@ enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Gives all calls of some seeds, and some at the edges, to the embedded store and to another DynamoDB, and compares
+    /// what they answer
+    Stores {
+        /// The other DynamoDB, such as http://127.0.0.1:8000
+        endpoint: String,
+        /// Seeds whose calls are made
+        #[arg(long, default_value_t = 20)]
+        seeds: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (&arguments.what, arguments.seed) {
         (Some(What::Mutants { seeds, only }), _) => mutants(*seeds, only.as_deref()),
+        (Some(What::Stores { endpoint, seeds }), _) => match stores(endpoint, *seeds) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
         (None, Some(seed)) => one(seed),
         (None, None) => {
             let first = arguments.first.unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
@@ -64,7 +85,7 @@ fn main() -> ExitCode {
 
 /// One seed with its history.
 fn one(seed: u64) -> ExitCode {
-    let ended = run(seed, &Options { tells: true, mutant: None });
+    let ended = run(seed, &Options { tells: true, ..Options::default() });
     for line in ended.history.iter().flatten() {
         println!("{line}");
     }
@@ -145,6 +166,30 @@ fn many(first: u64, count: u64) -> ExitCode {
     }
 }
 
+fn stores(endpoint: &str, seeds: u64) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut compared = Compared::default();
+    let mut compare = |name: &str, calls: &[Call], table: &str| {
+        let name = format!("refunds-compared-{}-{name}", std::process::id());
+        let mut stores = runtime.block_on(Stores::new(endpoint, &name))?;
+        for call in calls {
+            stores.compare(call, table)?;
+        }
+        compared.add(stores.compared);
+        anyhow::Ok(())
+    };
+    compare("edges", &probes(), "TABLE")?;
+    let bar = progress(seeds, "seeds");
+    for seed in 1..=seeds {
+        let ended = run(seed, &Options { keeps_calls: true, ..Options::default() });
+        compare(&format!("seed-{seed}"), &ended.calls, TABLE)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    print!("{compared}");
+    compared.judge()
+}
+
 /// Seeds that show what the ledger writes.
 const SHOWN_BY: u64 = 400;
 
@@ -168,7 +213,7 @@ fn mutants(seeds_max: u64, only: Option<&str>) -> ExitCode {
     let alive: Mutex<Vec<&Mutant>> = Mutex::default();
     in_threads(mutants.len() as u64, |number| {
         let mutant = &mutants[number as usize];
-        let options = Options { tells: false, mutant: Some(mutant.clone()) };
+        let options = Options { mutant: Some(mutant.clone()), ..Options::default() };
         let killed = (1..=seeds_max).find_map(|seed| {
             let ended = run(seed, &options);
             Some((seed, ended.breaches.into_iter().next()?))

@@ -377,7 +377,7 @@ impl World {
     /// eBET: asks, and asks again up to three times where it hears nothing, or that the channel is busy.
     async fn provider(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(1..=4) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..400))).await;
+            self.simulation.pause(rng.u64(0..400)).await;
             let body = rng.usize(0..self.bodies.len());
             if rng.u32(0..4) == 0 {
                 self.simulation.count_fault("the same request twice at once");
@@ -391,7 +391,7 @@ impl World {
                 if self.ask(body).await {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(rng.u64(10..3_000))).await;
+                self.simulation.pause(rng.u64(10..3_000)).await;
             }
         }
     }
@@ -399,7 +399,7 @@ impl World {
     /// The channel gives back on its own.
     async fn channel(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(1..=3) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..2_000))).await;
+            self.simulation.pause(rng.u64(0..2_000)).await;
             let number = rng.usize(0..self.bets.len());
             let bet = &self.bets[number];
             self.given_back.lock().unwrap().insert(number);
@@ -418,7 +418,7 @@ impl World {
     /// An operator changes what is allowed, and changes it back.
     async fn operator(self: Arc<Self>, mut rng: Rng) {
         for turn in 0..rng.usize(1..=3) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(100..40_000))).await;
+            self.simulation.pause(rng.u64(100..40_000)).await;
             let mut settings = channel_line(1);
             if turn % 2 == 0 {
                 match rng.u32(0..3) {

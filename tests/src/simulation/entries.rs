@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -111,7 +110,7 @@ impl Entries {
     /// Says everything, each story in its order; two systems may say the same.
     pub async fn say_all(&self, mut rng: Rng) {
         for story in &self.stories {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..400))).await;
+            self.simulation.pause(rng.u64(0..400)).await;
             if rng.u32(0..6) == 0 {
                 continue;
             }
@@ -135,7 +134,7 @@ impl Entries {
             if !told.contains(&Told::Undecided) {
                 return told.iter().all(|told| *told == Told::OnRecord);
             }
-            tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+            self.simulation.pause(rng.u64(10..2_000)).await;
         }
         false
     }

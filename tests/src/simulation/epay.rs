@@ -157,7 +157,7 @@ impl Scene {
 impl World {
     async fn act(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(2..=6) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..500))).await;
+            self.simulation.pause(rng.u64(0..500)).await;
             let wish = self.wishes[rng.usize(0..self.wishes.len())].clone();
             if rng.u32(0..4) == 0 {
                 self.simulation.count_fault("the same request twice at once");
@@ -171,7 +171,7 @@ impl World {
                 if self.ask(&wish).await {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+                self.simulation.pause(rng.u64(10..2_000)).await;
             }
         }
     }
@@ -188,6 +188,7 @@ impl World {
     /// Asks once, and compares what is told with the table; whether it is decided.
     async fn ask(&self, wish: &Wish) -> bool {
         let begun = self.attempts.begin(&wish.of(), self.is_in_force(wish));
+        let was_confirmed = self.is_confirmed(wish);
         self.sent.lock().unwrap().push(wish.clone());
         self.simulation.tell(|| format!("wishes: {wish:?}"));
         let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
@@ -240,6 +241,9 @@ impl World {
             if !is_so {
                 self.simulation.breach(format!("{wish:?} was told to be done, and is not"));
             }
+            if was_confirmed {
+                self.simulation.breach(format!("{wish:?} was told to be done, and was confirmed before"));
+            }
             self.granted.lock().unwrap().insert(wish.clone(), answer);
         } else {
             if self.is_in_force(wish) && (is_alone || begun.was_so) {
@@ -261,6 +265,15 @@ impl World {
             _ => false,
         };
         self.is_so(wish) && !has_failed
+    }
+
+    /// Whether what is wished to fail has not, and the payment provider has said that it paid.
+    fn is_confirmed(&self, wish: &Wish) -> bool {
+        let Wish::Fail { batch_no, .. } = wish else { return false };
+        let path = demo().batch(batch_no.parse().unwrap()).path();
+        let is_confirmation =
+            |(partition, sort): &(String, String)| *partition == path && sort.starts_with("CONFIRMATION");
+        !self.is_so(wish) && self.simulation.table.items().keys().any(is_confirmation)
     }
 
     /// Whether a wish has come true, by the table.

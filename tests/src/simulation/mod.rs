@@ -38,7 +38,7 @@ use shared::store::{Content, Store, Stored};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use crate::embedded::{Answered, Embedded};
+use crate::embedded::{Answered, Call, Embedded};
 pub use history::Counts;
 use history::History;
 use mutant::Mutant;
@@ -47,6 +47,8 @@ use pingpp::{Bus, Channel};
 use platform::{Life, Platform};
 use table::Table;
 use weather::{Fate, Weather};
+
+pub const TABLE: &str = table::NAME;
 
 /// When every run begins.
 const BEGINNING: u64 = 1_795_000_000;
@@ -65,6 +67,8 @@ pub struct Ended {
     pub done: Counts,
     /// Items in the table at the end.
     pub items: usize,
+    /// Calls to the table, in their order, where they were asked for.
+    pub calls: Vec<Call>,
 }
 
 /// What is done beside running a seed.
@@ -72,6 +76,8 @@ pub struct Ended {
 pub struct Options {
     /// Tells the history in words.
     pub tells: bool,
+    /// Keeps the calls to the table.
+    pub keeps_calls: bool,
     /// What is wrong with the ledger.
     pub mutant: Option<Mutant>,
 }
@@ -139,7 +145,8 @@ async fn live(seed: u64, options: &Options) -> Ended {
     let items = simulation.table.items().len();
     let mut history = simulation.history.lock().unwrap();
     let History { lines, digest, faults, done, breaches } = std::mem::take(&mut *history);
-    Ended { seed, breaches, history: lines, digest, faults, done, items }
+    let calls = simulation.table.take_calls();
+    Ended { seed, breaches, history: lines, digest, faults, done, items, calls }
 }
 
 fn template() -> &'static Template {
@@ -169,7 +176,7 @@ impl Simulation {
         let history = History { lines: options.tells.then(Vec::new), ..History::default() };
         Self {
             weather: Weather::of(rng),
-            table: Table::new(embedded),
+            table: Table::new(embedded, options.keeps_calls),
             sdk,
             stream,
             began: Instant::now(),
@@ -277,7 +284,7 @@ impl Simulation {
     /// Puts on record what there is in the beginning, when nothing goes wrong.
     async fn import(self: &Arc<Self>, lines: &[Value]) {
         let client = aws_sdk_dynamodb::Client::from_conf(
-            self.sdk.to_builder().http_client(self.table.embedded.clone()).build(),
+            self.sdk.to_builder().http_client(self.table.clone()).build(),
         );
         let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
         let source = Source::text(lines.join("\n"));
@@ -334,6 +341,13 @@ impl Simulation {
     /// The next of the numbers that tell things apart.
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits as somebody does before the next thing; where all do so in step, until all go on.
+    async fn pause(&self, milliseconds: u64) {
+        let step = self.weather.step;
+        let until = (self.at() + milliseconds).next_multiple_of(step);
+        tokio::time::sleep_until(self.began + Duration::from_millis(until)).await;
     }
 
     /// How long the run has lasted, in milliseconds.

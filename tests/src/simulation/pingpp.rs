@@ -374,7 +374,7 @@ impl World {
     /// A merchant's server: creates batches, again where its SDK would, and looks at them.
     async fn merchant(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(1..=5) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..3_000))).await;
+            self.simulation.pause(rng.u64(0..3_000)).await;
             let body = rng.usize(0..self.bodies.len());
             match rng.u32(0..6) {
                 0 => {
@@ -402,7 +402,7 @@ impl World {
                 if self.create(body).await {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+                self.simulation.pause(rng.u64(10..2_000)).await;
             }
         }
     }
@@ -532,7 +532,7 @@ impl World {
     /// the worker could not do again, and some of it though it could.
     async fn stream(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(2..=12) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(50..2_500))).await;
+            self.simulation.pause(rng.u64(50..2_500)).await;
             let from = *self.brought.lock().unwrap();
             let (mut changes, end) = self.simulation.changes_from(from);
             *self.brought.lock().unwrap() = end;
@@ -561,7 +561,7 @@ impl World {
                     Some(first) => {
                         tries += 1;
                         rest = &rest[first..];
-                        tokio::time::sleep(Duration::from_millis(rng.u64(100..2_000))).await;
+                        self.simulation.pause(rng.u64(100..2_000)).await;
                     }
                 }
             }
@@ -611,7 +611,7 @@ impl World {
     /// People say what the channel has told them: that it has paid, or never will.
     async fn people(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(1..=4) {
-            tokio::time::sleep(Duration::from_millis(rng.u64(100..60_000))).await;
+            self.simulation.pause(rng.u64(100..60_000)).await;
             let batches = self.batches();
             if batches.is_empty() {
                 continue;
@@ -637,7 +637,7 @@ impl World {
     /// Charges and movements of funds come on record.
     async fn operators_systems(self: Arc<Self>, mut rng: Rng) {
         for entry in &self.late {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..4_000))).await;
+            self.simulation.pause(rng.u64(0..4_000)).await;
             let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
             for _ in 0..4 {
                 let told = self.simulation.call("record-entries", event.clone()).await;
@@ -649,7 +649,7 @@ impl World {
                         self.simulation.breach(format!("{entry} was told {status} {answer}"));
                     }
                 }
-                tokio::time::sleep(Duration::from_millis(rng.u64(10..2_000))).await;
+                self.simulation.pause(rng.u64(10..2_000)).await;
             }
         }
     }

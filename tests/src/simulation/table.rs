@@ -1,35 +1,52 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::mem::take;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
-use crate::embedded::{Answered, Embedded};
+use crate::embedded::{Answered, Call, Embedded, operation, response};
 
 pub const NAME: &str = "refunds-simulated";
 
+#[derive(Clone)]
 pub struct Table {
     pub embedded: Embedded,
     /// All items, as they were read since the last write.
-    read: Mutex<Option<Arc<Items>>>,
+    read: Arc<Mutex<Option<Arc<Items>>>>,
+    /// All calls in their order, where somebody wants them.
+    calls: Option<Arc<Mutex<Vec<Call>>>>,
 }
 
 /// All items, by their keys.
 pub type Items = BTreeMap<(String, String), Stored>;
 
 impl Table {
-    pub fn new(embedded: Embedded) -> Self {
-        Self { embedded, read: Mutex::default() }
+    pub fn new(embedded: Embedded, keeps_calls: bool) -> Self {
+        Self { embedded, read: Arc::default(), calls: keeps_calls.then(Arc::default) }
+    }
+
+    pub fn take_calls(&self) -> Vec<Call> {
+        self.calls.as_ref().map(|calls| take(&mut *calls.lock().unwrap())).unwrap_or_default()
     }
 
     /// Carries a call out.
     pub fn carry_out(&self, operation: &str, asked: &str) -> Answered {
+        if let Some(calls) = &self.calls {
+            calls.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
+        }
         if !matches!(operation, "GetItem" | "BatchGetItem" | "Query") {
             self.read.lock().unwrap().take();
         }
@@ -74,6 +91,31 @@ impl Table {
         let (status, answer) = self.embedded.carry_out(operation, &call.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).expect("an answer is JSON")
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Table")
+    }
+}
+
+/// For a client who has no network to it.
+impl HttpClient for Table {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Table {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        let (status, answer) = self.carry_out(operation(&request), &body);
+        HttpConnectorFuture::ready(Ok(response(status, answer)))
     }
 }
 

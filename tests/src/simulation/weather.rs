@@ -90,6 +90,8 @@ pub struct Weather {
     pub clocks_off: i64,
     /// The longest way of a call to the table that is not slow.
     way: Duration,
+    /// Callers begin at multiples of it alone, in milliseconds: in some runs they meet all the time.
+    pub step: u64,
     is_calm: AtomicBool,
 }
 
@@ -114,7 +116,8 @@ impl Weather {
         let rates = Fault::ALL.map(|fault| rate(fault.worst()));
         let (slow, gateway, ended, clocks_off) = (rate(30), rate(150), rate(60), i64::from(rate(3_000)));
         let way = Duration::from_millis(rng.u64(1..=12));
-        Self { rates, slow, ended, gateway, clocks_off, way, is_calm: AtomicBool::new(false) }
+        let step = if rng.u32(0..5) == 0 { 1_000 } else { 1 };
+        Self { rates, slow, ended, gateway, clocks_off, way, step, is_calm: AtomicBool::new(false) }
     }
 
     /// From now on nothing goes wrong.

@@ -1,0 +1,266 @@
+//! The embedded store beside another DynamoDB: both are given the same calls, one after another, and their answers
+//! compared. Tests on the embedded store are worth what it has in common with DynamoDB.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::Client;
+use dynoxide::Database;
+use refundctl::template::Template;
+use serde_json::{Map, Value, json};
+
+use crate::embedded::{Answered, Call, Embedded};
+
+/// How their answers may differ: what of them, and why it is no matter.
+const KNOWN: &[(&str, &str)] = &[
+    ("BatchGetItem: ConsumedCapacity", NOTHING),
+    ("Query: ConsumedCapacity", NOTHING),
+    (
+        "TransactWriteItems: ConsumedCapacity",
+        "DynamoDB takes two units of a transaction where Local counts one",
+    ),
+    (
+        "PutItem: SerializationException here, ValidationException there",
+        "numbers that DynamoDB does not hold are refused by both; the ledger writes none",
+    ),
+    (
+        "TransactWriteItems: ValidationException here, TransactionCanceledException None ConditionalCheckFailed there",
+        "DynamoDB refuses two actions on one item at once, as the embedded store; Local carries them out one by one",
+    ),
+];
+
+/// Units are asserted on the embedded store alone.
+const NOTHING: &str = "DynamoDB takes half a unit or a unit for what is not there, Local nothing";
+
+/// Tables of the template in both stores.
+pub struct Stores {
+    embedded: Embedded,
+    other: Other,
+    table: String,
+    pub compared: Compared,
+}
+
+/// What was compared.
+#[derive(Default)]
+pub struct Compared {
+    /// How many calls, by their operation and what they came to.
+    calls: BTreeMap<String, u64>,
+    /// How often what differed, with one example.
+    differences: BTreeMap<String, (u64, String)>,
+}
+
+struct Other {
+    agent: ureq::Agent,
+    endpoint: String,
+}
+
+impl Stores {
+    /// New tables of this name, here and at `endpoint`.
+    pub async fn new(endpoint: &str, table: &str) -> Result<Self> {
+        let embedded = Embedded { database: Database::memory()? };
+        let there = shared::store::client(Some(endpoint)).await;
+        let here = Client::from_conf(there.config().to_builder().http_client(embedded.clone()).build());
+        let template = Template::built_in()?.table;
+        template.create_if_absent(&here, table).await?;
+        template.create_if_absent(&there, table).await.with_context(|| format!("{endpoint} has no table"))?;
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let other = Other { agent, endpoint: endpoint.to_owned() };
+        Ok(Self { embedded, other, table: table.to_owned(), compared: Compared::default() })
+    }
+
+    /// Gives both a call, which names its table `of`.
+    pub fn compare(&mut self, (operation, asked): &Call, of: &str) -> Result<()> {
+        let asked = asked.replace(&format!("\"{of}\""), &format!("\"{}\"", self.table));
+        let here = self.embedded.carry_out(operation, &asked);
+        let there = self.other.carry_out(operation, &asked)?;
+        let (here, there) = (read(&here)?, read(&there)?);
+        *self.compared.calls.entry(format!("{operation}: {}", outcome(&here))).or_default() += 1;
+        let mut different = BTreeMap::new();
+        if outcome(&here) == outcome(&there) {
+            differences("", &here.1, &there.1, &mut different);
+        } else {
+            let outcomes = format!("{} here, {} there", outcome(&here), outcome(&there));
+            different.insert(outcomes, (here.1.to_string(), there.1.to_string()));
+        }
+        for (what, (here, there)) in different {
+            let example = || {
+                let asked: String = asked.chars().take(400).collect();
+                format!("here {here}\n  there {there}\n  {operation} {asked}")
+            };
+            let (count, _) = self
+                .compared
+                .differences
+                .entry(format!("{operation}: {what}"))
+                .or_insert_with(|| (0, example()));
+            *count += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Other {
+    /// DynamoDB Local takes any signature for a good one.
+    fn carry_out(&self, operation: &str, asked: &str) -> Result<Answered> {
+        let credential = "Credential=local/20260101/us-east-1/dynamodb/aws4_request";
+        let mut answer = self
+            .agent
+            .post(&self.endpoint)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"),
+            )
+            .send(asked)?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+    }
+}
+
+fn read((status, body): &Answered) -> Result<(u16, Value)> {
+    Ok((*status, serde_json::from_str(body).with_context(|| format!("an answer is JSON: {body}"))?))
+}
+
+/// What a call came to: `ok`, or the error, with the reasons of a transaction.
+fn outcome((status, answer): &(u16, Value)) -> String {
+    if *status == 200 {
+        return "ok".to_owned();
+    }
+    let kind = answer["__type"].as_str().unwrap_or_default().rsplit('#').next().unwrap_or_default();
+    let mut reasons: Vec<&str> = answer["CancellationReasons"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|reason| reason["Code"].as_str().unwrap_or("?"))
+        .collect();
+    reasons.dedup();
+    format!("{kind} {}", reasons.join(" ")).trim_end().to_owned()
+}
+
+/// How two answers differ, by where in them.
+fn differences(place: &str, here: &Value, there: &Value, found: &mut BTreeMap<String, (String, String)>) {
+    match (here, there) {
+        // An item's attributes are the item's own affair.
+        (Value::Object(one), Value::Object(other)) if !is_item(one) && !is_item(other) => {
+            let names: Vec<&String> = one.keys().chain(other.keys()).collect();
+            for name in names {
+                let inner = format!("{place}.{name}").trim_start_matches('.').to_owned();
+                let value = |of: &Map<String, Value>| of.get(name).cloned().unwrap_or_default();
+                let (one, other) = (value(one), value(other));
+                let is_same = match name.as_str() {
+                    // Texts are for people.
+                    "message" | "Message" => true,
+                    // Keys of a batch come in any order, under the table's name.
+                    "Responses" => in_order(&one) == in_order(&other),
+                    "ConsumedCapacity" => one == other,
+                    _ => {
+                        differences(&inner, &one, &other, found);
+                        true
+                    }
+                };
+                if !is_same {
+                    found.insert(inner, (one.to_string(), other.to_string()));
+                }
+            }
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            for (one, other) in one.iter().zip(other) {
+                differences(&format!("{place}[]"), one, other, found);
+            }
+        }
+        _ => {
+            if here != there {
+                found.insert(place.to_owned(), (here.to_string(), there.to_string()));
+            }
+        }
+    }
+}
+
+fn is_item(object: &Map<String, Value>) -> bool {
+    object.contains_key("pk")
+        || object.values().any(|value| value.get("S").is_some() || value.get("N").is_some())
+}
+
+fn in_order(responses: &Value) -> Value {
+    let mut responses = responses.clone();
+    for items in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(items) = items.as_array_mut() {
+            items.sort_by_key(|item| item["pk"].to_string() + &item["sk"].to_string());
+        }
+    }
+    responses
+}
+
+impl Compared {
+    pub fn add(&mut self, other: Self) {
+        for (what, count) in other.calls {
+            *self.calls.entry(what).or_default() += count;
+        }
+        for (what, (count, example)) in other.differences {
+            self.differences.entry(what).or_insert((0, example)).0 += count;
+        }
+    }
+
+    /// # Errors
+    /// A difference that is not known.
+    pub fn judge(&self) -> Result<()> {
+        let known = |what: &str| KNOWN.iter().any(|(known, _)| *known == what);
+        let unknown: Vec<&str> =
+            self.differences.keys().map(String::as_str).filter(|what| !known(what)).collect();
+        ensure!(unknown.is_empty(), "the stores differ in what nobody has looked at: {}", unknown.join("; "));
+        Ok(())
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (call, count) in &self.calls {
+            writeln!(f, "{count:>9}  {call}")?;
+        }
+        for (what, (count, example)) in &self.differences {
+            let why = KNOWN.iter().find(|(known, _)| known == what).map(|(_, why)| *why);
+            writeln!(f, "{count:>9}  DIFFERENT {what}: {}", why.unwrap_or("WHO KNOWS WHY"))?;
+            if why.is_none() {
+                writeln!(f, "  {example}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Calls that no function makes in a good run, which name their table `TABLE`: what functions rely on, at its edges.
+pub fn probes() -> Vec<Call> {
+    let probes: Value =
+        serde_json::from_str(include_str!("../stores.json")).expect("tests/stores.json is JSON");
+    let calls = probes.as_array().into_iter().flatten().flat_map(|probe| probe["calls"].as_array());
+    let call = |call: &Value| {
+        let (operation, body) = call.as_object().and_then(|call| call.iter().next()).expect("a call");
+        let mut body = body.clone();
+        if !matches!(operation.as_str(), "BatchGetItem" | "TransactWriteItems") && body["TableName"].is_null()
+        {
+            body["TableName"] = json!("TABLE");
+        }
+        (operation.clone(), body.to_string())
+    };
+    calls.flatten().map(call).chain(limits()).collect()
+}
+
+/// At the limits of sizes and numbers, and beyond.
+fn limits() -> impl Iterator<Item = Call> {
+    let item = |sort: usize, bytes: usize| json!({"pk": {"S": "large"}, "sk": {"S": format!("{sort:04}")}, "t": {"S": "x".repeat(bytes)}});
+    let put = move |bytes: usize| ("PutItem", json!({"TableName": "TABLE", "Item": item(0, bytes)}));
+    let transaction = move |actions: usize| {
+        let put = |sort: usize| json!({"Put": {"TableName": "TABLE", "Item": item(sort, 10)}});
+        let actions: Vec<Value> = (0..actions).map(put).collect();
+        ("TransactWriteItems", json!({ "TransactItems": actions }))
+    };
+    let read = |keys: usize| {
+        let key = |sort: usize| json!({"pk": {"S": "large"}, "sk": {"S": format!("{sort:04}")}});
+        let keys: Vec<Value> = (0..keys).map(key).collect();
+        ("BatchGetItem", json!({"RequestItems": {"TABLE": {"Keys": keys}}}))
+    };
+    // The names and the other values of the item have 22 bytes.
+    let most = 400 * 1024 - 22;
+    let calls = [put(most - 3), put(most + 10), transaction(100), transaction(101), read(100), read(101)];
+    calls.into_iter().map(|(operation, body)| (operation.to_owned(), body.to_string()))
+}
