@@ -37,6 +37,25 @@ pub const KEYS_PER_READ_MAX: usize = 100;
 /// Actions of one TransactWriteItems call (DynamoDB).
 pub const ACTIONS_PER_TRANSACTION_MAX: usize = 100;
 
+/// [`ACTIONS_PER_TRANSACTION_MAX`]; tests may make it smaller, so that small requests need several transactions.
+pub fn actions_per_transaction() -> usize {
+    #[cfg(feature = "simulation")]
+    if let Some(small) = simulated::ACTIONS_PER_TRANSACTION.get() {
+        return small;
+    }
+    ACTIONS_PER_TRANSACTION_MAX
+}
+
+/// Limits that tests make smaller, each in its thread.
+#[cfg(feature = "simulation")]
+pub mod simulated {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub static ACTIONS_PER_TRANSACTION: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+}
+
 /// Largest body of a call of `record-entries`, in bytes: 25 entries with the longest texts have ample room.
 pub const ENTRIES_BODY_BYTES_MAX: usize = 256 * 1024;
 
@@ -131,9 +150,11 @@ pub const MERCHANT_BATCH_NO_CHARS_MAX: usize = 24;
 /// Charges of one batch, as Ping++ documents it.
 pub const CHARGES_PER_BATCH_MAX: usize = 100;
 
-/// Charges that a batch's first transaction holds: with the batch, its number's guard and two funding accounts it
+/// Charges that a batch's first transaction holds, 96: with the batch, its number's guard and two funding accounts it
 /// is full. So is the one that takes them back.
-pub const CHARGES_HELD_AT_ONCE_MAX: usize = 96;
+pub fn charges_held_at_once() -> usize {
+    actions_per_transaction() - 4
+}
 
 /// Longest description of a batch or of one of its refunds, in characters, as Ping++ documents it.
 pub const DESCRIPTION_CHARS_MAX: usize = 255;

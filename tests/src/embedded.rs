@@ -1,8 +1,11 @@
 //! The embedded DynamoDB without a network before it: a client's calls are carried out where they are made. So a test
 //! can have a world in one thread, in which nothing happens but by its own doing.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -10,9 +13,12 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// A call: its operation, such as `GetItem`, and its body.
 pub type Call = (String, String);
@@ -76,6 +82,28 @@ pub fn response(status: u16, body: String) -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
     response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
     response
+}
+
+/// An item in DynamoDB's JSON, as the SDK has it.
+pub fn item_of(item: &Value) -> HashMap<String, AttributeValue> {
+    let members = item.as_object().expect("an item is an object");
+    members.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+}
+
+fn attribute(value: &Value) -> AttributeValue {
+    let (kind, value) = value.as_object().and_then(|value| value.iter().next()).expect("a typed value");
+    let text = || value.as_str().expect("a text").to_owned();
+    let list = || value.as_array().expect("a list").iter();
+    match kind.as_str() {
+        "S" => AttributeValue::S(text()),
+        "N" => AttributeValue::N(text()),
+        "B" => AttributeValue::B(Blob::new(BASE64.decode(text()).expect("bytes in Base64"))),
+        "BOOL" => AttributeValue::Bool(value.as_bool().expect("true or false")),
+        "M" => AttributeValue::M(item_of(value)),
+        "L" => AttributeValue::L(list().map(attribute).collect()),
+        "SS" => AttributeValue::Ss(list().map(|text| text.as_str().expect("a text").to_owned()).collect()),
+        other => panic!("the ledger writes no {other}"),
+    }
 }
 
 impl fmt::Debug for Embedded {

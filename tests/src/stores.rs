@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::Client;
@@ -72,6 +73,7 @@ impl Stores {
     /// Gives both a call, which names its table `of`.
     pub fn compare(&mut self, (operation, asked): &Call, of: &str) -> Result<()> {
         let asked = asked.replace(&format!("\"{of}\""), &format!("\"{}\"", self.table));
+        let asked = self.with_own_token(&asked)?;
         let here = self.embedded.carry_out(operation, &asked);
         let there = self.other.carry_out(operation, &asked)?;
         let (here, there) = (read(&here)?, read(&there)?);
@@ -84,9 +86,10 @@ impl Stores {
             different.insert(outcomes, (here.1.to_string(), there.1.to_string()));
         }
         for (what, (here, there)) in different {
+            let short = |text: &str| text.chars().take(400).collect::<String>();
             let example = || {
-                let asked: String = asked.chars().take(400).collect();
-                format!("here {here}\n  there {there}\n  {operation} {asked}")
+                let asked = short(&asked);
+                format!("here {}\n  there {}\n  {operation} {asked}", short(&here), short(&there))
             };
             let (count, _) = self
                 .compared
@@ -96,6 +99,20 @@ impl Stores {
             *count += 1;
         }
         Ok(())
+    }
+}
+
+impl Stores {
+    /// A transaction's token is good for ten minutes in all of a DynamoDB, whatever the table: each comparison has its own.
+    fn with_own_token(&self, asked: &str) -> Result<String> {
+        if !asked.contains("ClientRequestToken") {
+            return Ok(asked.to_owned());
+        }
+        let mut asked: Value = serde_json::from_str(asked)?;
+        let mut hasher = DefaultHasher::new();
+        (&self.table, asked["ClientRequestToken"].as_str()).hash(&mut hasher);
+        asked["ClientRequestToken"] = json!(format!("{:016x}", hasher.finish()));
+        Ok(asked.to_string())
     }
 }
 

@@ -2,7 +2,7 @@
 //! itself.
 //!
 //! `creating → created → settling → succeeded | partially succeeded | failed`, or `creating → void`. A batch of up
-//! to [`limits::CHARGES_HELD_AT_ONCE_MAX`] charges is created at once.
+//! to [`limits::charges_held_at_once`] charges is created at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -318,7 +318,7 @@ pub fn decide_batch(request: &BatchRequest, snapshot: &BatchSnapshot, created: &
         Ok(taken) => taken,
         Err(refusal) => return Creating::Refused(refusal),
     };
-    let is_whole = items.len() <= limits::CHARGES_HELD_AT_ONCE_MAX;
+    let is_whole = items.len() <= limits::charges_held_at_once();
     let batch = RefundBatch {
         key,
         batch_no: request.batch_no.clone(),
@@ -437,12 +437,12 @@ impl RefundBatch {
 
     /// The charges that the first transaction holds.
     pub fn first_items(&self) -> &[BatchItem] {
-        self.items.get(..limits::CHARGES_HELD_AT_ONCE_MAX).unwrap_or(&self.items)
+        self.items.get(..limits::charges_held_at_once()).unwrap_or(&self.items)
     }
 
     /// The charges that are held by the second one.
     pub fn further_items(&self) -> &[BatchItem] {
-        self.items.get(limits::CHARGES_HELD_AT_ONCE_MAX..).unwrap_or_default()
+        self.items.get(limits::charges_held_at_once()..).unwrap_or_default()
     }
 
     /// Gives back what was taken for `items`: the postings, and the accounts as they will be with the posting

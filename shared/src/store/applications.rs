@@ -143,7 +143,7 @@ impl Session {
         let change = Change {
             key: app_items::application_key(application),
             expression: "SET #state = :processing, refund = :refund",
-            condition: "#state = :requested AND paid >= :amount",
+            condition: Some("#state = :requested AND paid >= :amount"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
@@ -242,7 +242,7 @@ impl Session {
         let change = Change {
             key: app_items::application_key(&guard.application),
             expression: "SET #state = :done, completion = :completion",
-            condition: "#state = :processing AND refund.batchNo = :batchNo",
+            condition: Some("#state = :processing AND refund.batchNo = :batchNo"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":processing", app_items::PROCESSING),
@@ -295,7 +295,7 @@ impl Session {
         let change = Change {
             key: app_items::application_key(application),
             expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
-            condition: "#state = :requested",
+            condition: Some("#state = :requested"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
@@ -378,7 +378,7 @@ impl Session {
         let change = Change {
             key: app_items::application_key(application),
             expression: "SET #state = :requested REMOVE refund",
-            condition: "#state = :processing AND refund.batchNo = :batchNo",
+            condition: Some("#state = :processing AND refund.batchNo = :batchNo"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
@@ -389,7 +389,8 @@ impl Session {
         let mark = Change {
             key: app_items::guard_key(&batch),
             expression: "SET failedAt = :at",
-            condition: "attribute_exists(refund) AND attribute_not_exists(failedAt)",
+            // What fails is under way, so it has its guard, and has not failed before.
+            condition: None,
             name: None,
             values: Item::from([items::number(":at", failed.at)]),
         };

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{
-    ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem, Update};
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError};
 use futures::future::BoxFuture;
 
@@ -14,12 +13,12 @@ use super::items::{self, Item};
 use super::meter::CountAttempts;
 use super::{Session, StoreError};
 
-/// What to change of the item under `key`, and when.
+/// What to change of the item under `key`, and when: always, where there is no condition.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) key: Item,
     pub(super) expression: &'static str,
-    pub(super) condition: &'static str,
+    pub(super) condition: Option<&'static str>,
     /// What the expressions call an attribute whose name they can't have, and that name.
     pub(super) name: Option<(&'static str, String)>,
     pub(super) values: Item,
@@ -32,8 +31,8 @@ impl Change {
             .table_name(table)
             .set_key(Some(self.key))
             .update_expression(self.expression)
-            .condition_expression(self.condition)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_condition_expression(self.condition.map(str::to_owned))
+            .set_return_values_on_condition_check_failure(self.condition.map(|_| AllOld))
             .set_expression_attribute_names(names)
             .set_expression_attribute_values(Some(self.values))
             .build()
@@ -92,8 +91,8 @@ impl Session {
                 .table_name(self.store.table())
                 .set_key(Some(change.key.clone()))
                 .update_expression(change.expression)
-                .condition_expression(change.condition)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .set_condition_expression(change.condition.map(str::to_owned))
+                .set_return_values_on_condition_check_failure(change.condition.map(|_| AllOld))
                 .set_expression_attribute_names(names)
                 .set_expression_attribute_values(
                     Some(change.values.clone()).filter(|values| !values.is_empty()),

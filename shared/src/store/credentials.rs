@@ -1,6 +1,6 @@
 //! Secrets, by their hashes: whom each names, and for a tenant that shares them with others, which it has.
 
-use aws_sdk_dynamodb::types::{ConditionCheck, Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 
 use super::attribute::SORT_KEY;
 use super::change::PutCondition;
@@ -161,15 +161,6 @@ impl Session {
         Ok((TransactWriteItem::builder().condition_check(check).build(), key))
     }
 
-    fn delete_action(&self, key: Item) -> Result<Action, StoreError> {
-        let delete = Delete::builder()
-            .table_name(self.store.table())
-            .set_key(Some(key.clone()))
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok((TransactWriteItem::builder().delete(delete).build(), key))
-    }
-
     /// The ids of the tenants that a secret names, if it is one that names several.
     pub async fn shared_credential(
         &self,
@@ -199,7 +190,7 @@ impl Session {
         let change = super::change::Change {
             key: items::tenant_key(tenant),
             expression: "SET settings = :settings",
-            condition: "settings = :read",
+            condition: Some("settings = :read"),
             name: None,
             values: Item::from([items::text(":settings", settings), items::text(":read", read)]),
         };

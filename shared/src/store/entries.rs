@@ -293,7 +293,7 @@ fn settling(debit: &Debit) -> Change {
     Change {
         key: items::debit_key(&debit.key),
         expression: "SET #state = :settled",
-        condition: "#state = :open",
+        condition: Some("#state = :open"),
         name: Some(("#state", "state".to_owned())),
         values: Item::from([
             items::text(":open", DebitState::Open.as_str()),

@@ -57,7 +57,7 @@ impl Session {
         let change = Change {
             key: key(intervention),
             expression: "SET outcome = :outcome",
-            condition: "attribute_exists(subject)",
+            condition: Some("attribute_exists(subject)"),
             name: None,
             values: Item::from([items::text(":outcome", outcome)]),
         };

@@ -28,7 +28,9 @@ impl Session {
         let change = Change {
             key: batch_items::batch_key(key),
             expression: "SET gsi1sk = :until",
-            condition: "attribute_exists(gsi1pk) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            condition: Some(
+                "attribute_exists(gsi1pk) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            ),
             name: None,
             values: Item::from([
                 items::number(":now", now),

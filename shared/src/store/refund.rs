@@ -150,7 +150,7 @@ impl Session {
     ) -> Result<Next, Stop> {
         loop {
             let at = clock::unix_now();
-            let actions_max = limits::ACTIONS_PER_TRANSACTION_MAX;
+            let actions_max = limits::actions_per_transaction();
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
             let Some(transaction) = transaction else { return Ok(Next::Done) };
 

@@ -3,9 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attribute::SORT_KEY;
 use super::change::Change;
@@ -249,8 +247,8 @@ impl Session {
         let change = Change {
             key: batch_items::months_key(&batch.tenant),
             expression: "ADD months :months",
-            // Always so: it is put on record again or for the first time.
-            condition: "attribute_not_exists(expires)",
+            // It is put on record again or for the first time.
+            condition: None,
             name: None,
             values: Item::from([(":months".to_owned(), months)]),
         };
@@ -292,7 +290,7 @@ impl Session {
         let change = Change {
             key: batch_items::charge_key(&batch.charge_key(item)),
             expression: "SET holds.#refund = :hold, version = :next",
-            condition: "version = :read",
+            condition: Some("version = :read"),
             name: Some(("#refund", item.refund.as_str().to_owned())),
             values: Item::from([
                 (":hold".to_owned(), batch_items::hold_value(&hold)),
@@ -313,7 +311,7 @@ impl Session {
         let change = Change {
             key: batch_items::charge_key(&batch.charge_key(item)),
             expression: "SET version = version + :one, refunded = refunded + :refunded REMOVE holds.#refund",
-            condition: "attribute_exists(holds.#refund)",
+            condition: Some("attribute_exists(holds.#refund)"),
             name: Some(("#refund", item.refund.as_str().to_owned())),
             values: Item::from([
                 items::number(":one", 1),
@@ -406,7 +404,7 @@ impl Session {
         let change = Change {
             key: batch_items::batch_key(&batch.key),
             expression: "SET #state = :void, releases = :releases REMOVE gsi1pk, gsi1sk",
-            condition: "#state = :creating",
+            condition: Some("#state = :creating"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":creating", batch_items::CREATING),
@@ -416,7 +414,8 @@ impl Session {
         };
         let mut actions: Vec<Action> = vec![
             (change.action(self.store.table())?, batch_items::batch_item(&void, 0)),
-            self.free_number(batch)?,
+            // A batch that is being created has its number.
+            self.delete_action(batch_items::guard_key(&batch.key.tenant, &batch.batch_no))?,
         ];
         for (read, account) in &accounts {
             actions.push(self.move_account(*read, account)?);
@@ -425,19 +424,6 @@ impl Session {
             actions.push(self.release(batch, item, false)?);
         }
         self.transact(actions).await
-    }
-
-    /// Deletes the guard of a batch's number, if it is still this batch's.
-    fn free_number(&self, batch: &RefundBatch) -> Result<Action, StoreError> {
-        let delete = Delete::builder()
-            .table_name(self.store.table())
-            .set_key(Some(batch_items::guard_key(&batch.key.tenant, &batch.batch_no)))
-            .condition_expression("batchId = :batch")
-            .expression_attribute_values(":batch", AttributeValue::S(batch.key.id.to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok((TransactWriteItem::builder().delete(delete).build(), batch_items::guard_item(batch)))
     }
 
     /// The accounts that pay for a batch.
@@ -463,7 +449,7 @@ impl Session {
         let change = Change {
             key: batch_items::batch_key(&batch.key),
             expression: "SET #state = :created",
-            condition: "#state = :creating",
+            condition: Some("#state = :creating"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":creating", batch_items::CREATING),

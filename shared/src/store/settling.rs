@@ -45,7 +45,9 @@ impl Session {
         let change = Change {
             key: batch_items::batch_key(&batch.key),
             expression: "SET #state = :settling, takenUntil = :until, takenBy = :by, gsi1sk = :sort",
-            condition: "#state IN (:created, :settling) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            condition: Some(
+                "#state IN (:created, :settling) AND (attribute_not_exists(takenUntil) OR takenUntil < :now)",
+            ),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":created", batch_items::CREATED),
@@ -147,7 +149,7 @@ impl Session {
         let change = Change {
             key: batch_items::refund_key(&refund.charge, &refund.id),
             expression: "SET contradiction = if_not_exists(contradiction, :said)",
-            condition: "attribute_exists(batchId)",
+            condition: Some("attribute_exists(batchId)"),
             name: None,
             values: Item::from([items::text(":said", said)]),
         };
@@ -199,7 +201,7 @@ impl Session {
                     }
                     None => "SET #state = :next, releases = :releases",
                 },
-                condition: "#state = :settling AND size(releases) = :count",
+                condition: Some("#state = :settling AND size(releases) = :count"),
                 name: Some(("#state", "state".to_owned())),
                 values: Item::from_iter(
                     [
@@ -239,7 +241,7 @@ impl Session {
         let change = Change {
             key: batch_items::batch_key(&batch.key),
             expression: "SET gsi1sk = :until REMOVE takenUntil, takenBy",
-            condition: "takenBy = :by",
+            condition: Some("takenBy = :by"),
             name: None,
             values: Item::from([
                 items::text(":by", &taken.0),

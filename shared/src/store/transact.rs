@@ -3,7 +3,8 @@
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    CancellationReason, Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
 };
 use futures::future::BoxFuture;
 
@@ -138,12 +139,22 @@ impl Session {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
+    /// No item under a key any more.
+    pub(super) fn delete_action(&self, key: Item) -> Result<Action, StoreError> {
+        let delete = Delete::builder()
+            .table_name(self.store.table())
+            .set_key(Some(key.clone()))
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok((TransactWriteItem::builder().delete(delete).build(), key))
+    }
+
     /// The account as it will be, if it still has the posting number that was read.
     pub(super) fn move_account(&self, sequence: u64, account: &Account) -> Result<Action, StoreError> {
         let change = Change {
             key: items::account_key(&account.key),
             expression: "SET balance = :balance, #sequence = :sequence, head = :head",
-            condition: "#sequence = :read",
+            condition: Some("#sequence = :read"),
             name: Some(("#sequence", "sequence".to_owned())),
             values: Item::from([
                 items::number(":balance", account.balance),
@@ -160,7 +171,7 @@ impl Session {
         let change = Change {
             key: items::debit_key(&debit.key),
             expression: "SET #state = :refunded, refund = :refund",
-            condition: "#state = :open",
+            condition: Some("#state = :open"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
                 items::text(":open", DebitState::Open.as_str()),

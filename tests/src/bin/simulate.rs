@@ -1,6 +1,6 @@
 //! Runs simulated worlds, each of which follows from its seed; and the ledger's mutants through them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -46,7 +46,7 @@ struct Arguments {
 enum What {
     /// Makes one thing after another wrong with the ledger, and runs seeds until one finds it
     Mutants {
-        /// Seeds that each gets at most
+        /// Seeds that show what the ledger writes, and that each mutant gets at most
         #[arg(long, default_value_t = 3_000)]
         seeds: u64,
         /// Only those whose names have this text
@@ -190,32 +190,38 @@ fn stores(endpoint: &str, seeds: u64) -> Result<()> {
     compared.judge()
 }
 
-/// Seeds that show what the ledger writes.
-const SHOWN_BY: u64 = 400;
-
 fn mutants(seeds_max: u64, only: Option<&str>) -> ExitCode {
     let began = Instant::now();
-    let found: Mutex<BTreeMap<Mutant, ()>> = Mutex::default();
-    in_threads(SHOWN_BY, |number| {
+    let bar = progress(seeds_max, "seeds as they are");
+    let found: Mutex<BTreeMap<Mutant, BTreeSet<u64>>> = Mutex::default();
+    in_threads(seeds_max, |number| {
+        let seed = 1 + number;
         let mutants = mutant::of(|| {
-            run(1 + number, &Options::default());
+            run(seed, &Options::default());
         });
-        found.lock().unwrap().extend(mutants.into_iter().map(|mutant| (mutant, ())));
+        let mut found = found.lock().unwrap();
+        for mutant in mutants {
+            found.entry(mutant).or_default().insert(seed);
+        }
+        bar.inc(1);
         true
     });
-    let mutants: Vec<Mutant> = found.into_inner().unwrap().into_keys().collect();
-    let mutants: Vec<Mutant> = mutants
+    bar.finish_and_clear();
+    // A mutant runs in the seeds that would make it: the others are what they were.
+    let mutants: Vec<(Mutant, BTreeSet<u64>)> = found
+        .into_inner()
+        .unwrap()
         .into_iter()
-        .filter(|mutant| only.is_none_or(|only| mutant.to_string().contains(only)))
+        .filter(|(mutant, _)| only.is_none_or(|only| mutant.to_string().contains(only)))
         .collect();
-    println!("{} mutants, of what {SHOWN_BY} seeds write", mutants.len());
+    println!("{} mutants, of what {seeds_max} seeds write", mutants.len());
     let bar = progress(mutants.len() as u64, "mutants");
-    let alive: Mutex<Vec<&Mutant>> = Mutex::default();
+    let alive = AtomicU64::new(0);
     in_threads(mutants.len() as u64, |number| {
-        let mutant = &mutants[number as usize];
+        let (mutant, seeds) = &mutants[number as usize];
         let options = Options { mutant: Some(mutant.clone()), ..Options::default() };
-        let killed = (1..=seeds_max).find_map(|seed| {
-            let ended = run(seed, &options);
+        let killed = seeds.iter().find_map(|seed| {
+            let ended = run(*seed, &options);
             Some((seed, ended.breaches.into_iter().next()?))
         });
         match killed {
@@ -224,15 +230,15 @@ fn mutants(seeds_max: u64, only: Option<&str>) -> ExitCode {
                 bar.suspend(|| println!("seed {seed:>5}  {mutant}\n            {breach}"));
             }
             None => {
-                bar.suspend(|| println!("ALIVE       {mutant}"));
-                alive.lock().unwrap().push(mutant);
+                bar.suspend(|| println!("ALIVE       {mutant}\n            in {} seeds", seeds.len()));
+                alive.fetch_add(1, Ordering::Relaxed);
             }
         }
         bar.inc(1);
         true
     });
     bar.finish_and_clear();
-    let (took, alive) = (began.elapsed().as_secs_f64(), alive.into_inner().unwrap().len());
+    let (took, alive) = (began.elapsed().as_secs_f64(), alive.into_inner() as usize);
     println!("{} mutants, {} found, {alive} alive, in {took:.1} s", mutants.len(), mutants.len() - alive);
     if alive == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -13,7 +13,7 @@ use refundctl::send::ebet::{DEMO_KEY, sign};
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
 use shared::ledger::{DebitState, RefundedBy, RequestKey};
-use shared::store::Content;
+use shared::store::{Content, SettingsChange};
 
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
@@ -165,10 +165,10 @@ impl Scene {
             let count = if is_large && player == 0 { 105 } else { rng.usize(2..=5) };
             for number in 0..count {
                 let way = match rng.u32(0..10) {
-                    0..=3 => Way::Past,
-                    4..=7 => Way::Live,
-                    8 if !is_strict => Way::LatePast,
-                    8 => Way::Past,
+                    0..=2 => Way::Past,
+                    3..=6 => Way::Live,
+                    7..=8 if !is_strict => Way::LatePast,
+                    7..=8 => Way::Past,
                     _ => Way::Never,
                 };
                 let way = if is_large && player == 0 && number < 100 { Way::Past } else { way };
@@ -181,7 +181,7 @@ impl Scene {
         let mut lines = vec![channel_line(1)];
         let mut late_wallets = HashSet::new();
         for (player, name) in PLAYERS.iter().enumerate().take(players) {
-            if !is_strict && rng.u32(0..4) == 0 {
+            if !is_strict && rng.u32(0..3) == 0 {
                 late_wallets.insert(player);
                 continue;
             }
@@ -215,7 +215,7 @@ impl Scene {
         for _ in 0..rng.usize(2..=5) {
             actors.push(Box::pin(world.clone().provider(rng.fork())));
         }
-        for _ in 0..rng.usize(1..=2) {
+        for _ in 0..rng.usize(1..=3) {
             let (world, rng) = (world.clone(), rng.fork());
             actors.push(Box::pin(async move { world.entries.say_all(rng).await }));
         }
@@ -429,8 +429,13 @@ impl World {
             }
             let settings = settings_of(settings);
             let session = self.simulation.session("refundctl tenant");
-            let told = session.put_settings(&ChannelId(1).tenant(), &settings, true).await;
+            // Some only want that there are settings, as an import does.
+            let replaces = rng.u32(0..3) != 0;
+            let told = session.put_settings(&ChannelId(1).tenant(), &settings, replaces).await;
             self.simulation.tell(|| format!("settings {settings}: {told:?}"));
+            if !replaces && matches!(told, Ok(SettingsChange::Created | SettingsChange::Replaced)) {
+                self.simulation.breach(format!("settings that were there are no more: {told:?}"));
+            }
         }
         let session = self.simulation.session("refundctl tenant");
         let settings = settings_of(channel_line(1));

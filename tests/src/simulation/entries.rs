@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fastrand::Rng;
+use futures::future::join;
 use serde_json::{Value, json};
 use shared::ledger::DebitState;
 use shared::store::Content;
@@ -58,7 +60,10 @@ impl Entries {
         let mut late: Vec<&usize> = late_wallets.iter().collect();
         late.sort_unstable();
         for player in late {
-            let mut story = vec![wallet(PLAYERS[*player], "10")];
+            // Money comes with it at once.
+            let deposit = json!({"kind": "credit", "channelId": 1, "username": PLAYERS[*player],
+                                 "id": "first", "amount": "20", "reason": "deposit"});
+            let mut story = vec![wallet(PLAYERS[*player], "10"), deposit];
             // Its bets of the past come with it.
             let past = bets.iter().filter(|bet| bet.player == *player && bet.way == Way::LatePast);
             story.extend(past.map(|bet| past_debit(bet, &round(bet))));
@@ -130,7 +135,17 @@ impl Entries {
     /// Sends entries until their outcomes are known, or nobody wants to any more; whether all are on record.
     async fn say_until_known(&self, entries: &[Value], rng: &mut Rng) -> bool {
         for _ in 0..5 {
-            let told = self.say(entries).await;
+            let told = if rng.u32(0..4) == 0 {
+                self.simulation.count_fault("the same request twice at once");
+                let later = Duration::from_millis(rng.u64(0..30));
+                let again = async {
+                    tokio::time::sleep(later).await;
+                    self.say(entries).await
+                };
+                join(self.say(entries), again).await.0
+            } else {
+                self.say(entries).await
+            };
             if !told.contains(&Told::Undecided) {
                 return told.iter().all(|told| *told == Told::OnRecord);
             }

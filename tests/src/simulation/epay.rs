@@ -1,7 +1,7 @@
 //! A merchant's back office, which begins refunds of applications, and its payment provider, which confirms them;
 //! customers who withdraw, and operators who record that a refund was refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +39,32 @@ impl Wish {
             Self::Withdraw { autoid } => format!("withdraw {autoid}"),
             Self::Fail { autoid, batch_no } => format!("fail {autoid} {batch_no}"),
         }
+    }
+}
+
+impl Wish {
+    fn autoid(&self) -> Option<i64> {
+        match self {
+            Self::Begin { autoid, .. } | Self::Withdraw { autoid } | Self::Fail { autoid, .. } => {
+                Some(*autoid)
+            }
+            Self::End { .. } => None,
+        }
+    }
+
+    fn batch_no(&self) -> Option<&str> {
+        match self {
+            Self::Begin { batch_no, .. } | Self::End { batch_no, .. } | Self::Fail { batch_no, .. } => {
+                Some(batch_no)
+            }
+            Self::Withdraw { .. } => None,
+        }
+    }
+
+    /// Whether both are about one application or one batch number.
+    fn meets(&self, other: &Self) -> bool {
+        let is_same = self.autoid().is_some() && self.autoid() == other.autoid();
+        is_same || self.batch_no().is_some() && self.batch_no() == other.batch_no()
     }
 }
 
@@ -82,7 +108,7 @@ impl Scene {
                 let cents = if rng.u32(0..5) == 0 { cents + 1 } else { cents };
                 wishes.push(Wish::End { batch_no: batch_no.clone(), trade_no, cents });
             }
-            if rng.u32(0..4) == 0 {
+            if rng.u32(0..3) == 0 {
                 wishes.push(Wish::Fail { autoid, batch_no });
             }
             if rng.u32(0..5) == 0 {
@@ -124,6 +150,7 @@ impl Scene {
 
     pub fn check_at_rest(&self) {
         let world = &self.world;
+        world.check_failed();
         for (wish, told) in &*world.granted.lock().unwrap() {
             if !world.is_so(wish) {
                 world
@@ -167,6 +194,16 @@ impl World {
                     world.ask(&wish).await;
                 });
             }
+            // Somebody else wants something of the same at about the same time.
+            let related: Vec<&Wish> = self.wishes.iter().filter(|other| other.meets(&wish)).collect();
+            if rng.bool() && !related.is_empty() {
+                let other = related[rng.usize(0..related.len())].clone();
+                let (world, later) = (self.clone(), rng.u64(0..80));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(later)).await;
+                    world.ask(&other).await;
+                });
+            }
             for _ in 0..4 {
                 if self.ask(&wish).await {
                     break;
@@ -185,10 +222,23 @@ impl World {
         }
     }
 
+    /// Nothing has failed that was confirmed before.
+    fn check_failed(&self) {
+        let mut confirmed = BTreeSet::new();
+        for (partition, sort) in self.simulation.insertions() {
+            if sort.starts_with("CONFIRMATION") {
+                confirmed.insert(partition);
+            } else if let Some(batch_no) = sort.strip_prefix("FAILED#")
+                && confirmed.contains(demo().batch(batch_no.parse().unwrap()).path().as_str())
+            {
+                self.simulation.breach(format!("{partition}: {sort}, which was confirmed before"));
+            }
+        }
+    }
+
     /// Asks once, and compares what is told with the table; whether it is decided.
     async fn ask(&self, wish: &Wish) -> bool {
         let begun = self.attempts.begin(&wish.of(), self.is_in_force(wish));
-        let was_confirmed = self.is_confirmed(wish);
         self.sent.lock().unwrap().push(wish.clone());
         self.simulation.tell(|| format!("wishes: {wish:?}"));
         let headers = [("content-type", "application/json"), ("x-api-key", DEMO_API_KEY)];
@@ -241,9 +291,6 @@ impl World {
             if !is_so {
                 self.simulation.breach(format!("{wish:?} was told to be done, and is not"));
             }
-            if was_confirmed {
-                self.simulation.breach(format!("{wish:?} was told to be done, and was confirmed before"));
-            }
             self.granted.lock().unwrap().insert(wish.clone(), answer);
         } else {
             if self.is_in_force(wish) && (is_alone || begun.was_so) {
@@ -265,15 +312,6 @@ impl World {
             _ => false,
         };
         self.is_so(wish) && !has_failed
-    }
-
-    /// Whether what is wished to fail has not, and the payment provider has said that it paid.
-    fn is_confirmed(&self, wish: &Wish) -> bool {
-        let Wish::Fail { batch_no, .. } = wish else { return false };
-        let path = demo().batch(batch_no.parse().unwrap()).path();
-        let is_confirmation =
-            |(partition, sort): &(String, String)| *partition == path && sort.starts_with("CONFIRMATION");
-        !self.is_so(wish) && self.simulation.table.items().keys().any(is_confirmation)
     }
 
     /// Whether a wish has come true, by the table.

@@ -34,6 +34,7 @@ use refundctl::template::{Template, Trigger};
 use refundctl::verify;
 use serde_json::Value;
 use shared::clock::{self, milliseconds, simulated};
+use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
 use shared::store::{Content, Store, Stored};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
@@ -124,6 +125,7 @@ fn in_a_world<T: Send + 'static>(
         let _clock = simulated::start(UNIX_EPOCH + Duration::from_secs(BEGINNING));
         let simulation = Arc::new(Simulation::new(&mut Rng::with_seed(1), &Options::default()).await);
         simulation.weather.calm();
+        ACTIONS_PER_TRANSACTION.set(None);
         simulation.channel.calm();
         let worked = work(simulation.clone()).await;
         simulation.platform.end();
@@ -173,9 +175,11 @@ impl Simulation {
         template().table.create_if_absent(&client, table::NAME).await.expect("the table can be made");
         let described = client.describe_table().table_name(table::NAME).send().await.expect("it is there");
         let stream = described.table.and_then(|table| table.latest_stream_arn).expect("it has a stream");
+        let weather = Weather::of(rng);
+        ACTIONS_PER_TRANSACTION.set(weather.actions);
         let history = History { lines: options.tells.then(Vec::new), ..History::default() };
         Self {
-            weather: Weather::of(rng),
+            weather,
             table: Table::new(embedded, options.keeps_calls),
             sdk,
             stream,
@@ -345,8 +349,8 @@ impl Simulation {
 
     /// Waits as somebody does before the next thing; where all do so in step, until all go on.
     async fn pause(&self, milliseconds: u64) {
-        let step = self.weather.step;
-        let until = (self.at() + milliseconds).next_multiple_of(step);
+        let jitter = self.rng.lock().unwrap().u64(0..=self.weather.jitter);
+        let until = (self.at() + milliseconds).next_multiple_of(self.weather.step) + jitter;
         tokio::time::sleep_until(self.began + Duration::from_millis(until)).await;
     }
 
@@ -394,6 +398,18 @@ impl Simulation {
         let wanted = |change: &&Arc<Value>| filters.iter().any(|filter| matches(filter, change));
         let end = changes.log.len();
         (changes.log[from..].iter().filter(wanted).cloned().collect(), end)
+    }
+
+    /// Keys of all items that were put for the first time, in the order in which they were.
+    fn insertions(&self) -> Vec<(String, String)> {
+        let mut changes = self.changes.lock().unwrap();
+        changes.pull(&self.table.embedded, &self.stream);
+        let part = |key: &Value, name: &str| key[name]["S"].as_str().unwrap_or_default().to_owned();
+        let key = |change: &Arc<Value>| {
+            let key = &change["dynamodb"]["Keys"];
+            (change["eventName"] == "INSERT").then(|| (part(key, "pk"), part(key, "sk")))
+        };
+        changes.log.iter().filter_map(key).collect()
     }
 
     // ---- the history ----

@@ -171,7 +171,7 @@ struct World {
 impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
         // Now and then batches that are created by two transactions.
-        let is_large = rng.u32(0..8) == 0;
+        let is_large = rng.u32(0..8) == 0 && simulation.weather.actions.is_none();
         let count = if is_large { 100 } else { rng.usize(2..=8) };
         let amount = if is_large { 3 } else { 30 };
         let names: Vec<String> = (0..count).map(|number| format!("ch_{number}")).collect();

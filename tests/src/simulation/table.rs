@@ -1,23 +1,19 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
-use crate::embedded::{Answered, Call, Embedded, operation, response};
+use crate::embedded::{Answered, Call, Embedded, item_of, operation, response};
 
 pub const NAME: &str = "refunds-simulated";
 
@@ -116,27 +112,5 @@ impl HttpConnector for Table {
         let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
         let (status, answer) = self.carry_out(operation(&request), &body);
         HttpConnectorFuture::ready(Ok(response(status, answer)))
-    }
-}
-
-/// An item in DynamoDB's JSON, as the SDK has it.
-pub fn item_of(item: &Value) -> HashMap<String, AttributeValue> {
-    let members = item.as_object().expect("an item is an object");
-    members.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
-}
-
-fn attribute(value: &Value) -> AttributeValue {
-    let (kind, value) = value.as_object().and_then(|value| value.iter().next()).expect("a typed value");
-    let text = || value.as_str().expect("a text").to_owned();
-    let list = || value.as_array().expect("a list").iter();
-    match kind.as_str() {
-        "S" => AttributeValue::S(text()),
-        "N" => AttributeValue::N(text()),
-        "B" => AttributeValue::B(Blob::new(BASE64.decode(text()).expect("bytes in Base64"))),
-        "BOOL" => AttributeValue::Bool(value.as_bool().expect("true or false")),
-        "M" => AttributeValue::M(item_of(value)),
-        "L" => AttributeValue::L(list().map(attribute).collect()),
-        "SS" => AttributeValue::Ss(list().map(|text| text.as_str().expect("a text").to_owned()).collect()),
-        other => panic!("the ledger writes no {other}"),
     }
 }

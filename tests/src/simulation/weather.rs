@@ -90,8 +90,12 @@ pub struct Weather {
     pub clocks_off: i64,
     /// The longest way of a call to the table that is not slow.
     way: Duration,
+    /// Actions of a transaction at most; nothing where it is as many as DynamoDB takes.
+    pub actions: Option<usize>,
     /// Callers begin at multiples of it alone, in milliseconds: in some runs they meet all the time.
     pub step: u64,
+    /// And so much later at most, in milliseconds.
+    pub jitter: u64,
     is_calm: AtomicBool,
 }
 
@@ -114,10 +118,23 @@ impl Weather {
             false => 0,
         };
         let rates = Fault::ALL.map(|fault| rate(fault.worst()));
-        let (slow, gateway, ended, clocks_off) = (rate(30), rate(150), rate(60), i64::from(rate(3_000)));
+        let (slow, gateway, ended, clocks_off) = (rate(80), rate(150), rate(60), i64::from(rate(3_000)));
         let way = Duration::from_millis(rng.u64(1..=12));
-        let step = if rng.u32(0..5) == 0 { 1_000 } else { 1 };
-        Self { rates, slow, ended, gateway, clocks_off, way, step, is_calm: AtomicBool::new(false) }
+        let step = if rng.u32(0..3) == 0 { 1_000 } else { 1 };
+        let jitter = [0, 10, 40, 150][rng.usize(0..4)];
+        let actions = rng.bool().then(|| rng.usize(5..=8));
+        Self {
+            rates,
+            slow,
+            ended,
+            gateway,
+            clocks_off,
+            way,
+            actions,
+            step,
+            jitter,
+            is_calm: AtomicBool::new(false),
+        }
     }
 
     /// From now on nothing goes wrong.
