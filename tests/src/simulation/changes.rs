@@ -48,6 +48,27 @@ impl Changes {
         self.next = Some(next);
     }
 
+    /// Items that count their changes have counted each of them; and a record that is of one request is of no other later.
+    /// What is wrong with that.
+    pub fn miscounted(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for record in self.log.iter().filter(|record| record["eventName"] == "MODIFY") {
+            let change = &record["dynamodb"];
+            let (old, new, key) = (&change["OldImage"], &change["NewImage"], &change["Keys"]);
+            let count =
+                |image: &Value| image["version"]["N"].as_str().and_then(|count| count.parse::<u64>().ok());
+            if let (Some(before), Some(now)) = (count(old), count(new))
+                && now != before + 1
+            {
+                wrong.push(format!("{key} had version {before}, and then {now}"));
+            }
+            if key["sk"]["S"] == "REQUEST" && old["fingerprint"] != new["fingerprint"] {
+                wrong.push(format!("{key} was one request's, and then another's"));
+            }
+        }
+        wrong
+    }
+
     fn take(&mut self, record: Value) {
         let number = self.log.len();
         let part = |image: &Value, name: &str| Some(image[name]["S"].as_str()?.to_owned());

@@ -3,6 +3,7 @@
 //! pay out, and give back on their own.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use shared::ebet::ChannelId;
 use shared::ledger::{DebitState, RefundedBy, RequestKey};
 use shared::store::{Content, SettingsChange};
 
-use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::entries::{self, Entries};
 use super::platform::Life;
+use super::{Simulation, TABLE};
 use crate::world::{channel_line, event_of};
 
 pub const PLAYERS: [&str; 3] = ["ann", "bob", "eve"];
@@ -128,6 +129,26 @@ enum Told {
     Unknown,
 }
 
+/// What a run's requests are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    /// A player has more bets in one request than a transaction holds.
+    Large,
+    /// Records of requests are gone at any time, as they are after months: then their numbers are free again.
+    Expiring,
+}
+
+impl Kind {
+    fn of(rng: &mut Rng) -> Self {
+        match rng.u32(0..24) {
+            0 => Self::Large,
+            1..=2 => Self::Expiring,
+            _ => Self::Usual,
+        }
+    }
+}
+
 pub struct Scene {
     simulation: Arc<Simulation>,
     world: Arc<World>,
@@ -141,6 +162,8 @@ struct World {
     entries: Entries,
     /// Nothing that is refused could ever be refunded later: no wallet, bet of the past or setting comes late.
     is_strict: bool,
+    /// Records of requests vanish.
+    is_expiring: bool,
     attempts: Attempts,
     /// Bodies that were sent at all.
     sent: Mutex<HashSet<usize>>,
@@ -156,13 +179,17 @@ struct World {
 
 impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
-        let is_strict = rng.bool();
-        // Now and then a player has more bets in one request than a transaction holds.
-        let is_large = rng.u32(0..24) == 0;
-        let players = rng.usize(1..=PLAYERS.len());
+        let kind = Kind::of(&mut rng);
+        let (is_large, is_expiring) = (kind == Kind::Large, kind == Kind::Expiring);
+        let is_strict = rng.bool() && !is_expiring;
+        let players = if is_expiring { 1 } else { rng.usize(1..=PLAYERS.len()) };
         let mut bets = Vec::new();
         for (player, name) in PLAYERS.iter().enumerate().take(players) {
-            let count = if is_large && player == 0 { 105 } else { rng.usize(2..=5) };
+            let count = match kind {
+                Kind::Large if player == 0 => 105,
+                Kind::Expiring => rng.usize(4..=8),
+                _ => rng.usize(2..=5),
+            };
             for number in 0..count {
                 let way = match rng.u32(0..10) {
                     0..=2 => Way::Past,
@@ -176,7 +203,7 @@ impl Scene {
                 bets.push(Bet { player, id: format!("{}{number}", &name[..1]), cents, way });
             }
         }
-        let bodies = bodies(&mut rng, &bets, is_large);
+        let bodies = bodies(&mut rng, &bets, kind);
 
         let mut lines = vec![channel_line(1)];
         let mut late_wallets = HashSet::new();
@@ -204,6 +231,7 @@ impl Scene {
             bodies,
             entries,
             is_strict,
+            is_expiring,
             attempts: Attempts::default(),
             sent: Mutex::default(),
             denied: Mutex::default(),
@@ -224,6 +252,10 @@ impl Scene {
         }
         if !is_strict && rng.bool() {
             actors.push(Box::pin(world.clone().operator(rng.fork())));
+        }
+        if is_expiring {
+            simulation.records_expire.store(true, Ordering::Relaxed);
+            actors.push(Box::pin(world.clone().months(rng.fork())));
         }
         Self { simulation: simulation.clone(), world, actors: Mutex::new(actors) }
     }
@@ -272,15 +304,21 @@ impl Scene {
 }
 
 /// Requests of a run: few numbers, some of them with several bodies.
-fn bodies(rng: &mut Rng, bets: &[Bet], is_large: bool) -> Vec<Body> {
+fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind) -> Vec<Body> {
     let mut bodies: Vec<Body> = Vec::new();
-    for number in 0..rng.usize(2..=6) {
+    let is_expiring = kind == Kind::Expiring;
+    let numbers = if is_expiring { rng.usize(1..=2) } else { rng.usize(2..=6) };
+    for number in 0..numbers {
         let seq_no = format!("n{number}");
         let api = if rng.bool() { Api::Single } else { Api::Batch };
-        let count = if rng.u32(0..4) == 0 { 2 } else { 1 };
+        let count = if is_expiring || rng.u32(0..4) == 0 { 2 } else { 1 };
         for _ in 0..count {
             let mut items: Vec<Item> = Vec::new();
-            let wanted = if is_large && number == 0 { bets.len() } else { rng.usize(1..=4) };
+            let wanted = match kind {
+                Kind::Large if number == 0 => bets.len(),
+                Kind::Expiring => 4,
+                _ => rng.usize(1..=4),
+            };
             let player = rng.bool().then(|| bets[rng.usize(0..bets.len())].player);
             for turn in 0..wanted {
                 let bet = if wanted == bets.len() { turn } else { rng.usize(0..bets.len()) };
@@ -412,6 +450,28 @@ impl World {
             {
                 self.simulation.breach(format!("the channel was told that {} is given back", bet.id));
             }
+        }
+    }
+
+    /// Takes records of requests away, as the table does when their time is over.
+    async fn months(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(10..=40) {
+            self.simulation.pause(rng.u64(10..400)).await;
+            let items = self.simulation.table.items();
+            let is_record = |sort: &str| sort == "REQUEST" || sort.starts_with("REQUEST#");
+            let records: Vec<&(String, String)> = items
+                .keys()
+                .filter(|(partition, sort)| partition.starts_with("ebet#") && is_record(sort))
+                .collect();
+            if records.is_empty() {
+                continue;
+            }
+            let (partition, sort) = records[rng.usize(0..records.len())];
+            self.simulation.count_fault("record of a request that expires");
+            self.simulation.tell(|| format!("expires: {partition} {sort}"));
+            let call = json!({"TableName": TABLE, "Key": {"pk": {"S": partition}, "sk": {"S": sort}}});
+            let (status, answer) = self.simulation.table.carry_out("DeleteItem", &call.to_string());
+            assert_eq!(status, 200, "{answer}");
         }
     }
 
@@ -678,7 +738,7 @@ impl World {
             body.key() == refund.request
                 && of_key.iter().all(|bet| body.items.iter().any(|item| item.bet == *bet))
         };
-        if refund.by == RefundedBy::Provider && !self.bodies.iter().any(has_all) {
+        if refund.by == RefundedBy::Provider && !self.is_expiring && !self.bodies.iter().any(has_all) {
             self.simulation
                 .breach(format!("request {} has refunded what no one body asks for", refund.request));
         }

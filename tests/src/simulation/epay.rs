@@ -204,12 +204,38 @@ impl World {
                     world.ask(&other).await;
                 });
             }
+            if let Wish::Begin { autoid, batch_no, .. } = &wish
+                && rng.u32(0..3) == 0
+            {
+                self.begin_again(&wish, Wish::Fail { autoid: *autoid, batch_no: batch_no.clone() }, &mut rng)
+                    .await;
+            }
             for _ in 0..4 {
                 if self.ask(&wish).await {
                     break;
                 }
                 self.simulation.pause(rng.u64(10..2_000)).await;
             }
+        }
+    }
+
+    /// Begins, is told that it failed, and begins another refund of the application at once.
+    async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
+        let others = |other: &&Wish| {
+            matches!(other, Wish::Begin { .. })
+                && other.autoid() == begin.autoid()
+                && other.batch_no() != begin.batch_no()
+        };
+        let others: Vec<&Wish> = self.wishes.iter().filter(others).collect();
+        self.ask(begin).await;
+        for _ in 0..3 {
+            if self.ask(&fail).await {
+                break;
+            }
+            self.simulation.pause(rng.u64(10..500)).await;
+        }
+        if !others.is_empty() {
+            self.ask(others[rng.usize(0..others.len())]).await;
         }
     }
 

@@ -213,6 +213,8 @@ impl Scene {
                     .take(wanted)
                     .map(|name| (name.clone(), (rng.u32(0..3) == 0).then(|| rng.u64(1..=amount + 1))))
                     .collect();
+                // Two that take from different accounts meet at their number alone.
+                let recharge = [0, 1, 5][rng.usize(0..3)];
                 let asked: Vec<Value> = charges
                     .iter()
                     .map(|(charge, amount)| {
@@ -220,7 +222,7 @@ impl Scene {
                         if let Some(amount) = amount {
                             asked["amount"] = json!(amount);
                         }
-                        if rng.u32(0..5) == 0 {
+                        if rng.u32(0..5) < recharge {
                             asked["funding_source"] = json!("recharge_funds");
                         }
                         asked
