@@ -263,9 +263,7 @@ pub async fn withdraw(
     autoid: i64,
     reason: Option<&str>,
 ) -> Result<String> {
-    let at = clock::unix_now();
-    let withdrawal = Withdrawal { at, reason: reason.map(str::to_owned) };
-    match session.withdraw(&merchant.application(autoid), &withdrawal).await.context(UNDECIDED)? {
+    match session.withdraw(&merchant.application(autoid), reason).await.context(UNDECIDED)? {
         Withdrawing::Withdrawn => Ok(format!("withdrawn: application {autoid}")),
         Withdrawing::Before(before) => Ok(withdrawn_before(autoid, &before)),
         Withdrawing::Refused(state) => {

@@ -153,7 +153,7 @@ pub const CHARGES_PER_BATCH_MAX: usize = 100;
 /// Charges that a batch's first transaction holds, 96: with the batch, its number's guard and two funding accounts it
 /// is full. So is the one that takes them back.
 pub fn charges_held_at_once() -> usize {
-    actions_per_transaction() - 4
+    actions_per_transaction().saturating_sub(4).max(1)
 }
 
 /// Longest description of a batch or of one of its refunds, in characters, as Ping++ documents it.

@@ -414,8 +414,13 @@ pub const PLANTED: &[Planted] = &[
             let application = item(items, "epay#demo#2", "PAYMENT");
             application.remove("refund");
             application.insert("state".to_owned(), text("withdrawn"));
-            application
-                .insert("withdrawal".to_owned(), AttributeValue::M([("at".to_owned(), number(1))].into()));
+            application.insert(
+                "withdrawal".to_owned(),
+                AttributeValue::M(
+                    [("at".to_owned(), number(1)), ("attempt".to_owned(), AttributeValue::S("a".to_owned()))]
+                        .into(),
+                ),
+            );
         },
         found: &[Kind::WithdrawnAndRefunded],
     },

@@ -353,8 +353,7 @@ async fn whatever_happens_to_a_call_of_end_the_confirmation_is_there_before_the_
                     let failing =
                         world.session().fail(&key, &batch_no.parse().unwrap(), None, &[]).await.unwrap();
                     assert!(matches!(failing, Failing::Confirmed(_)), "{context}: {failing:?}");
-                    let withdrawal = shared::ledger::Withdrawal { at: 1, reason: None };
-                    let withdrawing = world.session().withdraw(&key, &withdrawal).await.unwrap();
+                    let withdrawing = world.session().withdraw(&key, None).await.unwrap();
                     assert!(matches!(withdrawing, Withdrawing::Refused(_)), "{context}: {withdrawing:?}");
                 }
                 assert_eq!(world.instance_of(END).errcode(&body).await, 0, "{context}");

@@ -59,10 +59,10 @@
 //!
 //! ```
 //! use shared::epay::MerchantId;
-//! use shared::ledger::{Application, ApplicationState, Withdrawal};
+//! use shared::ledger::{Application, ApplicationState};
 //! use shared::store::{Session, Withdrawing};
 //!
-//! async fn ask_and_withdraw(session: &Session, now: u64) -> Result<(), Box<dyn std::error::Error>> {
+//! async fn ask_and_withdraw(session: &Session) -> Result<(), Box<dyn std::error::Error>> {
 //!     let merchant: MerchantId = "demo".parse()?;
 //!     let application = Application {
 //!         key: merchant.application(3),
@@ -71,8 +71,7 @@
 //!         state: ApplicationState::Requested,
 //!     };
 //!     session.create_application(&application).await?;
-//!     let withdrawal = Withdrawal { at: now, reason: Some("changed my mind".to_owned()) };
-//!     match session.withdraw(&application.key, &withdrawal).await? {
+//!     match session.withdraw(&application.key, Some("changed my mind")).await? {
 //!         Withdrawing::Withdrawn | Withdrawing::Before(_) => println!("withdrawn"),
 //!         Withdrawing::Refused(state) => println!("its refund is under way: {state:?}"),
 //!         Withdrawing::Unknown => println!("there is none"),

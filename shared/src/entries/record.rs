@@ -6,10 +6,9 @@ use futures::future::join_all;
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use super::{Entry, InvalidEntry, currency_of, tenant_name};
-use crate::clock;
 use crate::ledger::{
     AccountEntry, AccountKey, Application, ApplicationKey, ApplicationState, BatchNo, Charge, Currency,
-    EntryOutcome, EntryRefusal, OnRecord, Reason, TenantKey, Withdrawal,
+    EntryOutcome, EntryRefusal, OnRecord, Reason, TenantKey,
 };
 use crate::store::{
     ChargeChange, Creation, Executed, Failing, Session, SettingsCache, StoreError, Withdrawing,
@@ -275,9 +274,7 @@ async fn withdraw(
     application: &ApplicationKey,
     reason: Option<&Reason>,
 ) -> Result<Outcome, StoreError> {
-    let at = clock::unix_now();
-    let withdrawal = Withdrawal { at, reason: reason.map(ToString::to_string) };
-    Ok(match session.withdraw(application, &withdrawal).await? {
+    Ok(match session.withdraw(application, reason.map(Reason::as_str)).await? {
         Withdrawing::Withdrawn => RECORDED,
         Withdrawing::Before(_) => UNCHANGED,
         Withdrawing::Refused(state) => Outcome::Refused(Refusal::NotRequested(in_words(&state))),

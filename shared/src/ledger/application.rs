@@ -138,6 +138,8 @@ pub struct Withdrawal {
     /// Unix milliseconds.
     pub at: u64,
     pub reason: Option<String>,
+    /// Tells the attempt that did it from others.
+    pub attempt: String,
 }
 
 /// A refund that the payment provider refused; its application is requested again.
@@ -368,7 +370,7 @@ mod tests {
         let asked = guard(1, refund("B", "2", "a"));
         let done = |refund| Done { refund, completion: completion("T", "2") };
         let other = |batch_no: &str| refund(batch_no, "1", "a");
-        let withdrawn = Withdrawn(Withdrawal { at: 1, reason: None });
+        let withdrawn = Withdrawn(Withdrawal { at: 1, reason: None, attempt: "a".to_owned() });
         let no = |text: &str| text.parse().unwrap();
         let (of_this, of_other) = (guard(1, refund("B", "2", "a")), guard(2, refund("B", "2", "a")));
         let failed = BatchGuard { failed_at: Some(9), ..of_this.clone() };
@@ -421,7 +423,8 @@ mod tests {
         let second = confirmation("T2", "2");
         assert_eq!(judge_completion(&second, batch_no, &done), Err(Mismatch::SecondTradeNo));
         let later = ApplicationState::Processing(refund("C", "2", "a"));
-        let withdrawn = ApplicationState::Withdrawn(Withdrawal { at: 1, reason: None });
+        let withdrawn =
+            ApplicationState::Withdrawn(Withdrawal { at: 1, reason: None, attempt: "a".to_owned() });
         for state in [ApplicationState::Requested, later, withdrawn] {
             assert_eq!(judge_completion(&said, batch_no, &state), Err(Mismatch::Failed), "{state:?}");
         }

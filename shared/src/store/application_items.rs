@@ -118,7 +118,8 @@ pub(super) fn completion_value(completion: &Completion) -> AttributeValue {
 
 pub(super) fn withdrawal_value(withdrawal: &Withdrawal) -> AttributeValue {
     let reason = withdrawal.reason.as_deref().map(|reason| text("reason", reason));
-    map([number("at", withdrawal.at)].into_iter().chain(reason))
+    let attempt = text("attempt", &withdrawal.attempt);
+    map([number("at", withdrawal.at), attempt].into_iter().chain(reason))
 }
 
 pub(super) fn guard_item(batch: &BatchKey, guard: &BatchGuard) -> Item {
@@ -197,7 +198,8 @@ impl Reader<'_> {
             WITHDRAWN => {
                 let withdrawal = self.inside(self.map("withdrawal")?);
                 let (at, reason) = (withdrawal.integer("at")?, withdrawal.optional_text("reason")?);
-                ApplicationState::Withdrawn(Withdrawal { at, reason })
+                let attempt = withdrawal.text("attempt")?.to_owned();
+                ApplicationState::Withdrawn(Withdrawal { at, reason, attempt })
             }
             other => return Err(self.damaged(format!("state is {other:?}"))),
         };

@@ -290,8 +290,13 @@ impl Session {
     pub async fn withdraw(
         &self,
         application: &ApplicationKey,
-        withdrawal: &Withdrawal,
+        reason: Option<&str>,
     ) -> Result<Withdrawing, StoreError> {
+        let withdrawal = Withdrawal {
+            at: clock::unix_now(),
+            reason: reason.map(str::to_owned),
+            attempt: format!("{:016x}", fastrand::u64(..)),
+        };
         let change = Change {
             key: app_items::application_key(application),
             expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
@@ -300,14 +305,14 @@ impl Session {
             values: Item::from([
                 items::text(":requested", app_items::REQUESTED),
                 items::text(":withdrawn", app_items::WITHDRAWN),
-                (":withdrawal".to_owned(), app_items::withdrawal_value(withdrawal)),
+                (":withdrawal".to_owned(), app_items::withdrawal_value(&withdrawal)),
             ]),
         };
         Ok(match self.change(&change).await? {
             Changed::Done => Withdrawing::Withdrawn,
             Changed::Refused(None) => Withdrawing::Unknown,
             Changed::Refused(Some(item)) => match Reader::new(&item).application()?.state {
-                ApplicationState::Withdrawn(before) if before == *withdrawal => Withdrawing::Withdrawn,
+                ApplicationState::Withdrawn(before) if before == withdrawal => Withdrawing::Withdrawn,
                 ApplicationState::Withdrawn(before) => Withdrawing::Before(before),
                 state => Withdrawing::Refused(state),
             },

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stderr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tests::embedded::Call;
@@ -44,11 +45,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Makes one thing after another wrong with the ledger, and runs seeds until one finds it
+    /// Runs seeds from 1 on; then makes one thing after another wrong with the ledger, and runs them until one finds it
     Mutants {
         /// Seeds that show what the ledger writes, and that each mutant gets at most
-        #[arg(long, default_value_t = 3_000)]
+        #[arg(long, default_value_t = 2_000)]
         seeds: u64,
+        /// Mutants with the seeds that found them, which are tried first; what is found now is written there
+        #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/mutants.txt"))]
+        list: PathBuf,
         /// Only those whose names have this text
         #[arg(long)]
         only: Option<String>,
@@ -67,18 +71,22 @@ enum What {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (&arguments.what, arguments.seed) {
-        (Some(What::Mutants { seeds, only }), _) => mutants(*seeds, only.as_deref()),
-        (Some(What::Stores { endpoint, seeds }), _) => match stores(endpoint, *seeds) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        (Some(What::Mutants { seeds, only, list }), _) => told(mutants(*seeds, list, only.as_deref())),
+        (Some(What::Stores { endpoint, seeds }), _) => told(stores(endpoint, *seeds)),
         (None, Some(seed)) => one(seed),
         (None, None) => {
             let first = arguments.first.unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
-            many(first, arguments.seeds)
+            told(many(first, arguments.seeds, &|seed| run(seed, &Options::default())))
+        }
+    }
+}
+
+fn told(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -130,14 +138,15 @@ fn progress(count: u64, what: &str) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(style).expect("a good template"))
 }
 
-fn many(first: u64, count: u64) -> ExitCode {
+/// Runs so many seeds, each by `run`.
+fn many(first: u64, count: u64, run: &(impl Fn(u64) -> Ended + Sync)) -> Result<()> {
     println!("seeds {first} to {}", first + count - 1);
     let began = Instant::now();
     let all = Mutex::new((Counts::default(), Counts::default(), 0u64));
     let failed: Mutex<Option<Ended>> = Mutex::default();
     let bar = progress(count, "seeds");
     in_threads(count, |number| {
-        let ended = run(first + number, &Options::default());
+        let ended = run(first + number);
         let mut all = all.lock().unwrap();
         all.0.add_all(&ended.faults);
         all.1.add_all(&ended.done);
@@ -152,18 +161,14 @@ fn many(first: u64, count: u64) -> ExitCode {
     bar.finish_and_clear();
     let (faults, done, ran) = all.into_inner().unwrap();
     println!("what was done:\n{done}what went wrong on purpose:\n{faults}");
-    let took = began.elapsed();
-    println!("{ran} seeds in {:.1} s", took.as_secs_f64());
-    match failed.into_inner().unwrap() {
-        None => {
-            println!("no breach");
-            ExitCode::SUCCESS
-        }
-        Some(failed) => {
-            println!("its history, which `simulate --seed {}` tells again:", failed.seed);
-            one(failed.seed)
-        }
+    println!("{ran} seeds in {:.1} s", began.elapsed().as_secs_f64());
+    if let Some(failed) = failed.into_inner().unwrap() {
+        println!("its history, which `simulate --seed {}` tells again:", failed.seed);
+        one(failed.seed);
+        bail!("seed {} has found a breach", failed.seed);
     }
+    println!("no breach");
+    Ok(())
 }
 
 fn stores(endpoint: &str, seeds: u64) -> Result<()> {
@@ -190,55 +195,76 @@ fn stores(endpoint: &str, seeds: u64) -> Result<()> {
     compared.judge()
 }
 
-fn mutants(seeds_max: u64, only: Option<&str>) -> ExitCode {
-    let began = Instant::now();
-    let bar = progress(seeds_max, "seeds as they are");
+fn mutants(seeds_max: u64, list: &Path, only: Option<&str>) -> Result<()> {
     let found: Mutex<BTreeMap<Mutant, BTreeSet<u64>>> = Mutex::default();
-    in_threads(seeds_max, |number| {
-        let seed = 1 + number;
-        let mutants = mutant::of(|| {
-            run(seed, &Options::default());
-        });
+    many(1, seeds_max, &|seed| {
+        let (ended, mutants) = mutant::of(|| run(seed, &Options::default()));
         let mut found = found.lock().unwrap();
         for mutant in mutants {
             found.entry(mutant).or_default().insert(seed);
         }
-        bar.inc(1);
-        true
-    });
-    bar.finish_and_clear();
-    // A mutant runs in the seeds that would make it: the others are what they were.
+        ended
+    })?;
+    let known = known(list)?;
+    let began = Instant::now();
     let mutants: Vec<(Mutant, BTreeSet<u64>)> = found
         .into_inner()
         .unwrap()
         .into_iter()
         .filter(|(mutant, _)| only.is_none_or(|only| mutant.to_string().contains(only)))
         .collect();
-    println!("{} mutants, of what {seeds_max} seeds write", mutants.len());
+    println!("{} mutants, of what these seeds write", mutants.len());
     let bar = progress(mutants.len() as u64, "mutants");
-    let alive = AtomicU64::new(0);
+    // What is known of others stays, and nothing is lost where somebody has no time to wait for all.
+    let all: BTreeSet<String> = mutants.iter().map(|(mutant, _)| mutant.to_string()).collect();
+    let stays = |name: &String| only.is_some() || all.contains(name);
+    let found: BTreeMap<String, u64> = known.clone().into_iter().filter(|(name, _)| stays(name)).collect();
+    let (found, alive) = (Mutex::new(found), AtomicU64::new(0));
     in_threads(mutants.len() as u64, |number| {
         let (mutant, seeds) = &mutants[number as usize];
+        let name = mutant.to_string();
         let options = Options { mutant: Some(mutant.clone()), ..Options::default() };
-        let killed = seeds.iter().find_map(|seed| {
+        // A mutant runs in the seeds that would make it: the others are what they were.
+        let killer = known.get(&name).into_iter().chain(seeds).find_map(|seed| {
             let ended = run(*seed, &options);
-            Some((seed, ended.breaches.into_iter().next()?))
+            Some((*seed, ended.breaches.into_iter().next()?))
         });
-        match killed {
+        match killer {
             Some((seed, breach)) => {
                 let breach: String = breach.chars().take(100).collect();
-                bar.suspend(|| println!("seed {seed:>5}  {mutant}\n            {breach}"));
+                bar.suspend(|| println!("seed {seed:>5}  {name}\n            {breach}"));
+                found.lock().unwrap().insert(name, seed);
             }
             None => {
-                bar.suspend(|| println!("ALIVE       {mutant}\n            in {} seeds", seeds.len()));
+                bar.suspend(|| println!("ALIVE       {name}\n            in {} seeds", seeds.len()));
+                found.lock().unwrap().remove(&name);
                 alive.fetch_add(1, Ordering::Relaxed);
             }
         }
+        write_list(list, &found.lock().unwrap());
         bar.inc(1);
         true
     });
     bar.finish_and_clear();
-    let (took, alive) = (began.elapsed().as_secs_f64(), alive.into_inner() as usize);
-    println!("{} mutants, {} found, {alive} alive, in {took:.1} s", mutants.len(), mutants.len() - alive);
-    if alive == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (alive, took) = (alive.into_inner(), began.elapsed().as_secs_f64());
+    println!("{} mutants, {alive} of them alive, in {took:.1} s", mutants.len());
+    ensure!(alive == 0, "{alive} mutants live");
+    Ok(())
+}
+
+fn write_list(list: &Path, found: &BTreeMap<String, u64>) {
+    let lines: String = found.iter().map(|(name, seed)| format!("{seed}\t{name}\n")).collect();
+    if let Err(error) = std::fs::write(list, lines) {
+        eprintln!("{} can't be written: {error}", list.display());
+    }
+}
+
+/// Mutants with the seeds that found them before.
+fn known(list: &Path) -> Result<BTreeMap<String, u64>> {
+    let Ok(lines) = std::fs::read_to_string(list) else { return Ok(BTreeMap::new()) };
+    let line = |line: &str| {
+        let (seed, name) = line.split_once('\t').context("not a seed, a tab, and a mutant")?;
+        Ok((name.to_owned(), seed.parse()?))
+    };
+    lines.lines().map(line).collect::<Result<_>>().with_context(|| list.display().to_string())
 }

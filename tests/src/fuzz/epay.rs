@@ -241,7 +241,14 @@ fn encoded(format: Format, pairs: &Pairs, in_capitals: bool) -> Option<Vec<u8>> 
                     Value::Number(number) => match (number.parse::<i32>(), number.parse::<i64>()) {
                         (Ok(number), _) => RawBson::Int32(number),
                         (_, Ok(number)) => RawBson::Int64(number),
-                        _ => RawBson::Decimal128(number.parse::<Decimal128>().ok()?),
+                        _ => {
+                            let decimal = number.parse::<Decimal128>().ok()?;
+                            // It has digits and an exponent, and no text: only some are written in one way alone.
+                            if decimal.to_string() != *number {
+                                return None;
+                            }
+                            RawBson::Decimal128(decimal)
+                        }
                     },
                     Value::Other => RawBson::Array(RawArrayBuf::new()),
                 };

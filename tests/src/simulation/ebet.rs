@@ -135,15 +135,18 @@ enum Kind {
     Usual,
     /// A player has more bets in one request than a transaction holds.
     Large,
+    /// Few requests, of as many bets as there are, which take transaction after transaction.
+    Long,
     /// Records of requests are gone at any time, as they are after months: then their numbers are free again.
     Expiring,
 }
 
 impl Kind {
-    fn of(rng: &mut Rng) -> Self {
+    fn of(rng: &mut Rng, has_small_transactions: bool) -> Self {
         match rng.u32(0..24) {
-            0 => Self::Large,
-            1..=2 => Self::Expiring,
+            0 if !has_small_transactions => Self::Large,
+            1..=6 if has_small_transactions => Self::Expiring,
+            7..=14 if has_small_transactions => Self::Long,
             _ => Self::Usual,
         }
     }
@@ -164,6 +167,8 @@ struct World {
     is_strict: bool,
     /// Records of requests vanish.
     is_expiring: bool,
+    /// In a thousand requests, those that are sent twice at once.
+    twice: u32,
     attempts: Attempts,
     /// Bodies that were sent at all.
     sent: Mutex<HashSet<usize>>,
@@ -179,15 +184,23 @@ struct World {
 
 impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
-        let kind = Kind::of(&mut rng);
+        let has_small_transactions = simulation.weather.actions.is_some();
+        let kind = Kind::of(&mut rng, has_small_transactions);
         let (is_large, is_expiring) = (kind == Kind::Large, kind == Kind::Expiring);
         let is_strict = rng.bool() && !is_expiring;
-        let players = if is_expiring { 1 } else { rng.usize(1..=PLAYERS.len()) };
+        // Rivals under one number are about different players then: nothing but the number brings them together.
+        let players = match kind {
+            Kind::Expiring => 2,
+            Kind::Long => rng.usize(1..=2),
+            _ => rng.usize(1..=PLAYERS.len()),
+        };
         let mut bets = Vec::new();
         for (player, name) in PLAYERS.iter().enumerate().take(players) {
             let count = match kind {
                 Kind::Large if player == 0 => 105,
-                Kind::Expiring => rng.usize(4..=8),
+                Kind::Expiring => rng.usize(4..=6),
+                Kind::Long => rng.usize(6..=9),
+                Kind::Usual if has_small_transactions => rng.usize(2..=8),
                 _ => rng.usize(2..=5),
             };
             for number in 0..count {
@@ -198,12 +211,13 @@ impl Scene {
                     7..=8 => Way::Past,
                     _ => Way::Never,
                 };
-                let way = if is_large && player == 0 && number < 100 { Way::Past } else { way };
+                let is_past = is_large && player == 0 && number < 100 || kind == Kind::Long && number < 6;
+                let way = if is_past { Way::Past } else { way };
                 let cents = [100, 250, 1_999, 7, 5_000][rng.usize(0..5)];
                 bets.push(Bet { player, id: format!("{}{number}", &name[..1]), cents, way });
             }
         }
-        let bodies = bodies(&mut rng, &bets, kind);
+        let bodies = bodies(&mut rng, &bets, kind, has_small_transactions);
 
         let mut lines = vec![channel_line(1)];
         let mut late_wallets = HashSet::new();
@@ -232,6 +246,7 @@ impl Scene {
             entries,
             is_strict,
             is_expiring,
+            twice: if kind == Kind::Long { 750 } else { 250 },
             attempts: Attempts::default(),
             sent: Mutex::default(),
             denied: Mutex::default(),
@@ -304,24 +319,42 @@ impl Scene {
 }
 
 /// Requests of a run: few numbers, some of them with several bodies.
-fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind) -> Vec<Body> {
+fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind, has_small_transactions: bool) -> Vec<Body> {
     let mut bodies: Vec<Body> = Vec::new();
     let is_expiring = kind == Kind::Expiring;
-    let numbers = if is_expiring { rng.usize(1..=2) } else { rng.usize(2..=6) };
+    let numbers = match kind {
+        Kind::Expiring | Kind::Long => rng.usize(1..=2),
+        _ => rng.usize(2..=6),
+    };
     for number in 0..numbers {
         let seq_no = format!("n{number}");
         let api = if rng.bool() { Api::Single } else { Api::Batch };
         let count = if is_expiring || rng.u32(0..4) == 0 { 2 } else { 1 };
-        for _ in 0..count {
+        for rival in 0..count {
             let mut items: Vec<Item> = Vec::new();
             let wanted = match kind {
                 Kind::Large if number == 0 => bets.len(),
-                Kind::Expiring => 4,
+                // One that takes several transactions, and one that comes between them.
+                Kind::Expiring => {
+                    if rival == 0 {
+                        12
+                    } else {
+                        rng.usize(1..=2)
+                    }
+                }
+                Kind::Long => 2 * bets.len(),
+                // So many that an account's take several transactions.
+                _ if has_small_transactions && rng.u32(0..3) == 0 => rng.usize(5..=12),
                 _ => rng.usize(1..=4),
             };
-            let player = rng.bool().then(|| bets[rng.usize(0..bets.len())].player);
+            let player = match is_expiring {
+                true => Some(rival),
+                false => rng.bool().then(|| bets[rng.usize(0..bets.len())].player),
+            };
+            let of_player = |bet: &usize| !is_expiring || player == Some(bets[*bet].player);
+            let pool: Vec<usize> = (0..bets.len()).filter(of_player).collect();
             for turn in 0..wanted {
-                let bet = if wanted == bets.len() { turn } else { rng.usize(0..bets.len()) };
+                let bet = if wanted == bets.len() { turn } else { pool[rng.usize(0..pool.len())] };
                 if api == Api::Single && player.is_some_and(|player| bets[bet].player != player) {
                     continue;
                 }
@@ -417,9 +450,9 @@ impl World {
         for _ in 0..rng.usize(1..=4) {
             self.simulation.pause(rng.u64(0..400)).await;
             let body = rng.usize(0..self.bodies.len());
-            if rng.u32(0..4) == 0 {
+            if rng.u32(0..1_000) < self.twice {
                 self.simulation.count_fault("the same request twice at once");
-                let (world, again) = (self.clone(), rng.u64(0..30));
+                let (world, again) = (self.clone(), rng.u64(0..60));
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(again)).await;
                     world.ask(body).await;
@@ -455,8 +488,8 @@ impl World {
 
     /// Takes records of requests away, as the table does when their time is over.
     async fn months(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(10..=40) {
-            self.simulation.pause(rng.u64(10..400)).await;
+        for _ in 0..rng.usize(20..=80) {
+            tokio::time::sleep(Duration::from_millis(rng.u64(5..100))).await;
             let items = self.simulation.table.items();
             let is_record = |sort: &str| sort == "REQUEST" || sort.starts_with("REQUEST#");
             let records: Vec<&(String, String)> = items

@@ -6,7 +6,7 @@
 //! only builds for tests have.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -61,12 +61,12 @@ thread_local! {
     static SEEN: RefCell<Option<BTreeSet<Mutant>>> = const { RefCell::new(None) };
 }
 
-/// All mutants of what `work` writes, and those of decisions.
-pub fn of(work: impl FnOnce()) -> Vec<Mutant> {
+/// What `work` comes to, and all mutants of what it writes, and those of decisions.
+pub fn of<T>(work: impl FnOnce() -> T) -> (T, Vec<Mutant>) {
     SEEN.set(Some(BTreeSet::new()));
-    work();
+    let worked = work();
     let seen = SEEN.take().unwrap_or_default();
-    seen.into_iter().chain(Decision::ALL.into_iter().map(Mutant::Decision)).collect()
+    (worked, seen.into_iter().chain(Decision::ALL.into_iter().map(Mutant::Decision)).collect())
 }
 
 /// Takes part in what is collected.
@@ -266,9 +266,6 @@ fn change(operation: &str, call: &mut Value, mut change: impl FnMut(&str, &mut M
     }
 }
 
-/// Which seed has found each mutant.
-pub type Killed = BTreeMap<Mutant, u64>;
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -280,7 +277,7 @@ mod tests {
         let write = json!({"Key": {"pk": {"S": "epay#m#1"}, "sk": {"S": "PAYMENT"}}, "UpdateExpression": "SET a = :a",
                            "ConditionExpression": "b = :b AND (c = :c AND d = :d) AND attribute_exists(e)"});
         let asked = json!({"TransactItems": [{ "Update": write }]}).to_string();
-        let found = of(|| see("TransactWriteItems", &asked));
+        let ((), found) = of(|| see("TransactWriteItems", &asked));
         let conditions: Vec<&Mutant> =
             found.iter().filter(|mutant| matches!(mutant, Mutant::Condition { .. })).collect();
         assert_eq!(conditions.len(), 3);

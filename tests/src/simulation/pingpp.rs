@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
@@ -175,10 +175,10 @@ impl Scene {
         let count = if is_large { 100 } else { rng.usize(2..=8) };
         let amount = if is_large { 3 } else { 30 };
         let names: Vec<String> = (0..count).map(|number| format!("ch_{number}")).collect();
-        let unsettled = [40, 150, 400][rng.usize(0..3)];
+        let (unsettled, recharged) = ([40, 150, 400][rng.usize(0..3)], [60, 300][rng.usize(0..2)]);
         let mut lines = vec![
             json!({"kind": "app", "app": "app_1", "livemode": false, "currency": "cny",
-                   "unsettledFunds": unsettled, "rechargeFunds": 60}),
+                   "unsettledFunds": unsettled, "rechargeFunds": recharged}),
             json!({"kind": "key", "secret": KEY, "apps": ["app_1"]}),
         ];
         let mut late = Vec::new();
@@ -246,7 +246,9 @@ impl Scene {
             brought: Mutex::default(),
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
-        for _ in 0..rng.usize(2..=4) {
+        // Who all begin at the same moment make batches in the same millisecond.
+        let merchants = if simulation.weather.is_even { 3..=6 } else { 2..=4 };
+        for _ in 0..rng.usize(merchants) {
             actors.push(Box::pin(world.clone().merchant(rng.fork())));
         }
         actors.push(Box::pin(world.clone().stream(rng.fork())));
@@ -378,7 +380,7 @@ impl World {
         for _ in 0..rng.usize(1..=5) {
             self.simulation.pause(rng.u64(0..3_000)).await;
             let body = rng.usize(0..self.bodies.len());
-            match rng.u32(0..6) {
+            match rng.u32(0..if self.simulation.weather.is_even { 30 } else { 6 }) {
                 0 => {
                     let accepted = self.accepted.lock().unwrap().get(&body).cloned();
                     if let Some(id) = accepted {
@@ -642,7 +644,18 @@ impl World {
             self.simulation.pause(rng.u64(0..4_000)).await;
             let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
             for _ in 0..4 {
-                let told = self.simulation.call("record-entries", event.clone()).await;
+                let call = || self.simulation.call("record-entries", event.clone());
+                let told = if rng.u32(0..3) == 0 {
+                    self.simulation.count_fault("the same request twice at once");
+                    let later = Duration::from_millis(rng.u64(0..30));
+                    let again = async {
+                        tokio::time::sleep(later).await;
+                        call().await
+                    };
+                    join(call(), again).await.0
+                } else {
+                    call().await
+                };
                 self.simulation.tell(|| format!("says {entry}: {told:?}"));
                 match told {
                     Some((200, _)) => break,

@@ -96,6 +96,8 @@ pub struct Weather {
     pub step: u64,
     /// And so much later at most, in milliseconds.
     pub jitter: u64,
+    /// Each call takes as long as any other, so that who begins together is together.
+    pub is_even: bool,
     is_calm: AtomicBool,
 }
 
@@ -120,9 +122,11 @@ impl Weather {
         let rates = Fault::ALL.map(|fault| rate(fault.worst()));
         let (slow, gateway, ended, clocks_off) = (rate(80), rate(150), rate(60), i64::from(rate(3_000)));
         let way = Duration::from_millis(rng.u64(1..=12));
-        let step = if rng.u32(0..3) == 0 { 1_000 } else { 1 };
-        let jitter = [0, 10, 40, 150][rng.usize(0..4)];
-        let actions = rng.bool().then(|| rng.usize(5..=8));
+        let is_even = rng.u32(0..6) == 0;
+        let step = if is_even || rng.u32(0..4) == 0 { 1_000 } else { 1 };
+        let jitter = if is_even { 0 } else { [0, 10, 40, 150][rng.usize(0..4)] };
+        let clocks_off = if is_even { 0 } else { clocks_off };
+        let actions = rng.bool().then(|| rng.usize(3..=8));
         Self {
             rates,
             slow,
@@ -133,6 +137,7 @@ impl Weather {
             actions,
             step,
             jitter,
+            is_even,
             is_calm: AtomicBool::new(false),
         }
     }
@@ -157,7 +162,10 @@ impl Weather {
             }
         }
         let is_slow = rng.u32(0..1_000) < self.slow;
-        let mut ways = [(); 2].map(|()| Duration::from_millis(rng.u64(0..=self.way.as_millis() as u64)));
+        let mut ways = [self.way; 2];
+        if !self.is_even {
+            ways = ways.map(|way| Duration::from_millis(rng.u64(0..=way.as_millis() as u64)));
+        }
         if is_slow {
             // Seconds; sometimes longer than its sender waits, so that it arrives when nobody expects it any more.
             ways[rng.usize(0..2)] = Duration::from_millis(rng.u64(200..12_000));
