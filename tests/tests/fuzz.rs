@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use tests::fuzz::{TARGETS, kept};
+use tests::fuzz::{TARGETS, Target, kept};
 
 /// Changed copies for each target.
 const COPIES: usize = 100;
@@ -14,7 +14,7 @@ const COPIES: usize = 100;
 const INPUT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs an input, which `what` tells people how to run again.
-fn run(target: fn(&[u8]), input: &[u8], what: &str) {
+fn run(target: Target, input: &[u8], what: &str) {
     let began = Instant::now();
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
         eprintln!("{what}: {}", input.escape_ascii());

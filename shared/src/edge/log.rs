@@ -360,8 +360,11 @@ fn settled_entry<'line>(
 struct Lines {
     namespace: Option<String>,
     formats: Mutex<[Emf; 4]>,
-    write: Box<dyn Fn(&[u8]) + Send + Sync>,
+    write: Box<Sink>,
 }
+
+/// Where lines go.
+type Sink = dyn Fn(&[u8]) + Send + Sync;
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 

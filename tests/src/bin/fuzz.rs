@@ -5,9 +5,9 @@
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
-use tests::fuzz::{TARGETS, VERIFY_ONE_IN, target};
+use tests::fuzz::{TARGETS, Target, VERIFY_ONE_IN, target};
 
-static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+static TARGET: LazyLock<Target> = LazyLock::new(|| {
     // A look at the whole table takes as long as many inputs.
     VERIFY_ONE_IN.store(16, Ordering::Relaxed);
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();

@@ -17,8 +17,11 @@ use std::path::{Path, PathBuf};
 
 pub use sandbox::VERIFY_ONE_IN;
 
+/// A function that takes any bytes, and panics where something that must hold does not.
+pub type Target = fn(&[u8]);
+
 /// What is given bytes, by what it is called: a handler by its function's binary.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     // Parsers.
     ("decimals", money::decimals),
     ("keys", keys::keys),
@@ -42,7 +45,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
 ];
 
 /// The target of this name.
-pub fn target(name: &str) -> Option<fn(&[u8])> {
+pub fn target(name: &str) -> Option<Target> {
     TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
 }
 
