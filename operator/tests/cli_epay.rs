@@ -161,8 +161,13 @@ fn merchants_and_applications_are_imported_once_and_of_a_key_the_hash_alone_is_s
     let mut thief = merchant("another-secret-of-it");
     thief["merchant"] = json!("thief");
     lines(&file, &[thief.clone()]);
-    let (code, told) = counts(local.import(&file, &[]));
-    assert!(code == Some(1) && told.contains("a key of merchant thief is another one's"), "{told}");
+    let refused = local.import(&file, &[]);
+    let told = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        told.contains("nothing was written:\n  line 1: a key of merchant thief is another one's"),
+        "{told}"
+    );
     assert!(begin("another-secret-of-it").contains("\"errcode\": 0"));
     thief["apiKeys"] = json!(["a-secret-of-its-very-own"]);
     lines(&file, &[thief.clone()]);

@@ -394,7 +394,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
     let mut all_lines = Sha256::new();
     let mut currencies = HashMap::new();
     let mut named: BTreeMap<TenantKey, usize> = BTreeMap::new();
-    let mut owners: HashMap<CredentialKey, TenantKey> = HashMap::new();
+    let mut owners: HashMap<CredentialKey, (usize, TenantKey)> = HashMap::new();
     let mut charged: BTreeMap<(TenantKey, String), usize> = BTreeMap::new();
     let mut seen: HashMap<[u8; 32], (usize, [u8; 32])> = HashMap::new();
     for (number, line) in source.lines()? {
@@ -440,7 +440,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             }
             Line::Merchant { merchant, credentials, .. } => {
                 for credential in credentials {
-                    let owner = owners.entry(credential).or_insert_with(|| tenant.clone());
+                    let (_, owner) = owners.entry(credential).or_insert_with(|| (number, tenant.clone()));
                     if *owner != tenant {
                         let owner = tenant_name(owner);
                         wrong.push((number, format!("names a key that is {owner}'s")));
@@ -459,6 +459,12 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
             wrong.push((number, "names no app, and no app has this key".to_owned()));
         }
         tenants.extend(before.iter().flatten().map(|app| pingpp::tenant_of(app, key.mode)));
+    }
+    for (credential, (number, tenant)) in owners {
+        // Its merchant would not be put, and what its lines say would be nobody's.
+        if session(store).credential(&credential).await?.is_some_and(|owner| owner != tenant) {
+            wrong.push((number, format!("a key of {} is another one's", tenant_name(&tenant))));
+        }
     }
     let mut replaced = Vec::new();
     for (tenant, json) in settings_now {
@@ -503,6 +509,7 @@ async fn check(store: &Store, source: &mut Source) -> Result<Checked> {
         return Ok(Checked { numbers, kinds, openings: sums, replaced, tenants, currencies, digest });
     }
     wrong.sort();
+    wrong.dedup();
     let shown = wrong.iter().take(WRONG_LINES_SHOWN);
     let mut shown: Vec<String> = shown.map(|(number, why)| format!("  line {number}: {why}")).collect();
     if wrong.len() > WRONG_LINES_SHOWN {

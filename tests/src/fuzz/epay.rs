@@ -238,18 +238,21 @@ fn encoded(format: Format, pairs: &Pairs, in_capitals: bool) -> Option<Vec<u8>> 
                 let value = match value {
                     Value::Null => RawBson::Null,
                     Value::Text(text) => RawBson::String(text.clone()),
-                    Value::Number(number) => match (number.parse::<i32>(), number.parse::<i64>()) {
-                        (Ok(number), _) => RawBson::Int32(number),
-                        (_, Ok(number)) => RawBson::Int64(number),
-                        _ => {
-                            let decimal = number.parse::<Decimal128>().ok()?;
-                            // It has digits and an exponent, and no text: only some are written in one way alone.
-                            if decimal.to_string() != *number {
-                                return None;
+                    Value::Number(number) => {
+                        let (value, text) = match (number.parse::<i32>(), number.parse::<i64>()) {
+                            (Ok(number), _) => (RawBson::Int32(number), number.to_string()),
+                            (_, Ok(number)) => (RawBson::Int64(number), number.to_string()),
+                            _ => {
+                                let decimal = number.parse::<Decimal128>().ok()?;
+                                (RawBson::Decimal128(decimal), decimal.to_string())
                             }
-                            RawBson::Decimal128(decimal)
+                        };
+                        // It has a number and no text: only some are written in one way alone.
+                        if text != *number {
+                            return None;
                         }
-                    },
+                        value
+                    }
                     Value::Other => RawBson::Array(RawArrayBuf::new()),
                 };
                 body.append(&*name, value);

@@ -9,8 +9,8 @@ use fastrand::Rng;
 use futures::future::BoxFuture;
 use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
-use shared::ledger::ApplicationState;
-use shared::store::Content;
+use shared::ledger::{ApplicationState, TradeNo};
+use shared::store::{Content, Failing};
 
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
@@ -82,6 +82,8 @@ struct World {
     /// Wishes that were refused, told to somebody who was trying alone.
     denied: Mutex<Vec<(Begun, Wish)>>,
     sent: Mutex<Vec<Wish>>,
+    /// Whether an operator fails refunds in spite of confirmations.
+    overrules: bool,
 }
 
 impl Scene {
@@ -115,6 +117,7 @@ impl Scene {
                 wishes.push(Wish::Withdraw { autoid });
             }
         }
+        let overrules = rng.u32(0..3) == 0;
         let world = Arc::new(World {
             simulation: simulation.clone(),
             wishes,
@@ -122,10 +125,14 @@ impl Scene {
             granted: Mutex::default(),
             denied: Mutex::default(),
             sent: Mutex::default(),
+            overrules,
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         for _ in 0..rng.usize(2..=5) {
             actors.push(Box::pin(world.clone().act(rng.fork())));
+        }
+        if overrules {
+            actors.push(Box::pin(world.clone().overrule(rng.fork())));
         }
         Self { world, actors: Mutex::new(actors) }
     }
@@ -219,6 +226,29 @@ impl World {
         }
     }
 
+    /// An operator fails refunds whose confirmations don't match them, and names these.
+    async fn overrule(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..rng.usize(2..=8) {
+            self.simulation.pause(rng.u64(0..1_500)).await;
+            let wish = &self.wishes[rng.usize(0..self.wishes.len())];
+            let Wish::Begin { autoid, batch_no, .. } = wish else { continue };
+            let trade_nos = (0..3).map(|number| format!("T{number}").parse().expect("a trade number"));
+            let trade_nos: Vec<TradeNo> = trade_nos.collect();
+            let session = self.simulation.session("refundctl application");
+            let number = batch_no.parse().expect("a batch number");
+            let fail = Wish::Fail { autoid: *autoid, batch_no: batch_no.clone() };
+            let begun = self.attempts.begin(&fail.of(), self.is_in_force(&fail));
+            let told = session.fail(&demo().application(*autoid), &number, None, &trade_nos).await;
+            self.simulation.tell(|| format!("an operator overrules {batch_no}: {told:?}"));
+            if told.is_ok() {
+                self.attempts.answered(&begun);
+            }
+            if matches!(told, Ok(Failing::Failed(_) | Failing::Before(_))) && !self.is_so(&fail) {
+                self.simulation.breach(format!("{fail:?} was told to be done, and is not"));
+            }
+        }
+    }
+
     /// Begins, is told that it failed, and begins another refund of the application at once.
     async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
         let others = |other: &&Wish| {
@@ -248,8 +278,11 @@ impl World {
         }
     }
 
-    /// Nothing has failed that was confirmed before.
+    /// Nothing has failed that was confirmed before; but where people overrule what does not match.
     fn check_failed(&self) {
+        if self.overrules {
+            return;
+        }
         let mut confirmed = BTreeSet::new();
         for (partition, sort) in self.simulation.insertions() {
             if sort.starts_with("CONFIRMATION") {

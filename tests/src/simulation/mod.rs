@@ -47,7 +47,7 @@ use network::Script;
 use pingpp::{Bus, Channel};
 use platform::{Life, Platform};
 use table::Table;
-use weather::{Fate, Weather};
+use weather::{FROZEN_MAX, Fate, Weather};
 
 pub const TABLE: &str = table::NAME;
 
@@ -232,7 +232,7 @@ impl Simulation {
         self.tell(|| "calm".to_owned());
         self.weather.calm();
         // What is still under way arrives, and who was working is done.
-        tokio::time::sleep(Duration::from_secs(90)).await;
+        tokio::time::sleep(FROZEN_MAX + Duration::from_secs(90)).await;
         if let Some(ebet) = &ebet {
             ebet.come_to_rest().await;
         }

@@ -76,6 +76,9 @@ impl Fault {
     }
 }
 
+/// The longest that a call is on its way.
+pub const FROZEN_MAX: Duration = Duration::from_secs(5 * 60);
+
 #[derive(Debug)]
 pub struct Weather {
     /// In a thousand calls.
@@ -167,8 +170,10 @@ impl Weather {
             ways = ways.map(|way| Duration::from_millis(rng.u64(0..=way.as_millis() as u64)));
         }
         if is_slow {
-            // Seconds; sometimes longer than its sender waits, so that it arrives when nobody expects it any more.
-            ways[rng.usize(0..2)] = Duration::from_millis(rng.u64(200..12_000));
+            // Seconds; sometimes longer than its sender waits, so that it arrives when nobody expects it any more; and some
+            // come out of a process that was frozen in between.
+            let most = if rng.u32(0..8) == 0 { FROZEN_MAX.as_millis() as u64 } else { 12_000 };
+            ways[rng.usize(0..2)] = Duration::from_millis(rng.u64(200..most));
         }
         Fate { fault, is_slow, ways }
     }
