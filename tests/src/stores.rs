@@ -61,7 +61,7 @@ impl Stores {
     pub async fn new(endpoint: &str, table: &str) -> Result<Self> {
         let embedded = Embedded { database: Database::memory()? };
         let there = shared::store::client(Some(endpoint)).await;
-        let here = Client::from_conf(there.config().to_builder().http_client(embedded.clone()).build());
+        let here = Client::from_conf(there.config().to_builder().http_client(embedded.network()).build());
         let template = Template::built_in()?.table;
         template.create_if_absent(&here, table).await?;
         template.create_if_absent(&there, table).await.with_context(|| format!("{endpoint} has no table"))?;

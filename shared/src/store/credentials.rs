@@ -109,15 +109,10 @@ impl Session {
                 },
             };
             let item = shared_item(credential, ids);
-            let mut actions: Vec<Action> = vec![(self.put_action_if(&item, as_read)?, item)];
+            let mut actions: Vec<Action> = vec![(self.put_action_if(&item, Some(as_read))?, item)];
             for id in ids {
                 let item = key_of_tenant(&tenant_of(id), credential);
-                let always = PutCondition {
-                    expression: "attribute_not_exists(expires)",
-                    names: Default::default(),
-                    values: Item::new(),
-                };
-                actions.push((self.put_action_if(&item, always)?, item));
+                actions.push((self.put_action_if(&item, None)?, item));
             }
             for id in named.iter().flatten().filter(|id| !ids.contains(id)) {
                 actions.push(self.delete_action(key_of_tenant(&tenant_of(id), credential))?);

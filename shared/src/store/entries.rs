@@ -270,7 +270,7 @@ impl Session {
     }
 
     fn put_if(&self, item: Item, condition: PutCondition) -> Result<Action, StoreError> {
-        Ok((self.put_action_if(&item, condition)?, item))
+        Ok((self.put_action_if(&item, Some(condition))?, item))
     }
 }
 

@@ -118,24 +118,24 @@ impl Session {
 
     /// A put that makes a new item.
     pub(super) fn put_action(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
-        self.put_action_if(item, PutCondition::absent())
+        self.put_action_if(item, Some(PutCondition::absent()))
     }
 
     pub(super) fn put_action_if(
         &self,
         item: &Item,
-        condition: PutCondition,
+        condition: Option<PutCondition>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let PutCondition { expression, names, values } = condition;
-        let put = Put::builder()
-            .table_name(self.store.table())
-            .set_item(Some(item.clone()))
-            .condition_expression(expression)
-            .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
-            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        let put = Put::builder().table_name(self.store.table()).set_item(Some(item.clone()));
+        let put = match condition {
+            None => put,
+            Some(PutCondition { expression, names, values }) => put
+                .condition_expression(expression)
+                .set_expression_attribute_names(Some(names).filter(|names| !names.is_empty()))
+                .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld),
+        };
+        let put = put.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 

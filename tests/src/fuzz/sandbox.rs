@@ -11,11 +11,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::{Client, Config};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use refundctl::functions::{function, worker};
 use refundctl::import::{self, Report, Source};
 use refundctl::local::{DEMO_DATA, open_database};
@@ -28,7 +23,7 @@ use shared::limits;
 use shared::store::{self, Store, Stored};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::embedded::{Embedded, item_of, operation, response};
+use crate::embedded::{Answered, Embedded, item_of, network};
 use crate::permissions::Permissions;
 
 const TABLE: &str = "refunds-fuzz";
@@ -117,7 +112,8 @@ impl Sandbox {
                 runtime.block_on(store::client(Some("http://in-this-process"))).config().clone()
             });
             let seen = Seen { embedded: embedded.clone(), permissions, happened: Arc::clone(&happened) };
-            Client::from_conf(config.to_builder().http_client(seen).build())
+            let network = network(move |operation, asked| seen.carry_out(operation, asked));
+            Client::from_conf(config.to_builder().http_client(network).build())
         };
         let store_of = |binary: &str| Store::new(client(Some(Permissions::of(binary))), TABLE);
         let template = Template::built_in().unwrap();
@@ -250,28 +246,19 @@ fn take_log() -> String {
 }
 
 /// The embedded store, which refuses what a function may not do, with all that happens seen.
-#[derive(Debug, Clone)]
 struct Seen {
     embedded: Embedded,
     permissions: Option<Permissions>,
     happened: Arc<Mutex<Happened>>,
 }
 
-impl HttpClient for Seen {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Seen {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let operation = operation(&request);
-        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default());
-        let asked: Value = serde_json::from_str(&body).unwrap();
+impl Seen {
+    fn carry_out(&self, operation: &str, body: &str) -> Answered {
+        let asked: Value = serde_json::from_str(body).unwrap();
         let mut happened = self.happened.lock().unwrap();
         let denied = self.permissions.as_ref().and_then(|own| own.refused(operation, &asked));
         let (status, answer) = match denied {
-            None => self.embedded.carry_out(operation, &body),
+            None => self.embedded.carry_out(operation, body),
             Some(denied) => {
                 happened.denied.push(denied);
                 let kind = "com.amazonaws.dynamodb.v20120810#AccessDeniedException";
@@ -281,7 +268,7 @@ impl HttpConnector for Seen {
         if status == 200 {
             happened.writes.extend(writes(operation, &asked));
         }
-        HttpConnectorFuture::ready(Ok(response(status, answer)))
+        (status, answer)
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use fastrand::Rng;
-use futures::future::join;
 use serde_json::{Value, json};
 use shared::ledger::DebitState;
 use shared::store::Content;
@@ -135,17 +133,7 @@ impl Entries {
     /// Sends entries until their outcomes are known, or nobody wants to any more; whether all are on record.
     async fn say_until_known(&self, entries: &[Value], rng: &mut Rng) -> bool {
         for _ in 0..5 {
-            let told = if rng.u32(0..4) == 0 {
-                self.simulation.count_fault("the same request twice at once");
-                let later = Duration::from_millis(rng.u64(0..30));
-                let again = async {
-                    tokio::time::sleep(later).await;
-                    self.say(entries).await
-                };
-                join(self.say(entries), again).await.0
-            } else {
-                self.say(entries).await
-            };
+            let told = self.simulation.call_twice(rng, 4, || self.say(entries)).await;
             if !told.contains(&Told::Undecided) {
                 return told.iter().all(|told| *told == Told::OnRecord);
             }

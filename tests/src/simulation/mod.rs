@@ -22,12 +22,12 @@ mod weather;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use dynoxide::Database;
 use fastrand::Rng;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use refundctl::import::{self, Source};
 use refundctl::local::matches;
 use refundctl::template::{Template, Trigger};
@@ -39,7 +39,7 @@ use shared::store::{Content, Store, Stored};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use crate::embedded::{Answered, Call, Embedded};
+use crate::embedded::{Answered, Call, Embedded, network};
 pub use history::Counts;
 use history::History;
 use mutant::Mutant;
@@ -108,7 +108,6 @@ pub struct Simulation {
 
 /// Runs one seed to its end.
 pub fn run(seed: u64, options: &Options) -> Ended {
-    fastrand::seed(seed);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let _switch = options.mutant.as_ref().map(Mutant::switch_on);
     let ended = runtime.block_on(live(seed, options));
@@ -121,11 +120,10 @@ pub fn run(seed: u64, options: &Options) -> Ended {
 fn in_a_world<T: Send + 'static>(
     work: impl FnOnce(Arc<Simulation>) -> BoxFuture<'static, T> + Send + 'static,
 ) -> T {
-    fastrand::seed(1);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let _clock = simulated::start(UNIX_EPOCH + Duration::from_secs(BEGINNING));
-        let simulation = Arc::new(Simulation::new(&mut Rng::with_seed(1), &Options::default()).await);
+        let simulation = Arc::new(Simulation::new(1, &mut Rng::with_seed(1), &Options::default()).await);
         simulation.weather.calm();
         ACTIONS_PER_TRANSACTION.set(None);
         simulation.channel.calm();
@@ -138,7 +136,7 @@ fn in_a_world<T: Send + 'static>(
 async fn live(seed: u64, options: &Options) -> Ended {
     let _clock = simulated::start(UNIX_EPOCH + Duration::from_secs(BEGINNING));
     let mut rng = Rng::with_seed(seed);
-    let simulation = Arc::new(Simulation::new(&mut rng, options).await);
+    let simulation = Arc::new(Simulation::new(seed, &mut rng, options).await);
     let life = simulation.clone();
     let lived = tokio::spawn(async move { life.live(rng).await }).await;
     if let Err(error) = lived {
@@ -169,11 +167,13 @@ async fn sdk() -> aws_sdk_dynamodb::Config {
 }
 
 impl Simulation {
-    async fn new(rng: &mut Rng, options: &Options) -> Self {
-        let embedded = Embedded { database: Database::memory().expect("there is memory") };
+    async fn new(seed: u64, rng: &mut Rng, options: &Options) -> Self {
         let sdk = sdk().await;
+        // What is made once for all worlds has taken of the thread's chance.
+        fastrand::seed(seed);
+        let embedded = Embedded { database: Database::memory().expect("there is memory") };
         let client =
-            aws_sdk_dynamodb::Client::from_conf(sdk.to_builder().http_client(embedded.clone()).build());
+            aws_sdk_dynamodb::Client::from_conf(sdk.to_builder().http_client(embedded.network()).build());
         template().table.create_if_absent(&client, table::NAME).await.expect("the table can be made");
         let described = client.describe_table().table_name(table::NAME).send().await.expect("it is there");
         let stream = described.table.and_then(|table| table.latest_stream_arn).expect("it has a stream");
@@ -243,10 +243,7 @@ impl Simulation {
             pingpp.come_to_rest().await;
         }
         self.look("at the end");
-        let mut changes = self.changes.lock().unwrap();
-        changes.pull(&self.table.embedded, &self.stream);
-        let miscounted = changes.miscounted();
-        drop(changes);
+        let miscounted = self.changes().miscounted();
         miscounted.into_iter().for_each(|what| self.breach(what));
         if let Some(ebet) = &ebet {
             ebet.check_at_rest();
@@ -299,9 +296,9 @@ impl Simulation {
 
     /// Puts on record what there is in the beginning, when nothing goes wrong.
     async fn import(self: &Arc<Self>, lines: &[Value]) {
-        let client = aws_sdk_dynamodb::Client::from_conf(
-            self.sdk.to_builder().http_client(self.table.clone()).build(),
-        );
+        let table = self.table.clone();
+        let network = network(move |operation, asked| table.carry_out(operation, asked));
+        let client = aws_sdk_dynamodb::Client::from_conf(self.sdk.to_builder().http_client(network).build());
         let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
         let source = Source::text(lines.join("\n"));
         let store = Store::new(client, table::NAME);
@@ -347,7 +344,7 @@ impl Simulation {
     }
 
     fn clock_off(&self) -> i64 {
-        let most = self.weather.clocks_off;
+        let most = if self.weather.is_calm() { 0 } else { self.weather.clocks_off };
         if most > 0 {
             self.count_fault("process with a clock that is off");
         }
@@ -364,6 +361,25 @@ impl Simulation {
         let jitter = self.rng.lock().unwrap().u64(0..=self.weather.jitter);
         let until = (self.at() + milliseconds).next_multiple_of(self.weather.step) + jitter;
         tokio::time::sleep_until(self.began + Duration::from_millis(until)).await;
+    }
+
+    /// What is called comes to; now and then it is called once more at about the same time.
+    async fn call_twice<T, F: Future<Output = T>>(
+        &self,
+        rng: &mut Rng,
+        one_in: u32,
+        call: impl Fn() -> F,
+    ) -> T {
+        if rng.u32(0..one_in) != 0 {
+            return call().await;
+        }
+        self.count_fault("the same request twice at once");
+        let later = Duration::from_millis(rng.u64(0..30));
+        let again = async {
+            tokio::time::sleep(later).await;
+            call().await
+        };
+        join(call(), again).await.0
     }
 
     /// How long the run has lasted, in milliseconds.
@@ -389,10 +405,16 @@ impl Simulation {
         answer
     }
 
-    /// Answers a query of the index as it was a few changes ago.
-    fn stale_index(&self, asked: &str) -> Answered {
+    /// All changes of the table until now.
+    fn changes(&self) -> MutexGuard<'_, changes::Changes> {
         let mut changes = self.changes.lock().unwrap();
         changes.pull(&self.table.embedded, &self.stream);
+        changes
+    }
+
+    /// Answers a query of the index as it was a few changes ago.
+    fn stale_index(&self, asked: &str) -> Answered {
+        let changes = self.changes();
         let behind = self.rng.lock().unwrap().usize(1..30);
         let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
         (200, changes.index_behind(behind, &asked).to_string())
@@ -400,8 +422,7 @@ impl Simulation {
 
     /// The changes that template.yaml lets through to the worker, from `from` on, and where they end.
     fn changes_from(&self, from: usize) -> (Vec<Arc<Value>>, usize) {
-        let mut changes = self.changes.lock().unwrap();
-        changes.pull(&self.table.embedded, &self.stream);
+        let changes = self.changes();
         let filters = template().workers.iter().find_map(|worker| match &worker.trigger {
             Trigger::Stream { filters, .. } => Some(filters),
             Trigger::Schedule { .. } => None,
@@ -414,8 +435,7 @@ impl Simulation {
 
     /// Keys of all items that were put for the first time, in the order in which they were.
     fn insertions(&self) -> Vec<(String, String)> {
-        let mut changes = self.changes.lock().unwrap();
-        changes.pull(&self.table.embedded, &self.stream);
+        let changes = self.changes();
         let part = |key: &Value, name: &str| key[name]["S"].as_str().unwrap_or_default().to_owned();
         let key = |change: &Arc<Value>| {
             let key = &change["dynamodb"]["Keys"];

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures::future::{BoxFuture, join};
+use futures::future::BoxFuture;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
@@ -645,17 +645,7 @@ impl World {
             let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
             for _ in 0..4 {
                 let call = || self.simulation.call("record-entries", event.clone());
-                let told = if rng.u32(0..3) == 0 {
-                    self.simulation.count_fault("the same request twice at once");
-                    let later = Duration::from_millis(rng.u64(0..30));
-                    let again = async {
-                        tokio::time::sleep(later).await;
-                        call().await
-                    };
-                    join(call(), again).await.0
-                } else {
-                    call().await
-                };
+                let told = self.simulation.call_twice(&mut rng, 3, call).await;
                 self.simulation.tell(|| format!("says {entry}: {told:?}"));
                 match told {
                     Some((200, _)) => break,

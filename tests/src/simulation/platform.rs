@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use refundctl::functions::function;
 use serde_json::Value;
 use settle_refunds::{SettleRefunds, Worked};
@@ -102,7 +102,7 @@ impl Simulation {
         let config = self
             .sdk
             .to_builder()
-            .http_client(SharedHttpClient::new(network))
+            .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(network.clone())))
             // A process of its own has its own patience.
             .retry_partition(RetryPartition::custom("simulated").build())
             .build();

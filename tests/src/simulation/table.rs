@@ -1,19 +1,13 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
-use crate::embedded::{Answered, Call, Embedded, item_of, operation, response};
+use crate::embedded::{Answered, Call, Embedded, item_of};
 
 pub const NAME: &str = "refunds-simulated";
 
@@ -87,30 +81,5 @@ impl Table {
         let (status, answer) = self.embedded.carry_out(operation, &call.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).expect("an answer is JSON")
-    }
-}
-
-impl fmt::Debug for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Table")
-    }
-}
-
-/// For a client who has no network to it.
-impl HttpClient for Table {
-    fn http_connector(
-        &self,
-        _settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Table {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
-        let (status, answer) = self.carry_out(operation(&request), &body);
-        HttpConnectorFuture::ready(Ok(response(status, answer)))
     }
 }

@@ -123,12 +123,12 @@ impl Weather {
             false => 0,
         };
         let rates = Fault::ALL.map(|fault| rate(fault.worst()));
-        let (slow, gateway, ended, clocks_off) = (rate(80), rate(150), rate(60), i64::from(rate(3_000)));
+        let (slow, gateway, ended, off) = (rate(80), rate(150), rate(60), rate(3_000));
         let way = Duration::from_millis(rng.u64(1..=12));
         let is_even = rng.u32(0..6) == 0;
         let step = if is_even || rng.u32(0..4) == 0 { 1_000 } else { 1 };
         let jitter = if is_even { 0 } else { [0, 10, 40, 150][rng.usize(0..4)] };
-        let clocks_off = if is_even { 0 } else { clocks_off };
+        let clocks_off = if is_even { 0 } else { i64::from(off) };
         let actions = rng.bool().then(|| rng.usize(3..=8));
         Self {
             rates,
