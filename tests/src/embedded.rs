@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A call: its operation, such as `GetItem`, and its body.
 pub type Call = (String, String);
@@ -75,6 +75,36 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
 
 fn told(answer: &impl Serialize) -> Result<String, DynoxideError> {
     serde_json::to_string(answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
+/// An item's partition and sort key.
+pub type Key = (String, String);
+
+/// The key that an item or a key in DynamoDB's JSON has.
+pub fn key_of(item: &Value) -> Key {
+    let part = |name: &str| item[name]["S"].as_str().expect("a key is text").to_owned();
+    (part("pk"), part("sk"))
+}
+
+/// What a call writes or checks: of each action its kind, such as `Put`, and its members.
+pub fn actions<'a>(operation: &'a str, asked: &'a Value) -> Vec<(&'a str, &'a Map<String, Value>)> {
+    let whole = || asked.as_object().expect("a call is an object");
+    match operation {
+        "PutItem" => vec![("Put", whole())],
+        "UpdateItem" => vec![("Update", whole())],
+        "DeleteItem" => vec![("Delete", whole())],
+        "TransactWriteItems" => {
+            let actions = asked["TransactItems"].as_array().into_iter().flatten();
+            let kinds = actions.filter_map(Value::as_object).flatten();
+            kinds.map(|(kind, of)| (kind.as_str(), of.as_object().expect("an action is an object"))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The key of what an action is about.
+pub fn key_of_action(action: &Map<String, Value>) -> Key {
+    key_of(action.get("Key").or(action.get("Item")).expect("an action is about an item"))
 }
 
 /// The operation that a request is for.

@@ -354,10 +354,10 @@ impl Session {
             if let Some(kept) = batch.confirmations.iter().find(stands) {
                 return Ok(Failing::Confirmed(kept.confirmation.clone()));
             }
-            let overruled = batch.confirmations.first().map(|kept| &kept.confirmation);
+            let is_confirmed = !batch.confirmations.is_empty();
             let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
             let (has_time, cause) =
-                match self.transact(self.failing(application, &failed, overruled)?).await? {
+                match self.transact(self.failing(application, &failed, is_confirmed)?).await? {
                     Transacted::Done => return Ok(Failing::Failed(failed)),
                     // Whatever it was: look again.
                     Transacted::Cancelled(_) => {
@@ -377,7 +377,7 @@ impl Session {
         &self,
         application: &ApplicationKey,
         failed: &FailedRefund,
-        overruled: Option<&Confirmation>,
+        is_confirmed: bool,
     ) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
         let batch = BatchKey { merchant: application.merchant.clone(), no: failed.refund.batch_no.clone() };
         let change = Change {
@@ -399,31 +399,24 @@ impl Session {
             name: None,
             values: Item::from([items::number(":at", failed.at)]),
         };
-        // None, or the first as it was read; further ones complete nothing once the application is requested.
-        let unconfirmed = ConditionCheck::builder()
-            .table_name(self.store.table())
-            .set_key(Some(app_items::first_confirmation_key(&batch)));
-        let unconfirmed = match overruled {
-            None => unconfirmed.condition_expression(format!("attribute_not_exists({PARTITION_KEY})")),
-            Some(confirmation) => {
-                let values = [
-                    items::text(":tradeNo", confirmation.trade_no.as_str()),
-                    items::number(":amount", confirmation.amount),
-                ];
-                unconfirmed
-                    .condition_expression("tradeNo = :tradeNo AND amount = :amount")
-                    .set_expression_attribute_values(Some(Item::from(values)))
-            }
-        };
-        let unconfirmed = unconfirmed.build().map_err(|error| StoreError::Refused(error.to_string()))?;
-        let unconfirmed = TransactWriteItem::builder().condition_check(unconfirmed).build();
         let item = app_items::failed_item(application, failed);
-        Ok(vec![
+        let mut actions = vec![
             (change.action(self.store.table())?, item.clone()),
             (self.put_action(&item)?, item.clone()),
             (mark.action(self.store.table())?, item),
-            (unconfirmed, Item::new()),
-        ])
+        ];
+        // A first confirmation stays as it was read; further ones complete nothing once the application is requested.
+        if !is_confirmed {
+            let unconfirmed = ConditionCheck::builder()
+                .table_name(self.store.table())
+                .set_key(Some(app_items::first_confirmation_key(&batch)))
+                .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
+                .build()
+                .map_err(|error| StoreError::Refused(error.to_string()))?;
+            let unconfirmed = TransactWriteItem::builder().condition_check(unconfirmed).build();
+            actions.push((unconfirmed, Item::new()));
+        }
+        Ok(actions)
     }
 
     /// An application with all that happened to it, if there is such an application. Not a snapshot: it is read

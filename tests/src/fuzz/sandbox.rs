@@ -16,14 +16,14 @@ use refundctl::import::{self, Report, Source};
 use refundctl::local::{DEMO_DATA, open_database};
 use refundctl::template::Template;
 use refundctl::verify;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use settle_refunds::{SettleRefunds, UnknownEvent, Worked};
 use shared::edge::{Function, Invocation, Response, init_logging_to, invoke};
 use shared::limits;
 use shared::store::{self, Store, Stored};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::embedded::{Answered, Embedded, item_of, network};
+use crate::embedded::{Answered, Embedded, Key, actions, item_of, key_of, key_of_action, network};
 use crate::permissions::Permissions;
 
 const TABLE: &str = "refunds-fuzz";
@@ -57,9 +57,6 @@ pub fn with(input: &[u8], run: impl FnOnce(&mut Sandbox)) {
         SANDBOX.set(Some(sandbox));
     }
 }
-
-/// An item's partition and sort key.
-type Key = (String, String);
 
 /// A write that was carried out.
 #[derive(Debug, Clone)]
@@ -217,7 +214,7 @@ impl Sandbox {
         assert_eq!(status, 200, "{answer}");
         let mut answer: Value = serde_json::from_str(&answer).unwrap();
         let items = take(answer["Items"].as_array_mut().unwrap());
-        items.into_iter().map(|item| (key(&item), item)).collect()
+        items.into_iter().map(|item| (key_of(&item), item)).collect()
     }
 }
 
@@ -274,24 +271,9 @@ impl Seen {
 
 /// What a call writes.
 fn writes(operation: &str, asked: &Value) -> Vec<Write> {
-    let write = |asked: &Value| Write {
-        key: key(asked.get("Key").unwrap_or(&asked["Item"])),
-        is_tombstone: asked["Item"]["state"]["S"] == "refund_asked",
+    let write = |(_, action): (&str, &Map<String, Value>)| Write {
+        key: key_of_action(action),
+        is_tombstone: action.get("Item").is_some_and(|item| item["state"]["S"] == "refund_asked"),
     };
-    match operation {
-        "PutItem" | "UpdateItem" | "DeleteItem" => vec![write(asked)],
-        "TransactWriteItems" => {
-            let actions = asked["TransactItems"].as_array().unwrap().iter();
-            let changes = actions.filter_map(|action| {
-                ["Put", "Update", "Delete"].into_iter().find_map(|change| action.get(change))
-            });
-            changes.map(write).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn key(item: &Value) -> Key {
-    let part = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
-    (part("pk"), part("sk"))
+    actions(operation, asked).into_iter().filter(|(kind, _)| *kind != "ConditionCheck").map(write).collect()
 }

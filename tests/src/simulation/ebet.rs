@@ -490,8 +490,21 @@ impl World {
     async fn months(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(20..=80) {
             tokio::time::sleep(Duration::from_millis(rng.u64(5..100))).await;
+            // All who have a number want something at about the time at which it is free again.
+            if rng.bool() {
+                let number = &self.bodies[rng.usize(0..self.bodies.len())].seq_no;
+                for body in (0..self.bodies.len()).filter(|body| self.bodies[*body].seq_no == *number) {
+                    let (world, later) = (self.clone(), rng.u64(0..60));
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(later)).await;
+                        world.ask(body).await;
+                    });
+                }
+                tokio::time::sleep(Duration::from_millis(rng.u64(0..100))).await;
+            }
             let items = self.simulation.table.items();
-            let is_record = |sort: &str| sort == "REQUEST" || sort.starts_with("REQUEST#");
+            let leads = rng.bool();
+            let is_record = |sort: &str| sort == "REQUEST" || !leads && sort.starts_with("REQUEST#");
             let records: Vec<&(String, String)> = items
                 .keys()
                 .filter(|(partition, sort)| partition.starts_with("ebet#") && is_record(sort))

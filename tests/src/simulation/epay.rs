@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join};
 use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
 use shared::ledger::{ApplicationState, TradeNo};
@@ -230,22 +230,44 @@ impl World {
     async fn overrule(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(2..=8) {
             self.simulation.pause(rng.u64(0..1_500)).await;
-            let wish = &self.wishes[rng.usize(0..self.wishes.len())];
-            let Wish::Begin { autoid, batch_no, .. } = wish else { continue };
-            let trade_nos = (0..3).map(|number| format!("T{number}").parse().expect("a trade number"));
-            let trade_nos: Vec<TradeNo> = trade_nos.collect();
-            let session = self.simulation.session("refundctl application");
-            let number = batch_no.parse().expect("a batch number");
-            let fail = Wish::Fail { autoid: *autoid, batch_no: batch_no.clone() };
-            let begun = self.attempts.begin(&fail.of(), self.is_in_force(&fail));
-            let told = session.fail(&demo().application(*autoid), &number, None, &trade_nos).await;
-            self.simulation.tell(|| format!("an operator overrules {batch_no}: {told:?}"));
-            if told.is_ok() {
-                self.attempts.answered(&begun);
+            let begin = self.wishes[rng.usize(0..self.wishes.len())].clone();
+            let Wish::Begin { autoid, batch_no, cents, .. } = &begin else { continue };
+            let fails = self.fail_despite_all(*autoid, batch_no);
+            if rng.bool() {
+                fails.await;
+                continue;
             }
-            if matches!(told, Ok(Failing::Failed(_) | Failing::Before(_))) && !self.is_so(&fail) {
-                self.simulation.breach(format!("{fail:?} was told to be done, and is not"));
-            }
+            // What matches comes at the same moment.
+            let end = |trade_no: &str, cents| Wish::End {
+                batch_no: batch_no.clone(),
+                trade_no: trade_no.to_owned(),
+                cents,
+            };
+            self.ask(&begin).await;
+            self.ask(&end("T0", cents + 1)).await;
+            let (matching, later) = (end("T1", *cents), rng.u64(0..40));
+            let ends = async {
+                tokio::time::sleep(Duration::from_millis(later)).await;
+                self.ask(&matching).await
+            };
+            join(fails, ends).await;
+        }
+    }
+
+    async fn fail_despite_all(&self, autoid: i64, batch_no: &str) {
+        let trade_nos = (0..3).map(|number| format!("T{number}").parse().expect("a trade number"));
+        let trade_nos: Vec<TradeNo> = trade_nos.collect();
+        let session = self.simulation.session("refundctl application");
+        let number = batch_no.parse().expect("a batch number");
+        let fail = Wish::Fail { autoid, batch_no: batch_no.to_owned() };
+        let begun = self.attempts.begin(&fail.of(), self.is_in_force(&fail));
+        let told = session.fail(&demo().application(autoid), &number, None, &trade_nos).await;
+        self.simulation.tell(|| format!("an operator overrules {batch_no}: {told:?}"));
+        if told.is_ok() {
+            self.attempts.answered(&begun);
+        }
+        if matches!(told, Ok(Failing::Failed(_) | Failing::Before(_))) && !self.is_so(&fail) {
+            self.simulation.breach(format!("{fail:?} was told to be done, and is not"));
         }
     }
 

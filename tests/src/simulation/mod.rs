@@ -268,7 +268,7 @@ impl Simulation {
 
     /// All that always holds, from the table alone; and that no fact that was there has changed.
     fn look(&self, when: &str) {
-        let items = self.table.items();
+        let items = self.table.items_anew();
         self.count_done("look at the whole table");
         let breaches = verify::check_items(items.values()).expect("facts that come from no file can be read");
         let records_expire = self.records_expire.load(Ordering::Relaxed);

@@ -12,6 +12,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 use shared::mutants::{self, Decision};
 
+use crate::embedded::{actions, key_of_action};
+
 /// Conditions of which either would do, since what breaks one breaks the others: they are left out together.
 const EITHER: &[&[(&str, &str)]] = &[
     // An application comes from one batch number to another by nothing but a refund that failed.
@@ -102,26 +104,13 @@ fn is_write(operation: &str) -> bool {
 }
 
 /// The writes of a call, each with its name.
-fn writes<'a>(operation: &str, asked: &'a Value) -> Vec<(String, &'a Map<String, Value>)> {
-    match operation {
-        "TransactWriteItems" => {
-            let actions = asked["TransactItems"].as_array().into_iter().flatten();
-            let write = |action: &'a Value| {
-                let (kind, write) = action.as_object()?.iter().next()?;
-                let write = write.as_object()?;
-                Some((name(kind, write), write))
-            };
-            actions.filter_map(write).collect()
-        }
-        _ => asked.as_object().map(|write| (name(operation, write), write)).into_iter().collect(),
-    }
+fn writes<'a>(operation: &'a str, asked: &'a Value) -> Vec<(String, &'a Map<String, Value>)> {
+    actions(operation, asked).into_iter().map(|(kind, write)| (name(kind, write), write)).collect()
 }
 
 /// What is written of which kind of item, and how: `Update ebet ACCOUNT SET balance = …`.
 fn name(kind: &str, write: &Map<String, Value>) -> String {
-    let key = write.get("Key").or(write.get("Item")).cloned().unwrap_or_default();
-    let text = |name: &str| key[name]["S"].as_str().unwrap_or_default().to_owned();
-    let (partition, sort) = (text("pk"), text("sk"));
+    let (partition, sort) = key_of_action(write);
     let provider = partition.split('#').next().unwrap_or_default();
     let item = match sort.bytes().next() {
         Some(b'0'..=b'9') => "BATCH",

@@ -1,7 +1,7 @@
 //! Merchants' servers, which ask for batches of refunds and look at them; payment channels with moods; the worker, whom
 //! changes reach late, twice and out of order; and people who decide refunds by hand.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
 use shared::ledger::{
-    BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey, TenantKey,
+    BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
+    TenantKey,
 };
 use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChannel, decide_refund};
 use shared::store::{Content, Stored};
@@ -38,7 +39,7 @@ pub struct Channel {
     is_calm: Mutex<bool>,
     paid: Mutex<BTreeSet<String>>,
     /// Refunds that it is being asked for at this moment.
-    asked: Mutex<HashSet<String>>,
+    asked: Mutex<BTreeSet<String>>,
     /// What should never happen to it.
     complaints: Mutex<Vec<String>>,
 }
@@ -214,7 +215,10 @@ impl Scene {
                     .map(|name| (name.clone(), (rng.u32(0..3) == 0).then(|| rng.u64(1..=amount + 1))))
                     .collect();
                 // Two that take from different accounts meet at their number alone.
-                let recharge = [0, 1, 5][rng.usize(0..3)];
+                let recharge = match simulation.weather.is_even {
+                    true => [0, 5][bodies.len() % 2],
+                    false => [0, 1, 5][rng.usize(0..3)],
+                };
                 let asked: Vec<Value> = charges
                     .iter()
                     .map(|(charge, amount)| {
@@ -248,8 +252,8 @@ impl Scene {
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         // Who all begin at the same moment make batches in the same millisecond.
         let merchants = if simulation.weather.is_even { 3..=6 } else { 2..=4 };
-        for _ in 0..rng.usize(merchants) {
-            actors.push(Box::pin(world.clone().merchant(rng.fork())));
+        for number in 0..rng.usize(merchants) {
+            actors.push(Box::pin(world.clone().merchant(number, rng.fork())));
         }
         actors.push(Box::pin(world.clone().stream(rng.fork())));
         actors.push(Box::pin(world.clone().schedule(rng.fork())));
@@ -376,11 +380,13 @@ fn refund<'a>(items: &'a Items, id: &str) -> Option<&'a ItemRefund> {
 
 impl World {
     /// A merchant's server: creates batches, again where its SDK would, and looks at them.
-    async fn merchant(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(1..=5) {
-            self.simulation.pause(rng.u64(0..3_000)).await;
-            let body = rng.usize(0..self.bodies.len());
-            match rng.u32(0..if self.simulation.weather.is_even { 30 } else { 6 }) {
+    async fn merchant(self: Arc<Self>, own: usize, mut rng: Rng) {
+        let is_even = self.simulation.weather.is_even;
+        for turn in 0..rng.usize(1..=5) {
+            let begins = is_even && turn == 0;
+            self.simulation.pause(if begins { 0 } else { rng.u64(0..3_000) }).await;
+            let body = if begins { own % self.bodies.len() } else { rng.usize(0..self.bodies.len()) };
+            match rng.u32(0..if is_even { 30 } else { 6 }) {
                 0 => {
                     let accepted = self.accepted.lock().unwrap().get(&body).cloned();
                     if let Some(id) = accepted {
@@ -612,16 +618,33 @@ impl World {
         }
     }
 
+    /// Waits until the channel is asked for a refund that it will never pay, and a moment more.
+    async fn asked(&self, rng: &mut Rng) -> Option<String> {
+        for _ in 0..1_000 {
+            let asked = self.simulation.channel.asked.lock().unwrap().clone();
+            if let Some(order_no) = asked.into_iter().find(|order_no| !is_payable(order_no)) {
+                tokio::time::sleep(Duration::from_millis(rng.u64(0..20))).await;
+                return Some(order_no);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        None
+    }
+
     /// People say what the channel has told them: that it has paid, or never will.
     async fn people(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..rng.usize(1..=4) {
             self.simulation.pause(rng.u64(100..60_000)).await;
+            let asked = if rng.bool() { self.asked(&mut rng).await } else { None };
             let batches = self.batches();
             if batches.is_empty() {
                 continue;
             }
-            let batch = &batches[rng.usize(0..batches.len())];
-            let item = &batch.items[rng.usize(0..batch.items.len())];
+            let is_asked = |item: &BatchItem| asked.as_deref() == Some(item.refund.order_no());
+            let all = batches.iter().flat_map(|batch| batch.items.iter().map(move |item| (batch, item)));
+            let all: Vec<(&RefundBatch, &BatchItem)> = all.collect();
+            let found = all.iter().find(|(_, item)| is_asked(item));
+            let (batch, item) = *found.unwrap_or_else(|| &all[rng.usize(0..all.len())]);
             let order_no = item.refund.order_no();
             let state = match is_payable(order_no) {
                 true if self.simulation.channel.has_paid(order_no) => {

@@ -1,27 +1,34 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
-use crate::embedded::{Answered, Call, Embedded, item_of};
+use crate::embedded::{Answered, Call, Embedded, Key, actions, item_of, key_of_action};
 
 pub const NAME: &str = "refunds-simulated";
 
 #[derive(Clone)]
 pub struct Table {
     pub embedded: Embedded,
-    /// All items, as they were read since the last write.
-    read: Arc<Mutex<Option<Arc<Items>>>>,
+    read: Arc<Mutex<Read>>,
     /// All calls in their order, where somebody wants them.
     calls: Option<Arc<Mutex<Vec<Call>>>>,
 }
 
 /// All items, by their keys.
-pub type Items = BTreeMap<(String, String), Stored>;
+pub type Items = BTreeMap<Key, Stored>;
+
+/// What was read of the table; nothing in the beginning.
+#[derive(Default)]
+struct Read {
+    items: Option<Arc<Items>>,
+    /// Keys that were written since.
+    written: BTreeSet<Key>,
+}
 
 impl Table {
     pub fn new(embedded: Embedded, keeps_calls: bool) -> Self {
@@ -37,15 +44,43 @@ impl Table {
         if let Some(calls) = &self.calls {
             calls.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
         }
-        if !matches!(operation, "GetItem" | "BatchGetItem" | "Query") {
-            self.read.lock().unwrap().take();
+        let answer = self.embedded.carry_out(operation, asked);
+        if answer.0 == 200 && !matches!(operation, "GetItem" | "BatchGetItem" | "Query") {
+            let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+            let written = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
+            self.read.lock().unwrap().written.extend(written);
         }
-        self.embedded.carry_out(operation, asked)
+        answer
     }
 
-    /// All items.
+    /// All items: those that were written since the last time are read again.
     pub fn items(&self) -> Arc<Items> {
-        self.read.lock().unwrap().get_or_insert_with(|| Arc::new(self.scan())).clone()
+        let mut read = self.read.lock().unwrap();
+        let Read { items, written } = &mut *read;
+        let items = items.get_or_insert_with(|| {
+            written.clear();
+            Arc::new(self.scan())
+        });
+        for key in take(written) {
+            let items = Arc::make_mut(items);
+            match self.get(&key) {
+                Some(stored) => items.insert(key, stored),
+                None => items.remove(&key),
+            };
+        }
+        items.clone()
+    }
+
+    /// All items, each of which is read again.
+    pub fn items_anew(&self) -> Arc<Items> {
+        *self.read.lock().unwrap() = Read::default();
+        self.items()
+    }
+
+    fn get(&self, (partition, sort): &Key) -> Option<Stored> {
+        let key = json!({"pk": {"S": partition}, "sk": {"S": sort}});
+        let found = self.call("GetItem", &json!({"TableName": NAME, "Key": key, "ConsistentRead": true}));
+        found.get("Item").filter(|item| item.is_object()).map(|item| Stored::of(&item_of(item)))
     }
 
     fn scan(&self) -> Items {

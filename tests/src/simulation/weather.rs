@@ -130,6 +130,8 @@ impl Weather {
         let jitter = if is_even { 0 } else { [0, 10, 40, 150][rng.usize(0..4)] };
         let clocks_off = if is_even { 0 } else { i64::from(off) };
         let actions = rng.bool().then(|| rng.usize(3..=8));
+        // Where much takes several transactions, much is also left half-way.
+        let ended = if actions.is_some() && rng.u32(0..4) == 0 { 400 } else { ended };
         Self {
             rates,
             slow,
