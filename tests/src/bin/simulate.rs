@@ -53,9 +53,9 @@ enum What {
         /// Mutants with the seeds that found them, which are tried first; what is found now is written there
         #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/mutants.txt"))]
         list: PathBuf,
-        /// Only those whose names have this text
-        #[arg(long)]
-        only: Option<String>,
+        /// Only those whose names have this text; may be given again
+        #[arg(long, value_name = "TEXT")]
+        only: Vec<String>,
     },
     /// Gives all calls of some seeds, and some at the edges, to the embedded store and to another DynamoDB, and compares
     /// what they answer
@@ -71,7 +71,7 @@ enum What {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (&arguments.what, arguments.seed) {
-        (Some(What::Mutants { seeds, only, list }), _) => told(mutants(*seeds, list, only.as_deref())),
+        (Some(What::Mutants { seeds, only, list }), _) => told(mutants(*seeds, list, only)),
         (Some(What::Stores { endpoint, seeds }), _) => told(stores(endpoint, *seeds)),
         (None, Some(seed)) => one(seed),
         (None, None) => {
@@ -195,7 +195,7 @@ fn stores(endpoint: &str, seeds: u64) -> Result<()> {
     compared.judge()
 }
 
-fn mutants(seeds_max: u64, list: &Path, only: Option<&str>) -> Result<()> {
+fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
     let found: Mutex<BTreeMap<Mutant, BTreeSet<u64>>> = Mutex::default();
     many(1, seeds_max, &|seed| {
         let (ended, mutants) = mutant::of(|| run(seed, &Options::default()));
@@ -211,13 +211,13 @@ fn mutants(seeds_max: u64, list: &Path, only: Option<&str>) -> Result<()> {
         .into_inner()
         .unwrap()
         .into_iter()
-        .filter(|(mutant, _)| only.is_none_or(|only| mutant.to_string().contains(only)))
+        .filter(|(mutant, _)| only.is_empty() || only.iter().any(|only| mutant.to_string().contains(only)))
         .collect();
     println!("{} mutants, of what these seeds write", mutants.len());
     let bar = progress(mutants.len() as u64, "mutants");
     // What is known of others stays, and nothing is lost where somebody has no time to wait for all.
     let all: BTreeSet<String> = mutants.iter().map(|(mutant, _)| mutant.to_string()).collect();
-    let stays = |name: &String| only.is_some() || all.contains(name);
+    let stays = |name: &String| !only.is_empty() || all.contains(name);
     let found: BTreeMap<String, u64> = known.clone().into_iter().filter(|(name, _)| stays(name)).collect();
     let (found, alive) = (Mutex::new(found), AtomicU64::new(0));
     in_threads(mutants.len() as u64, |number| {

@@ -20,6 +20,7 @@ use super::attempts::{Attempts, Begun};
 use super::entries::{self, Entries};
 use super::platform::Life;
 use super::{Simulation, TABLE};
+use crate::embedded::Key;
 use crate::world::{channel_line, event_of};
 
 pub const PLAYERS: [&str; 3] = ["ann", "bob", "eve"];
@@ -488,37 +489,52 @@ impl World {
 
     /// Takes records of requests away, as the table does when their time is over.
     async fn months(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(20..=80) {
+        for _ in 0..rng.usize(10..=40) {
             tokio::time::sleep(Duration::from_millis(rng.u64(5..100))).await;
-            // All who have a number want something at about the time at which it is free again.
             if rng.bool() {
-                let number = &self.bodies[rng.usize(0..self.bodies.len())].seq_no;
-                for body in (0..self.bodies.len()).filter(|body| self.bodies[*body].seq_no == *number) {
-                    let (world, later) = (self.clone(), rng.u64(0..60));
-                    tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(later)).await;
-                        world.ask(body).await;
-                    });
-                }
-                tokio::time::sleep(Duration::from_millis(rng.u64(0..100))).await;
+                self.expire_under_way(&mut rng).await;
+            } else if let Some((partition, sort)) = rng.choice(self.records("ebet#1#")) {
+                self.expire(&partition, &sort);
             }
-            let items = self.simulation.table.items();
-            let leads = rng.bool();
-            let is_record = |sort: &str| sort == "REQUEST" || !leads && sort.starts_with("REQUEST#");
-            let records: Vec<&(String, String)> = items
-                .keys()
-                .filter(|(partition, sort)| partition.starts_with("ebet#") && is_record(sort))
-                .collect();
-            if records.is_empty() {
-                continue;
-            }
-            let (partition, sort) = records[rng.usize(0..records.len())];
-            self.simulation.count_fault("record of a request that expires");
-            self.simulation.tell(|| format!("expires: {partition} {sort}"));
-            let call = json!({"TableName": TABLE, "Key": {"pk": {"S": partition}, "sk": {"S": sort}}});
-            let (status, answer) = self.simulation.table.carry_out("DeleteItem", &call.to_string());
-            assert_eq!(status, 200, "{answer}");
         }
+    }
+
+    /// All who have a number want something when it is free again; then what the first of them had put on record goes.
+    async fn expire_under_way(self: &Arc<Self>, rng: &mut Rng) {
+        let Body { api, seq_no, .. } = &self.bodies[rng.usize(0..self.bodies.len())];
+        let number = ChannelId(1).tenant().request(api.event(), seq_no);
+        let records = || self.records(number.as_str());
+        records().iter().for_each(|(partition, sort)| self.expire(partition, sort));
+        for body in (0..self.bodies.len()).filter(|body| self.bodies[*body].key() == number) {
+            let (world, later) = (self.clone(), rng.u64(0..20));
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(later)).await;
+                world.ask(body).await;
+            });
+        }
+        for _ in 0..200 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if let Some((partition, sort)) = records().first() {
+                self.expire(partition, sort);
+                break;
+            }
+        }
+    }
+
+    /// Keys of records of requests, below what their partitions begin with.
+    fn records(&self, prefix: &str) -> Vec<Key> {
+        let is_record = |sort: &str| sort == "REQUEST" || sort.starts_with("REQUEST#");
+        let items = self.simulation.table.items();
+        let keys = items.keys().filter(|(partition, sort)| partition.starts_with(prefix) && is_record(sort));
+        keys.cloned().collect()
+    }
+
+    fn expire(&self, partition: &str, sort: &str) {
+        self.simulation.count_fault("record of a request that expires");
+        self.simulation.tell(|| format!("expires: {partition} {sort}"));
+        let call = json!({"TableName": TABLE, "Key": {"pk": {"S": partition}, "sk": {"S": sort}}});
+        let (status, answer) = self.simulation.table.carry_out("DeleteItem", &call.to_string());
+        assert_eq!(status, 200, "{answer}");
     }
 
     /// An operator changes what is allowed, and changes it back.
