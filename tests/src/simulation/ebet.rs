@@ -187,7 +187,7 @@ impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
         let has_small_transactions = simulation.weather.actions.is_some();
         let kind = Kind::of(&mut rng, has_small_transactions);
-        let (is_large, is_expiring) = (kind == Kind::Large, kind == Kind::Expiring);
+        let is_expiring = kind == Kind::Expiring;
         let is_strict = rng.bool() && !is_expiring;
         // Rivals under one number are about different players then: nothing but the number brings them together.
         let players = match kind {
@@ -212,7 +212,12 @@ impl Scene {
                     7..=8 => Way::Past,
                     _ => Way::Never,
                 };
-                let is_past = is_large && player == 0 && number < 100 || kind == Kind::Long && number < 6;
+                let is_past = match kind {
+                    Kind::Large => player == 0 && number < 100,
+                    Kind::Long => number < 6,
+                    Kind::Expiring => player == 0,
+                    Kind::Usual => false,
+                };
                 let way = if is_past { Way::Past } else { way };
                 let cents = [100, 250, 1_999, 7, 5_000][rng.usize(0..5)];
                 bets.push(Bet { player, id: format!("{}{number}", &name[..1]), cents, way });

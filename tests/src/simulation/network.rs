@@ -87,7 +87,10 @@ impl Network {
             let Fate { ways: [there, back], .. } = fate;
             tokio::time::sleep(there).await;
             let answer = match fault {
-                Some(Fault::LostRequest) => return hang_or_fail(&network, sender).await,
+                Some(Fault::LostRequest) => {
+                    network.retry_blindly(&operation, &asked);
+                    return hang_or_fail(&network, sender).await;
+                }
                 Some(Fault::Throttle) => failure(400, "ProvisionedThroughputExceededException", Value::Null),
                 Some(Fault::InternalError) => failure(500, "InternalServerError", Value::Null),
                 Some(Fault::TransactionConflict) => {
@@ -121,7 +124,7 @@ impl Network {
         }
     }
 
-    /// What a mutant makes of a call whose answer was lost: it arrives once more.
+    /// What a mutant makes of a call whose answer nobody hears: it arrives once more.
     fn retry_blindly(&self, operation: &str, asked: &str) {
         let simulation = self.simulation.clone();
         let Some(again) = simulation.mutant.as_ref().and_then(|mutant| mutant.blindly(operation, asked))
@@ -130,7 +133,8 @@ impl Network {
         };
         let (life, operation) = (self.life.clone(), operation.to_owned());
         tokio::spawn(async move {
-            let later = simulation.rng.lock().unwrap().u64(5..1_500);
+            let most = if simulation.chance(250) { 90_000 } else { 1_500 };
+            let later = simulation.rng.lock().unwrap().u64(5..most);
             tokio::time::sleep(Duration::from_millis(later)).await;
             simulation.carry_out(&life, &operation, &again);
         });

@@ -85,6 +85,8 @@ pub struct Weather {
     rates: [u32; Fault::ALL.len()],
     /// Calls that take seconds, and some longer than anybody waits; in a thousand.
     slow: u32,
+    /// Whether all that is slow takes up to [`FROZEN_MAX`].
+    stands_still: bool,
     /// Processes that are ended by the platform in the midst of their work, in a thousand calls of functions.
     pub ended: u32,
     /// Calls of functions whose answer, or which themselves, get lost at the gateway; in a thousand.
@@ -122,8 +124,15 @@ impl Weather {
             true => rng.u32(1..=worst),
             false => 0,
         };
-        let rates = Fault::ALL.map(|fault| rate(fault.worst()));
+        let mut rates = Fault::ALL.map(|fault| rate(fault.worst()));
         let (slow, gateway, ended, off) = (rate(80), rate(150), rate(60), rate(3_000));
+        // The table is hardly there: calls get lost until their senders give up.
+        if is_bad && rng.u32(0..8) == 0 {
+            rates[Fault::LostRequest as usize] = 500;
+        }
+        // Processes stand still, in the midst of what they do, until others have taken over.
+        let stands_still = is_bad && rng.u32(0..8) == 0;
+        let slow = if stands_still { 60 } else { slow };
         let way = Duration::from_millis(rng.u64(1..=12));
         let is_even = rng.u32(0..6) == 0;
         let step = if is_even || rng.u32(0..4) == 0 { 1_000 } else { 1 };
@@ -135,6 +144,7 @@ impl Weather {
         Self {
             rates,
             slow,
+            stands_still,
             ended,
             gateway,
             clocks_off,
@@ -174,7 +184,8 @@ impl Weather {
         if is_slow {
             // Seconds; sometimes longer than its sender waits, so that it arrives when nobody expects it any more; and some
             // come out of a process that was frozen in between.
-            let most = if rng.u32(0..8) == 0 { FROZEN_MAX.as_millis() as u64 } else { 12_000 };
+            let most =
+                if self.stands_still || rng.u32(0..8) == 0 { FROZEN_MAX.as_millis() as u64 } else { 12_000 };
             ways[rng.usize(0..2)] = Duration::from_millis(rng.u64(200..most));
         }
         Fate { fault, is_slow, ways }
