@@ -86,6 +86,11 @@ pub fn key_of(item: &Value) -> Key {
     (part("pk"), part("sk"))
 }
 
+/// Whether a call of this operation may change items.
+pub fn is_write(operation: &str) -> bool {
+    matches!(operation, "TransactWriteItems" | "PutItem" | "UpdateItem" | "DeleteItem")
+}
+
 /// What a call writes or checks: of each action its kind, such as `Put`, and its members.
 pub fn actions<'a>(operation: &'a str, asked: &'a Value) -> Vec<(&'a str, &'a Map<String, Value>)> {
     let whole = || asked.as_object().expect("a call is an object");

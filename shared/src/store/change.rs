@@ -11,6 +11,7 @@ use super::attribute::PARTITION_KEY;
 use super::error::CallFailure;
 use super::items::{self, Item};
 use super::meter::CountAttempts;
+use super::refund_batch_items as batch_items;
 use super::{Session, StoreError};
 
 /// What to change of the item under `key`, and when: always, where there is no condition.
@@ -67,6 +68,20 @@ impl PutCondition {
 
     pub(super) fn absent_or_asked() -> Self {
         Self { expression: "attribute_not_exists(#state) OR #state = :asked", ..Self::asked() }
+    }
+
+    /// There is nothing under the key, or a refund whose outcome is pending.
+    pub(super) fn absent_or_pending() -> Self {
+        let Self { mut names, .. } = Self::absent();
+        names.insert("#state".to_owned(), "state".to_owned());
+        let values = Item::from([items::text(":pending", batch_items::PENDING)]);
+        Self { expression: "attribute_not_exists(#partition) OR #state = :pending", names, values }
+    }
+
+    /// The item under the key still has the version that was read.
+    pub(super) fn unchanged(read: u64) -> Self {
+        let values = Item::from([items::number(":read", read)]);
+        Self { expression: "version = :read", names: HashMap::new(), values }
     }
 }
 

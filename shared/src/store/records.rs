@@ -1,8 +1,6 @@
 //! Facts that are put on record without a request: wallets, past debits and tenants' settings; and what
 //! is on record, for people to see. A money fact is never overwritten.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
@@ -203,12 +201,7 @@ impl Session {
 
     /// Puts `item` in the place of the one under its key, if that still has the version that was read.
     pub(super) async fn replace_if_version(&self, item: Item, read: u64) -> Result<bool, StoreError> {
-        let unchanged = PutCondition {
-            expression: "version = :read",
-            names: HashMap::new(),
-            values: Item::from([items::number(":read", read)]),
-        };
-        Ok(matches!(self.put(item, Some(unchanged)).await?, Put::Done))
+        Ok(matches!(self.put(item, Some(PutCondition::unchanged(read))).await?, Put::Done))
     }
 
     fn put(&self, item: Item, condition: Option<PutCondition>) -> BoxFuture<'_, Result<Put, StoreError>> {

@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-
-use super::attribute::PARTITION_KEY;
-use super::change::{Change, Changed};
+use super::change::{Change, Changed, PutCondition};
 use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::refund_batch_items as batch_items;
@@ -107,7 +104,8 @@ impl Session {
         let mut backoff = Backoff::default();
         let mut stuck = Stuck::default();
         loop {
-            let mut actions: Vec<Action> = vec![(self.put_undecided(&put)?, put.clone())];
+            let mut actions: Vec<Action> =
+                vec![(self.put_action_if(&put, Some(PutCondition::absent_or_pending()))?, put.clone())];
             match refund.state {
                 ItemState::Pending { .. } => {}
                 ItemState::Succeeded { .. } => actions.push(self.release(batch, item, true)?),
@@ -154,20 +152,6 @@ impl Session {
             values: Item::from([items::text(":said", said)]),
         };
         self.change(&change).await.map(|_| ())
-    }
-
-    /// Puts a refund's outcome in the place of none, or of one that was pending.
-    fn put_undecided(&self, item: &Item) -> Result<TransactWriteItem, StoreError> {
-        let put = aws_sdk_dynamodb::types::Put::builder()
-            .table_name(self.store.table())
-            .set_item(Some(item.clone()))
-            .condition_expression(format!("attribute_not_exists({PARTITION_KEY}) OR #state = :pending"))
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":pending", AttributeValue::S(batch_items::PENDING.to_owned()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// Gives back the money of `failed` refunds that was not given back before, in one posting for each account; and

@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::types::{
 };
 use futures::future::BoxFuture;
 
-use super::attribute::PARTITION_KEY;
 use super::change::{Change, PutCondition};
 use super::error::CallFailure;
 use super::items::{self, Item};
@@ -190,28 +189,19 @@ impl Session {
         at: u64,
     ) -> Result<Action, StoreError> {
         let item = items::record_item(request, record, at);
-        let put = Put::builder()
-            .table_name(self.store.table())
-            .set_item(Some(item.clone()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match record.version - 1 {
-            0 => put
-                .condition_expression("attribute_not_exists(#partition)")
-                .expression_attribute_names("#partition", PARTITION_KEY),
+        let condition = match record.version - 1 {
+            0 => PutCondition::absent(),
             // A part may write over the record of a request whose number was free again; the request's own
             // record may have expired since it was read, and be another's by now.
-            read if request.part.is_some() => put
-                .condition_expression("version = :read")
-                .set_expression_attribute_values(Some(Item::from([items::number(":read", read)]))),
-            read => put
-                .condition_expression("version = :read AND fingerprint = :fingerprint")
-                .set_expression_attribute_values(Some(Item::from([
-                    items::number(":read", read),
-                    items::bytes(":fingerprint", record.fingerprint.as_bytes()),
-                ]))),
+            read if request.part.is_some() => PutCondition::unchanged(read),
+            read => {
+                let mut condition = PutCondition::unchanged(read);
+                condition.expression = "version = :read AND fingerprint = :fingerprint";
+                condition.values.extend([items::bytes(":fingerprint", record.fingerprint.as_bytes())]);
+                condition
+            }
         };
-        let put = put.build().map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok((TransactWriteItem::builder().put(put).build(), item))
+        Ok((self.put_action_if(&item, Some(condition))?, item))
     }
 }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::embedded::Embedded;
-
-type Key = (String, String);
+use crate::embedded::{Embedded, Key, key_of};
 
 #[derive(Default)]
 pub struct Changes {
@@ -72,10 +70,10 @@ impl Changes {
     fn take(&mut self, record: Value) {
         let number = self.log.len();
         let part = |image: &Value, name: &str| Some(image[name]["S"].as_str()?.to_owned());
-        let pair = |image: &Value, names: [&str; 2]| part(image, names[0]).zip(part(image, names[1]));
         let change = &record["dynamodb"];
-        let key = pair(&change["Keys"], ["pk", "sk"]).expect("a change has its item's key");
-        let place = pair(&change["NewImage"], ["gsi1pk", "gsi1sk"]);
+        let key = key_of(&change["Keys"]);
+        let image = &change["NewImage"];
+        let place = part(image, "gsi1pk").zip(part(image, "gsi1sk"));
         let places = self.places.entry(key).or_default();
         if places.last().map(|(_, last)| last) != Some(&place) {
             places.push((number, place));

@@ -458,11 +458,7 @@ impl World {
             let body = rng.usize(0..self.bodies.len());
             if rng.u32(0..1_000) < self.twice {
                 self.simulation.count_fault("the same request twice at once");
-                let (world, again) = (self.clone(), rng.u64(0..60));
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(again)).await;
-                    world.ask(body).await;
-                });
+                self.ask_later(body, rng.u64(0..60));
             }
             for _ in 0..4 {
                 if self.ask(body).await {
@@ -471,6 +467,14 @@ impl World {
                 self.simulation.pause(rng.u64(10..3_000)).await;
             }
         }
+    }
+
+    fn ask_later(self: &Arc<Self>, body: usize, milliseconds: u64) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            world.ask(body).await;
+        });
     }
 
     /// The channel gives back on its own.
@@ -511,11 +515,7 @@ impl World {
         let records = || self.records(number.as_str());
         records().iter().for_each(|(partition, sort)| self.expire(partition, sort));
         for body in (0..self.bodies.len()).filter(|body| self.bodies[*body].key() == number) {
-            let (world, later) = (self.clone(), rng.u64(0..20));
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(later)).await;
-                world.ask(body).await;
-            });
+            self.ask_later(body, rng.u64(0..20));
         }
         for _ in 0..200 {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -39,7 +39,7 @@ use shared::store::{Content, Store, Stored};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use crate::embedded::{Answered, Call, Embedded, network};
+use crate::embedded::{Answered, Call, Embedded, Key, key_of, network};
 pub use history::Counts;
 use history::History;
 use mutant::Mutant;
@@ -434,12 +434,10 @@ impl Simulation {
     }
 
     /// Keys of all items that were put for the first time, in the order in which they were.
-    fn insertions(&self) -> Vec<(String, String)> {
+    fn insertions(&self) -> Vec<Key> {
         let changes = self.changes();
-        let part = |key: &Value, name: &str| key[name]["S"].as_str().unwrap_or_default().to_owned();
         let key = |change: &Arc<Value>| {
-            let key = &change["dynamodb"]["Keys"];
-            (change["eventName"] == "INSERT").then(|| (part(key, "pk"), part(key, "sk")))
+            (change["eventName"] == "INSERT").then(|| key_of(&change["dynamodb"]["Keys"]))
         };
         changes.log.iter().filter_map(key).collect()
     }

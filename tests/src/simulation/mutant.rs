@@ -12,7 +12,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 use shared::mutants::{self, Decision};
 
-use crate::embedded::{actions, key_of_action};
+use crate::embedded::{actions, is_write, key_of_action};
 
 /// Conditions of which either would do, since what breaks one breaks the others: they are left out together.
 const EITHER: &[&[(&str, &str)]] = &[
@@ -97,10 +97,6 @@ pub(super) fn see(operation: &str, asked: &str) {
             }
         }
     });
-}
-
-fn is_write(operation: &str) -> bool {
-    matches!(operation, "TransactWriteItems" | "PutItem" | "UpdateItem" | "DeleteItem")
 }
 
 /// The writes of a call, each with its name.

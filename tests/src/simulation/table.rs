@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
-use crate::embedded::{Answered, Call, Embedded, Key, actions, item_of, key_of_action};
+use crate::embedded::{Answered, Call, Embedded, Key, actions, is_write, item_of, key_of_action};
 
 pub const NAME: &str = "refunds-simulated";
 
@@ -45,7 +45,7 @@ impl Table {
             calls.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
         }
         let answer = self.embedded.carry_out(operation, asked);
-        if answer.0 == 200 && !matches!(operation, "GetItem" | "BatchGetItem" | "Query") {
+        if answer.0 == 200 && is_write(operation) {
             let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
             let written = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
             self.read.lock().unwrap().written.extend(written);
