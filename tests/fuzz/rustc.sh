@@ -16,7 +16,7 @@ done
 
 case $is_target:$crate in
   true:shared | true:refundctl | true:*_refund | true:*_refunds | true:refund_single_wallet | true:record_entries | \
-    true:serde_json | true:serde_path_to_error | true:quick_xml | true:bson | true:form_urlencoded | true:percent_encoding | \
+    true:serde_path_to_error | true:quick_xml | true:bson | true:form_urlencoded | true:percent_encoding | \
     true:mediatype | true:rust_decimal | true:base64 | true:lambda_http | true:aws_lambda_events | true:http | true:ipnet | \
     true:pem_rfc7468 | true:der | true:spki | true:rsa)
     set -- "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -219,16 +219,26 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
     let all: BTreeSet<String> = mutants.iter().map(|(mutant, _)| mutant.to_string()).collect();
     let stays = |name: &String| !only.is_empty() || all.contains(name);
     let found: BTreeMap<String, u64> = known.clone().into_iter().filter(|(name, _)| stays(name)).collect();
-    let (found, alive) = (Mutex::new(found), AtomicU64::new(0));
+    let (found, alive, breaches) = (Mutex::new(found), AtomicU64::new(0), AtomicU64::new(0));
     in_threads(mutants.len() as u64, |number| {
         let (mutant, seeds) = &mutants[number as usize];
         let name = mutant.to_string();
         let options = Options { mutant: Some(mutant.clone()), ..Options::default() };
         // A mutant runs in the seeds that would make it: the others are what they were.
+        let mut differences = 0;
         let killer = known.get(&name).into_iter().chain(seeds).find_map(|seed| {
             let ended = run(*seed, &options);
+            differences += u64::from(ended.faults.0.contains_key(mutant::DIFFERENCE));
             Some((*seed, ended.breaches.into_iter().next()?))
         });
+        // The weather that is made for a mutant is no breach by itself.
+        if let Some((seed, _)) = &killer {
+            let control = run(*seed, &Options { is_control: true, ..options });
+            for breach in control.breaches {
+                bar.suspend(|| println!("seed {seed:>5}  {name}, WITHOUT IT\n            {breach}"));
+                breaches.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         match killer {
             Some((seed, breach)) => {
                 let breach: String = breach.chars().take(100).collect();
@@ -236,7 +246,12 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
                 found.lock().unwrap().insert(name, seed);
             }
             None => {
-                bar.suspend(|| println!("ALIVE       {name}\n            in {} seeds", seeds.len()));
+                bar.suspend(|| {
+                    println!(
+                        "ALIVE       {name}\n            in {} seeds; it changed something in {differences}",
+                        seeds.len()
+                    )
+                });
                 found.lock().unwrap().remove(&name);
                 alive.fetch_add(1, Ordering::Relaxed);
             }
@@ -248,6 +263,7 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
     bar.finish_and_clear();
     let (alive, took) = (alive.into_inner(), began.elapsed().as_secs_f64());
     println!("{} mutants, {alive} of them alive, in {took:.1} s", mutants.len());
+    ensure!(breaches.into_inner() == 0, "the ledger has breaches without any mutant");
     ensure!(alive == 0, "{alive} mutants live");
     Ok(())
 }

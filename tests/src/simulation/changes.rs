@@ -5,14 +5,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use shared::ledger::{ApplicationState, BatchState, DebitState, ItemState};
+use shared::store::{Content, Stored};
 
-use crate::embedded::{Embedded, Key, key_of};
+use crate::embedded::{Embedded, Key, item_of, key_of};
+
+/// Actions of a transaction at most.
+const ACTIONS_MAX: usize = 100;
 
 #[derive(Default)]
 pub struct Changes {
     /// As events have them.
     pub log: Vec<Arc<Value>>,
     next: Option<String>,
+    /// So many of them were found to be as they must be.
+    looked_at: usize,
     /// Where the index has each item, from which change on.
     places: BTreeMap<Key, Vec<(usize, Option<Key>)>>,
 }
@@ -46,25 +53,66 @@ impl Changes {
         self.next = Some(next);
     }
 
-    /// Items that count their changes have counted each of them; and a record that is of one request is of no other later.
-    /// What is wrong with that.
-    pub fn miscounted(&self) -> Vec<String> {
+    /// What is wrong with changes that were not looked at before.
+    pub fn wrong(&mut self) -> Vec<String> {
+        let new = self.looked_at..self.log.len();
+        self.looked_at = new.end;
+        new.flat_map(|number| self.wrong_at(number)).collect()
+    }
+
+    fn wrong_at(&self, number: usize) -> Vec<String> {
+        let record = &self.log[number];
+        let change = &record["dynamodb"];
+        let (old, new) = (&change["OldImage"], &change["NewImage"]);
+        let (partition, sort) = key_of(&change["Keys"]);
         let mut wrong = Vec::new();
-        for record in self.log.iter().filter(|record| record["eventName"] == "MODIFY") {
-            let change = &record["dynamodb"];
-            let (old, new, key) = (&change["OldImage"], &change["NewImage"], &change["Keys"]);
-            let count =
-                |image: &Value| image["version"]["N"].as_str().and_then(|count| count.parse::<u64>().ok());
-            if let (Some(before), Some(now)) = (count(old), count(new))
+        let mut tell = |what: String| wrong.push(format!("{partition} {sort} {what}"));
+        if record["eventName"] == "MODIFY" {
+            // Items that count their changes have counted each of them.
+            if let (Some(before), Some(now)) = (number_in(&old["version"]), number_in(&new["version"]))
                 && now != before + 1
             {
-                wrong.push(format!("{key} had version {before}, and then {now}"));
+                tell(format!("had version {before}, and then {now}"));
             }
-            if key["sk"]["S"] == "REQUEST" && old["fingerprint"] != new["fingerprint"] {
-                wrong.push(format!("{key} was one request's, and then another's"));
+            if sort == "REQUEST" && old["fingerprint"] != new["fingerprint"] {
+                tell("was one request's, and then another's".to_owned());
             }
         }
+        let lasting = |image: &Value| image.is_object().then(|| lasting(&Stored::of(&item_of(image))))?;
+        if old.is_object() && sort != "ACCOUNT" && old != new {
+            let (before, now) = (lasting(old), lasting(new));
+            if before.is_some() && before != now {
+                tell(format!("was {before:?}, and then {now:?}"));
+            }
+        }
+        // What a request refunds, its record is written with: how far it has come shows there.
+        let refund = &new["refund"]["M"];
+        if let Some(request) = refund["request"]["S"].as_str().filter(|_| old["refund"].is_null())
+            && self.must_be_recorded(&partition, request, number)
+            && !self.around(number).any(|other| {
+                other["NewImage"]["at"] == refund["at"] && is_record_of(other, &partition, request)
+            })
+        {
+            tell(format!("is refunded by {request}, whose record does not know it"));
+        }
         wrong
+    }
+
+    /// Whether a request's refunds of an account are written with a record: those of a call for one player always, those
+    /// of a part of another call once it has one.
+    fn must_be_recorded(&self, account: &str, request: &str, number: usize) -> bool {
+        let is_part =
+            |change: &&Value| is_record_of(change, account, request) && change["Keys"]["pk"]["S"] == account;
+        let before = self.log[..number].iter().rev().map(|record| &record["dynamodb"]);
+        request.contains("#refundSingleWallet#")
+            || before.into_iter().find(is_part).is_some_and(|last| last["NewImage"].is_object())
+    }
+
+    /// Changes that may be of one transaction with one of them.
+    fn around(&self, number: usize) -> impl Iterator<Item = &Value> {
+        let first = number.saturating_sub(ACTIONS_MAX);
+        let last = (number + ACTIONS_MAX).min(self.log.len());
+        self.log[first..last].iter().map(|record| &record["dynamodb"])
     }
 
     fn take(&mut self, record: Value) {
@@ -103,4 +151,43 @@ impl Changes {
         let items: Vec<Value> = found.into_iter().take(limit).map(item).collect();
         json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items})
     }
+}
+
+/// Whether a change is one of a request's record, or of its part's with an account.
+fn is_record_of(change: &Value, account: &str, request: &str) -> bool {
+    let (partition, sort) = key_of(&change["Keys"]);
+    let number = request.split_once("#request#").map_or("", |(_, number)| number);
+    (partition == request && sort == "REQUEST")
+        || (partition == account && sort.strip_prefix("REQUEST#").is_some_and(|rest| rest.ends_with(number)))
+}
+
+fn number_in(attribute: &Value) -> Option<u64> {
+    attribute["N"].as_str()?.parse().ok()
+}
+
+/// What of an item never changes any more: money that has moved, what was said, what was ended.
+fn lasting(stored: &Stored) -> Option<String> {
+    let fact = match stored.content.as_ref().ok()? {
+        Content::Debit(debit) => match &debit.state {
+            DebitState::Open => return None,
+            state => format!("{state:?}"),
+        },
+        Content::Movement(movement) => format!("{movement:?}"),
+        Content::Refund(refund) => match &refund.state {
+            ItemState::Pending { .. } => return None,
+            state => format!("{state:?}"),
+        },
+        Content::Batch(batch) => match batch.state {
+            state @ (BatchState::Void | BatchState::Ended { .. }) => format!("{state:?}"),
+            _ => return None,
+        },
+        Content::Application(application) => match &application.state {
+            ApplicationState::Requested | ApplicationState::Processing(_) => return None,
+            state => format!("{state:?}"),
+        },
+        Content::Failed { failed, .. } => format!("{failed:?}"),
+        Content::Confirmation { confirmation, .. } => format!("{confirmation:?}"),
+        _ => return None,
+    };
+    Some(fact)
 }

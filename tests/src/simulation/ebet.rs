@@ -2,7 +2,7 @@
 //! also at the same time and under one number with another body; while the operator's own systems take bets, settle them,
 //! pay out, and give back on their own.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -22,6 +22,9 @@ use super::platform::Life;
 use super::{Simulation, TABLE};
 use crate::embedded::Key;
 use crate::world::{channel_line, event_of};
+
+/// A refund limit in settings that must never replace others.
+const NEVER: &str = "0.12";
 
 pub const PLAYERS: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -177,6 +180,8 @@ struct World {
     denied: Mutex<Vec<(Begun, usize, usize)>>,
     /// What was decided of a body's item, and told.
     decided: Mutex<BTreeMap<(usize, usize), Told>>,
+    /// Items that were refused for good.
+    final_refusals: Mutex<BTreeSet<(usize, usize)>>,
     /// Bets of which somebody was told that they are not there: they must never be taken.
     never: Mutex<HashSet<usize>>,
     /// Bets that the channel gave back on its own, or tried to.
@@ -257,6 +262,7 @@ impl Scene {
             sent: Mutex::default(),
             denied: Mutex::default(),
             decided: Mutex::default(),
+            final_refusals: Mutex::default(),
             never: Mutex::default(),
             given_back: Mutex::default(),
         });
@@ -308,6 +314,13 @@ impl Scene {
         let world = &self.world;
         world.entries.check_at_rest();
         world.check_denied();
+        world.check_settings();
+        for (body, item) in &*world.final_refusals.lock().unwrap() {
+            if world.is_refunded_by(*body, *item) {
+                let name = world.name(*body);
+                self.simulation.breach(format!("{name}: item {item} was refused for good, and is refunded"));
+            }
+        }
         for bet in &*world.never.lock().unwrap() {
             let bet = &world.bets[*bet];
             if let Some(Content::Debit(debit)) = bet.content(&self.simulation)
@@ -546,8 +559,12 @@ impl World {
     async fn operator(self: Arc<Self>, mut rng: Rng) {
         for turn in 0..rng.usize(1..=3) {
             self.simulation.pause(rng.u64(100..40_000)).await;
+            // Some only want that there are settings, as an import does.
+            let replaces = rng.u32(0..3) != 0;
             let mut settings = channel_line(1);
-            if turn % 2 == 0 {
+            if !replaces {
+                settings["refundLimit"] = json!(NEVER);
+            } else if turn % 2 == 0 {
                 match rng.u32(0..3) {
                     0 => settings["refundLimit"] = json!("2"),
                     1 => settings["partialRefunds"] = json!(true),
@@ -556,18 +573,30 @@ impl World {
             }
             let settings = settings_of(settings);
             let session = self.simulation.session("refundctl tenant");
-            // Some only want that there are settings, as an import does.
-            let replaces = rng.u32(0..3) != 0;
             let told = session.put_settings(&ChannelId(1).tenant(), &settings, replaces).await;
             self.simulation.tell(|| format!("settings {settings}: {told:?}"));
             if !replaces && matches!(told, Ok(SettingsChange::Created | SettingsChange::Replaced)) {
                 self.simulation.breach(format!("settings that were there are no more: {told:?}"));
             }
         }
-        let session = self.simulation.session("refundctl tenant");
         let settings = settings_of(channel_line(1));
-        while session.put_settings(&ChannelId(1).tenant(), &settings, true).await.is_err() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        loop {
+            let session = self.simulation.session("refundctl tenant");
+            if session.put_settings(&ChannelId(1).tenant(), &settings, true).await.is_ok() {
+                break;
+            }
+        }
+    }
+
+    /// Settings that were there have not given way to those that may only be the first.
+    fn check_settings(&self) {
+        let is_never = |change: &Arc<Value>| {
+            let image = &change["dynamodb"]["NewImage"];
+            image["sk"]["S"] == "TENANT"
+                && image["settings"]["S"].as_str().is_some_and(|text| text.contains(NEVER))
+        };
+        if self.simulation.changes().log.iter().any(is_never) {
+            self.simulation.breach("settings that were there are no more".to_owned());
         }
     }
 
@@ -626,6 +655,9 @@ impl World {
         for (item, told) in told.iter().enumerate() {
             self.check(number, item, *told, status, is_alone.then_some(&begun), was_refunded[item]);
         }
+        if status == 200 && !self.is_expiring {
+            self.keep_final(number, &told);
+        }
         if body.api == Api::Single && status == 200 {
             self.check_balances(body, &told, &answer);
         }
@@ -634,6 +666,24 @@ impl World {
             self.simulation.breach(format!("{}: {status} with undecided items: {answer}", self.name(number)));
         }
         is_decided
+    }
+
+    /// What was refused beside what was refunded for the same player is on record: no later attempt refunds it.
+    fn keep_final(&self, number: usize, told: &[Told]) {
+        let items = &self.bodies[number].items;
+        let player = |item: &Item| self.bets[item.bet].player;
+        let mut last = self.final_refusals.lock().unwrap();
+        for (position, item) in items.iter().enumerate() {
+            let is_once = items.iter().filter(|other| other.bet == item.bet).count() == 1;
+            let is_executed = |other: usize| {
+                player(&items[other]) == player(item)
+                    && told[other] == Told::Refunded
+                    && self.is_refunded_by(number, other)
+            };
+            if matches!(told[position], Told::Refused(_)) && is_once && (0..items.len()).any(is_executed) {
+                last.insert((number, position));
+            }
+        }
     }
 
     fn single(&self, body: &Body, status: u64, answer: &Value) -> Vec<Told> {

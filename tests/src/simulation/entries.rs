@@ -11,6 +11,7 @@ use shared::store::Content;
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::ebet::{Bet, PLAYERS, Way, money};
+use crate::embedded::key_of;
 use crate::world::entries_event;
 
 pub fn wallet(player: &str, balance: &str) -> Value {
@@ -35,6 +36,29 @@ pub struct Entries {
     recorded: Mutex<BTreeMap<String, Value>>,
     /// Entries that were sent at all.
     sent: Mutex<HashSet<String>>,
+}
+
+/// How it stood with an entry, when the table had changed so many times.
+#[derive(Clone)]
+struct Moment {
+    changes: usize,
+    balance: Option<String>,
+    is_on_record: bool,
+}
+
+/// The partition of an entry's account.
+fn account_of(entry: &Value) -> String {
+    format!("ebet#1#{}", entry["username"].as_str().unwrap_or_default())
+}
+
+/// Where an entry lies with its account.
+fn sort_of(entry: &Value) -> String {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default();
+    match text("kind") {
+        "wallet" => "ACCOUNT".to_owned(),
+        "debit" | "settle" => format!("PAYMENT#{}", text("seqNo")),
+        _ => format!("MOVEMENT#{}", text("id")),
+    }
 }
 
 /// What an entry was told.
@@ -120,7 +144,8 @@ impl Entries {
             let mut rest = &story[..];
             while !rest.is_empty() {
                 // Several things at once where they don't depend on each other.
-                let together = if rng.u32(0..4) == 0 { rest.len().min(25) } else { 1 };
+                let one_in = if rest[0]["kind"] == "wallet" { 2 } else { 4 };
+                let together = if rng.u32(0..one_in) == 0 { rest.len().min(25) } else { 1 };
                 let (said, later) = rest.split_at(together);
                 if !self.say_until_known(said, &mut rng).await {
                     break;
@@ -151,6 +176,7 @@ impl Entries {
             .map(|(entry, text)| self.attempts.begin(text, self.is_on_record(entry)))
             .collect();
         self.sent.lock().unwrap().extend(texts.iter().cloned());
+        let before = self.moment(&entries[0]);
         self.simulation.tell(|| format!("says: {}", texts.join(" ")));
         let event = entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string();
         let Some((status, answer)) = self.simulation.call("record-entries", event).await else {
@@ -181,7 +207,49 @@ impl Entries {
         for (((entry, begun), told), is_alone) in entries.iter().zip(&begun).zip(&told).zip(alone) {
             self.check(entry, begun, told, is_alone);
         }
+        if let ([entry], [Told::Refused(reason)]) = (entries, &told[..])
+            && let Some(balance) = reason.strip_prefix("the balance is ")
+            && !self.was_ever_so(entry, &before, balance)
+        {
+            let text = &texts[0];
+            self.simulation.breach(format!("told that {reason}, which it never was without this: {text}"));
+        }
         told
+    }
+
+    /// How it stands now with an entry and its account.
+    fn moment(&self, entry: &Value) -> Moment {
+        let account = self.simulation.table.content(&account_of(entry), "ACCOUNT");
+        let balance = match account {
+            Some(Content::Account(account)) => Some(account.balance.to_string()),
+            _ => None,
+        };
+        let changes = self.simulation.changes().log.len();
+        Moment { changes, balance, is_on_record: self.is_on_record(entry) }
+    }
+
+    /// Whether an account had that balance at any moment since, when the entry was not on record.
+    fn was_ever_so(&self, entry: &Value, since: &Moment, balance: &str) -> bool {
+        let Moment { changes, balance: mut now, mut is_on_record } = since.clone();
+        let is_so =
+            |now: &Option<String>, is_on_record: bool| !is_on_record && now.as_deref() == Some(balance);
+        let mut was_so = is_so(&now, is_on_record);
+        let (account, own) = (account_of(entry), sort_of(entry));
+        for change in &self.simulation.changes().log[changes..] {
+            let change = &change["dynamodb"];
+            let (partition, sort) = key_of(&change["Keys"]);
+            if partition != account {
+                continue;
+            }
+            let image = &change["NewImage"];
+            if sort == own {
+                is_on_record = image.is_object() && image["state"]["S"] != "refund_asked";
+            } else if sort == "ACCOUNT" {
+                now = image["balance"]["N"].as_str().map(str::to_owned);
+            }
+            was_so |= is_so(&now, is_on_record);
+        }
+        was_so
     }
 
     fn check(&self, entry: &Value, begun: &Begun, told: &Told, is_alone: bool) {
@@ -214,11 +282,10 @@ impl Entries {
     /// Whether what an entry says is in the table, as it says it.
     fn is_on_record(&self, entry: &Value) -> bool {
         let text = |name: &str| entry[name].as_str().unwrap_or_default();
-        let partition = format!("ebet#1#{}", text("username"));
-        let content = |sort: String| self.simulation.table.content(&partition, &sort);
+        let content = || self.simulation.table.content(&account_of(entry), &sort_of(entry));
         match text("kind") {
-            "wallet" => content("ACCOUNT".to_owned()).is_some(),
-            "debit" => match content(format!("PAYMENT#{}", text("seqNo"))) {
+            "wallet" => content().is_some(),
+            "debit" => match content() {
                 Some(Content::Debit(debit)) => {
                     debit.amount.to_string() == text("amount")
                         && debit.round.as_str() == text("roundCode")
@@ -226,11 +293,11 @@ impl Entries {
                 }
                 _ => false,
             },
-            "settle" => match content(format!("PAYMENT#{}", text("seqNo"))) {
+            "settle" => match content() {
                 Some(Content::Debit(debit)) => debit.state == DebitState::Settled,
                 _ => false,
             },
-            _ => match content(format!("MOVEMENT#{}", text("id"))) {
+            _ => match content() {
                 Some(Content::Movement(movement)) => {
                     movement.direction.as_str() == text("kind")
                         && movement.amount.to_string() == text("amount")

@@ -18,6 +18,9 @@ use super::ebet::money;
 use crate::epay::{BEGIN, END, demo, merchant_line};
 use crate::world::{entries_event, epay_event};
 
+/// What is told of a confirmation to which there is no refund.
+const UNKNOWN_BATCH_NO: i64 = 300;
+
 const PAID: [u64; 3] = [200, 1_050, 99];
 
 /// What somebody wants of the merchant's functions.
@@ -235,6 +238,7 @@ impl World {
             let fails = self.fail_despite_all(*autoid, batch_no);
             if rng.bool() {
                 fails.await;
+                self.begin_another(&begin, &mut rng).await;
                 continue;
             }
             // What matches comes at the same moment.
@@ -251,6 +255,19 @@ impl World {
                 self.ask(&matching).await
             };
             join(fails, ends).await;
+            self.begin_another(&begin, &mut rng).await;
+        }
+    }
+
+    /// Begins another refund of the same application.
+    async fn begin_another(&self, begin: &Wish, rng: &mut Rng) {
+        let others = |other: &&Wish| {
+            matches!(other, Wish::Begin { .. })
+                && other.autoid() == begin.autoid()
+                && other.batch_no() != begin.batch_no()
+        };
+        if let Some(other) = rng.choice(self.wishes.iter().filter(others).collect::<Vec<_>>()) {
+            self.ask(other).await;
         }
     }
 
@@ -273,12 +290,6 @@ impl World {
 
     /// Begins, is told that it failed, and begins another refund of the application at once.
     async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
-        let others = |other: &&Wish| {
-            matches!(other, Wish::Begin { .. })
-                && other.autoid() == begin.autoid()
-                && other.batch_no() != begin.batch_no()
-        };
-        let others: Vec<&Wish> = self.wishes.iter().filter(others).collect();
         self.ask(begin).await;
         for _ in 0..3 {
             if self.ask(&fail).await {
@@ -286,9 +297,7 @@ impl World {
             }
             self.simulation.pause(rng.u64(10..500)).await;
         }
-        if !others.is_empty() {
-            self.ask(others[rng.usize(0..others.len())]).await;
-        }
+        self.begin_another(begin, rng).await;
     }
 
     /// What was refused is not so, where nobody has tried again.
@@ -315,6 +324,16 @@ impl World {
                 self.simulation.breach(format!("{partition}: {sort}, which was confirmed before"));
             }
         }
+    }
+
+    /// Whether a refund was on record when it was confirmed for the first time.
+    fn was_begun_before_confirmed(&self, batch_no: &str) -> bool {
+        let partition = demo().batch(batch_no.parse().unwrap()).path();
+        let of_batch = self.simulation.insertions().into_iter().filter(|(other, _)| *other == partition);
+        let sorts: Vec<String> = of_batch.map(|(_, sort)| sort).collect();
+        let begun = sorts.iter().position(|sort| sort == "GUARD");
+        let confirmed = sorts.iter().position(|sort| sort.starts_with("CONFIRMATION"));
+        begun.zip(confirmed).is_some_and(|(begun, confirmed)| begun < confirmed)
     }
 
     /// Asks once, and compares what is told with the table; whether it is decided.
@@ -376,6 +395,13 @@ impl World {
         } else {
             if self.is_in_force(wish) && (is_alone || begun.was_so) {
                 self.simulation.breach(format!("{wish:?} was told refused ({answer}), and is so"));
+            }
+            if let Wish::End { batch_no, .. } = wish
+                && answer["errcode"] == UNKNOWN_BATCH_NO
+                && self.was_begun_before_confirmed(batch_no)
+            {
+                self.simulation
+                    .breach(format!("{batch_no} was told unknown, and was begun before it was confirmed"));
             }
             if is_alone {
                 self.denied.lock().unwrap().push((begun, wish.clone()));

@@ -20,7 +20,6 @@ mod platform;
 mod table;
 mod weather;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
@@ -35,7 +34,7 @@ use refundctl::verify::{self, Breach, Kind};
 use serde_json::Value;
 use shared::clock::{self, milliseconds, simulated};
 use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
-use shared::store::{Content, Store, Stored};
+use shared::store::Store;
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
@@ -79,8 +78,10 @@ pub struct Options {
     pub tells: bool,
     /// Keeps the calls to the table.
     pub keeps_calls: bool,
-    /// What is wrong with the ledger.
+    /// What is wrong with the ledger. Its writes meet worse weather than others.
     pub mutant: Option<Mutant>,
+    /// The ledger is as it is, and only the weather is that mutant's.
+    pub is_control: bool,
 }
 
 /// The world of one run.
@@ -94,14 +95,14 @@ pub struct Simulation {
     rng: Mutex<Rng>,
     history: Mutex<History>,
     changes: Mutex<changes::Changes>,
-    /// Facts that were seen, and never change any more.
-    facts: Mutex<BTreeMap<String, String>>,
     numbers: AtomicU64,
     platform: Platform,
     channel: Arc<Channel>,
     bus: Arc<Bus>,
     /// Whether records of requests are taken away in this run.
     records_expire: AtomicBool,
+    /// The mutant whose weather it is.
+    around: Option<Mutant>,
     mutant: Option<Mutant>,
     script: Mutex<Script>,
 }
@@ -109,7 +110,8 @@ pub struct Simulation {
 /// Runs one seed to its end.
 pub fn run(seed: u64, options: &Options) -> Ended {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let _switch = options.mutant.as_ref().map(Mutant::switch_on);
+    let mutant = options.mutant.as_ref().filter(|_| !options.is_control);
+    let _switch = mutant.map(Mutant::switch_on);
     let ended = runtime.block_on(live(seed, options));
     // What is still on its way is gone with the world.
     drop(runtime);
@@ -189,13 +191,13 @@ impl Simulation {
             rng: Mutex::new(rng.fork()),
             history: Mutex::new(history),
             changes: Mutex::default(),
-            facts: Mutex::default(),
             numbers: AtomicU64::new(0),
             platform: Platform::default(),
             channel: Arc::new(Channel::new(rng.fork())),
             bus: Arc::new(Bus::new(rng.fork())),
             records_expire: AtomicBool::default(),
-            mutant: options.mutant.clone(),
+            around: options.mutant.clone(),
+            mutant: options.mutant.clone().filter(|_| !options.is_control),
             script: Mutex::default(),
         }
     }
@@ -243,8 +245,6 @@ impl Simulation {
             pingpp.come_to_rest().await;
         }
         self.look("at the end");
-        let miscounted = self.changes().miscounted();
-        miscounted.into_iter().for_each(|what| self.breach(what));
         if let Some(ebet) = &ebet {
             ebet.check_at_rest();
         }
@@ -266,7 +266,7 @@ impl Simulation {
         }
     }
 
-    /// All that always holds, from the table alone; and that no fact that was there has changed.
+    /// All that always holds, from the table alone; and that no change of it was one that must not be.
     fn look(&self, when: &str) {
         let items = self.table.items_anew();
         self.count_done("look at the whole table");
@@ -277,21 +277,8 @@ impl Simulation {
         for breach in breaches.into_iter().filter(is_one) {
             self.breach(format!("{when}: {}: {} {:?}", breach.kind, breach.what, breach.keys));
         }
-        let mut facts = self.facts.lock().unwrap();
-        let mut now = BTreeMap::new();
-        for (name, fact) in items.values().filter_map(lasting) {
-            now.insert(name, fact);
-        }
-        for (name, fact) in &*facts {
-            match now.get(name) {
-                None => self.breach(format!("{when}: {name} is gone, which was {fact}")),
-                Some(other) if other != fact => {
-                    self.breach(format!("{when}: {name} was {fact}, and is {other}"));
-                }
-                Some(_) => {}
-            }
-        }
-        *facts = now;
+        let wrong = self.changes().wrong();
+        wrong.into_iter().for_each(|what| self.breach(what));
     }
 
     /// Puts on record what there is in the beginning, when nothing goes wrong.
@@ -314,8 +301,13 @@ impl Simulation {
         self.rng.lock().unwrap().u32(0..1_000) < in_thousand
     }
 
-    fn fate(&self, operation: &str, is_of_index: bool) -> Fate {
-        let fate = self.weather.fate(&mut self.rng.lock().unwrap(), operation, is_of_index);
+    fn fate(&self, operation: &str, asked: &str) -> Fate {
+        let mut rng = self.rng.lock().unwrap();
+        let mut fate = self.weather.fate(&mut rng, operation, asked.contains("\"IndexName\""));
+        if let Some(mutant) = self.around.as_ref().filter(|_| !self.weather.is_calm()) {
+            mutant.worsen(&mut fate, &mut rng, operation, asked);
+        }
+        drop(rng);
         match self.script.lock().unwrap().next() {
             None => fate,
             death => Fate { fault: death, ..fate },
@@ -392,8 +384,23 @@ impl Simulation {
     /// Carries a call out, as it arrives.
     fn carry_out(&self, life: &Life, operation: &str, asked: &str) -> Answered {
         let mutated = self.mutant.as_ref().and_then(|mutant| mutant.mutate(operation, asked));
-        let asked = mutated.as_deref().unwrap_or(asked);
-        let answer = self.table.carry_out(operation, asked);
+        self.carry_out_or(life, operation, asked, mutated.as_deref())
+    }
+
+    /// Carries a call out as it is; where it is refused, as a mutant makes it.
+    fn carry_out_or(&self, life: &Life, operation: &str, asked: &str, mutated: Option<&str>) -> Answered {
+        let leaves_out = self.mutant.as_ref().is_some_and(Mutant::leaves_out_writes);
+        let mut answer = (0, String::new());
+        if mutated.is_none() || !leaves_out {
+            answer = self.table.carry_out(operation, asked);
+        }
+        if let Some(mutated) = mutated.filter(|_| answer.0 != 200) {
+            answer = self.table.carry_out(operation, mutated);
+            if answer.0 == 200 {
+                self.tell(|| "MUTANT what follows is written, and would not be without it".to_owned());
+                self.count_fault(mutant::DIFFERENCE);
+            }
+        }
         let at = self.at();
         let mut history = self.history.lock().unwrap();
         for part in [at, asked.len() as u64, answer.0.into(), answer.1.len() as u64] {
@@ -484,34 +491,6 @@ impl Simulation {
             history.tell(at, || format!("{name}: {operation}: {}", fault.as_str()));
         }
     }
-}
-
-/// What of an item never changes any more, by its name: money that has moved, what was said, what was ended.
-fn lasting(stored: &Stored) -> Option<(String, String)> {
-    use shared::ledger::{ApplicationState, BatchState, DebitState, ItemState};
-    let fact = match stored.content.as_ref().ok()? {
-        Content::Debit(debit) => match &debit.state {
-            DebitState::Open => return None,
-            state => format!("{state:?}"),
-        },
-        Content::Movement(movement) => format!("{movement:?}"),
-        Content::Refund(refund) => match &refund.state {
-            ItemState::Pending { .. } => return None,
-            state => format!("{state:?}"),
-        },
-        Content::Batch(batch) => match batch.state {
-            state @ (BatchState::Void | BatchState::Ended { .. }) => format!("{state:?}"),
-            _ => return None,
-        },
-        Content::Application(application) => match &application.state {
-            ApplicationState::Requested | ApplicationState::Processing(_) => return None,
-            state => format!("{state:?}"),
-        },
-        Content::Failed { failed, .. } => format!("{failed:?}"),
-        Content::Confirmation { confirmation, .. } => format!("{confirmation:?}"),
-        _ => return None,
-    };
-    Some((stored.key(), fact))
 }
 
 /// A call to the table in a line.

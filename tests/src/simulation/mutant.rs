@@ -8,19 +8,45 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
+use fastrand::Rng;
 use serde_json::{Map, Value};
 use shared::mutants::{self, Decision};
 
+use super::weather::{FROZEN_MAX, Fate, Fault};
 use crate::embedded::{actions, is_write, key_of_action};
 
-/// Conditions of which either would do, since what breaks one breaks the others: they are left out together.
-const EITHER: &[&[(&str, &str)]] = &[
+/// A condition, by its write and its part.
+type Part = (&'static str, &'static str);
+
+/// Conditions that others imply, which are left out together with them: nothing that has not broken those can break them.
+const IMPLIED: &[(Part, &[Part])] = &[
     // An application comes from one batch number to another by nothing but a refund that failed.
-    &[
+    (
         ("Update epay PAYMENT SET #state = :requested REMOVE refund", "refund.batchNo = :batchNo"),
+        &[("Put epay FAILED if attribute_not_exists(#partition)", "attribute_not_exists(#partition)")],
+    ),
+    (
         ("Put epay FAILED if attribute_not_exists(#partition)", "attribute_not_exists(#partition)"),
-    ],
+        &[("Update epay PAYMENT SET #state = :requested REMOVE refund", "refund.batchNo = :batchNo")],
+    ),
+    // What is held for a refund is there until the refund is decided.
+    (
+        (
+            "Update pingpp PAYMENT SET version = version + :one, refunded = refunded + :refunded REMOVE holds.#refund",
+            "attribute_exists(holds.#refund)",
+        ),
+        &[(
+            "Put pingpp REFUND if attribute_not_exists(#partition) OR #state = :pending",
+            "attribute_not_exists(#partition) OR #state = :pending",
+        )],
+    ),
+    // Who ends a batch has given back all that anybody else would.
+    (
+        ("Update pingpp BATCH SET #state = :next, releases = :releases", "#state = :settling"),
+        &[("Update pingpp BATCH SET #state = :next, releases = :releases", "size(releases) = :count")],
+    ),
 ];
 
 /// One thing that is wrong.
@@ -47,8 +73,8 @@ impl fmt::Display for Mutant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Condition { write, part } => {
-                let has_other = EITHER.iter().any(|either| either.contains(&(&**write, &**part)));
-                let other = if has_other { ", nor what would do instead" } else { "" };
+                let is_implied = IMPLIED.iter().any(|(own, _)| *own == (&**write, &**part));
+                let other = if is_implied { ", nor what implies it" } else { "" };
                 write!(f, "{write}: without the condition {part}{other}")
             }
             Self::Action { transaction, write } => write!(f, "{transaction}: without {write}"),
@@ -158,7 +184,61 @@ fn always(part: &str) -> String {
     format!("(({part}) OR NOT ({part}))")
 }
 
+/// What is counted where the table becomes another than it would be without the mutant.
+pub const DIFFERENCE: &str = "write that a mutant has changed";
+
 impl Mutant {
+    /// Whether less is written by it than without it; by the others the same, or more.
+    pub(super) fn leaves_out_writes(&self) -> bool {
+        matches!(self, Self::Action { .. })
+    }
+
+    /// Whether a call is what it is about: of a condition all that are written to such an item.
+    fn is_about(&self, operation: &str, asked: &str) -> bool {
+        if !is_write(operation) {
+            return false;
+        }
+        let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        match self {
+            Self::Condition { write, .. } => {
+                let item =
+                    |name: &str| name.split(' ').skip(1).take(2).map(str::to_owned).collect::<Vec<_>>();
+                writes(operation, &asked).iter().any(|(name, _)| item(name) == item(write))
+            }
+            Self::BlindRetry { write } => shape(operation, &asked).as_ref() == Some(write),
+            Self::Action { .. } | Self::Decision(_) => false,
+        }
+    }
+
+    /// What becomes of a call in the weather that finds it fastest: a condition counts where others come between a read
+    /// and a write; a blind retry where nobody hears an answer; a wrong decision where what was read is not of one
+    /// moment, or an answer is not heard in time.
+    pub(super) fn worsen(&self, fate: &mut Fate, rng: &mut Rng, operation: &str, asked: &str) {
+        if rng.u32(0..3) != 0 || fate.fault.is_some() {
+            return;
+        }
+        let mut late = |most: [u64; 4]| {
+            let most = most[rng.usize(0..most.len())];
+            Duration::from_millis(rng.u64(1..most))
+        };
+        let frozen = FROZEN_MAX.as_millis() as u64;
+        match self {
+            Self::Condition { .. } if self.is_about(operation, asked) => {
+                fate.ways[0] = late([60, 1_500, frozen, frozen]);
+            }
+            Self::Condition { .. } if !is_write(operation) => fate.ways[1] = late([20, 60, 1_500, 15_000]),
+            Self::BlindRetry { .. } if self.is_about(operation, asked) => {
+                fate.fault = Some(if rng.bool() { Fault::LostAnswer } else { Fault::LostRequest });
+            }
+            Self::Decision(_) if operation == "BatchGetItem" => fate.fault = Some(Fault::TornRead),
+            Self::Decision(_) if is_write(operation) && rng.bool() => fate.fault = Some(Fault::LostAnswer),
+            Self::Decision(_) if is_write(operation) => {
+                fate.ways[0] = Duration::from_millis(rng.u64(1..12_000));
+            }
+            _ => {}
+        }
+    }
+
     /// Switches a wrong decision on, for this thread, until the guard is gone.
     pub(super) fn switch_on(&self) -> Option<mutants::On> {
         match self {
@@ -176,8 +256,9 @@ impl Mutant {
         match self {
             Self::Condition { write, part } => {
                 let own = (&**write, &**part);
-                let either = EITHER.iter().find(|either| either.contains(&own)).copied();
-                let left_out = either.unwrap_or(std::slice::from_ref(&own));
+                let implying = IMPLIED.iter().find(|(implied, _)| *implied == own);
+                let mut left_out = vec![own];
+                left_out.extend(implying.into_iter().flat_map(|(_, implying)| *implying));
                 let mut is_other = false;
                 change(operation, &mut call, |name, action| {
                     if !left_out.iter().any(|(write, _)| *write == name) {

@@ -63,8 +63,7 @@ impl Network {
     async fn pass_on(&self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let operation = operation(request).to_owned();
         let asked = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let is_of_index = asked.contains("\"IndexName\"");
-        let fate = self.simulation.fate(&operation, is_of_index);
+        let fate = self.simulation.fate(&operation, &asked);
         self.simulation.count_call(&self.life.name, &operation, &fate);
         if fate.fault == Some(Fault::DeathBefore) {
             self.life.end();
@@ -131,12 +130,12 @@ impl Network {
         else {
             return;
         };
-        let (life, operation) = (self.life.clone(), operation.to_owned());
+        let (life, operation, asked) = (self.life.clone(), operation.to_owned(), asked.to_owned());
         tokio::spawn(async move {
             let most = if simulation.chance(250) { 90_000 } else { 1_500 };
             let later = simulation.rng.lock().unwrap().u64(5..most);
             tokio::time::sleep(Duration::from_millis(later)).await;
-            simulation.carry_out(&life, &operation, &again);
+            simulation.carry_out_or(&life, &operation, &asked, Some(&again));
         });
     }
 
@@ -155,7 +154,8 @@ impl Network {
         first["RequestItems"][table]["Keys"] = early.into();
         second["RequestItems"][table]["Keys"] = late.into();
         let (status, answer) = read(&first);
-        let between = self.simulation.rng.lock().unwrap().u64(1..60);
+        let most = if self.simulation.chance(200) { 3_000 } else { 60 };
+        let between = self.simulation.rng.lock().unwrap().u64(1..most);
         tokio::time::sleep(Duration::from_millis(between)).await;
         let (_, later) = read(&second);
         let mut answer: Value = serde_json::from_str(&answer).expect("an answer is JSON");

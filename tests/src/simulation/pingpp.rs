@@ -14,8 +14,8 @@ use shared::ledger::{
     BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
     TenantKey,
 };
-use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChannel, decide_refund};
-use shared::store::{Content, Stored};
+use shared::pingpp::{ChannelAnswer, ChannelRefund, Decided, Event, EventBus, PaymentChannel, decide_refund};
+use shared::store::{Content, Settled, Stored};
 
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
@@ -39,7 +39,7 @@ pub struct Channel {
     is_calm: Mutex<bool>,
     paid: Mutex<BTreeSet<String>>,
     /// Refunds that it is being asked for at this moment.
-    asked: Mutex<BTreeSet<String>>,
+    asked: Mutex<BTreeMap<String, u64>>,
     /// What should never happen to it.
     complaints: Mutex<Vec<String>>,
 }
@@ -58,6 +58,11 @@ impl Channel {
     /// From now on it says at once what it thinks.
     pub fn calm(&self) {
         *self.is_calm.lock().unwrap() = true;
+    }
+
+    /// Which of all times it is being asked for this refund, if it is at this moment.
+    fn asking(&self, order_no: &str) -> Option<u64> {
+        self.asked.lock().unwrap().get(order_no).copied()
     }
 
     fn has_paid(&self, order_no: &str) -> bool {
@@ -81,7 +86,7 @@ impl Channel {
         tokio::time::sleep(Duration::from_millis(takes / 2)).await;
         match mood {
             0 | 1 => ChannelAnswer::Unknown("lost".to_owned()),
-            2 if !is_payable(order_no) => {
+            2 | 3 if !is_payable(order_no) => {
                 ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() }
             }
             _ if is_payable(order_no) => ChannelAnswer::Succeeded,
@@ -102,7 +107,8 @@ impl Drop for Asking<'_> {
 impl PaymentChannel for Channel {
     fn refund<'a>(&'a self, refund: &'a ChannelRefund) -> BoxFuture<'a, ChannelAnswer> {
         Box::pin(async move {
-            if !self.asked.lock().unwrap().insert(refund.order_no.clone()) {
+            let time = self.rng.lock().unwrap().u64(..);
+            if self.asked.lock().unwrap().insert(refund.order_no.clone(), time).is_some() {
                 let what = format!("two ask for refund {} at once", refund.order_no);
                 self.complaints.lock().unwrap().push(what);
             }
@@ -173,10 +179,19 @@ impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
         // Now and then batches that are created by two transactions.
         let is_large = rng.u32(0..8) == 0 && simulation.weather.actions.is_none();
-        let count = if is_large { 100 } else { rng.usize(2..=8) };
+        // Or many want what few charges have, in several transactions.
+        let is_contested = simulation.weather.actions.is_some() && rng.u32(0..3) == 0;
+        let count = match (is_large, is_contested) {
+            (true, _) => 100,
+            (_, true) => rng.usize(2..=4),
+            _ => rng.usize(2..=8),
+        };
         let amount = if is_large { 3 } else { 30 };
         let names: Vec<String> = (0..count).map(|number| format!("ch_{number}")).collect();
-        let (unsettled, recharged) = ([40, 150, 400][rng.usize(0..3)], [60, 300][rng.usize(0..2)]);
+        let (unsettled, recharged) = match is_contested {
+            true => (400, 300),
+            false => ([40, 150, 400][rng.usize(0..3)], [60, 300][rng.usize(0..2)]),
+        };
         let mut lines = vec![
             json!({"kind": "app", "app": "app_1", "livemode": false, "currency": "cny",
                    "unsettledFunds": unsettled, "rechargeFunds": recharged}),
@@ -205,8 +220,10 @@ impl Scene {
             for rival in 0..rivals {
                 let batch_no = format!("batch{number}");
                 let description = format!("batch {number}, body {rival}");
-                let wanted =
-                    if is_large && rng.bool() { names.len() } else { rng.usize(1..=4.min(names.len())) };
+                let wanted = match is_large && rng.bool() || is_contested {
+                    true => names.len(),
+                    false => rng.usize(1..=4.min(names.len())),
+                };
                 let mut chosen: Vec<&String> = names.iter().collect();
                 rng.shuffle(&mut chosen);
                 let charges: Vec<(String, Option<u64>)> = chosen
@@ -611,7 +628,9 @@ impl World {
     }
 
     async fn schedule(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(1..=4) {
+        // Some come back until who had a batch before has let go of it.
+        let sweeps = if rng.u32(0..3) == 0 { 8 } else { rng.usize(1..=4) };
+        for _ in 0..sweeps {
             tokio::time::sleep(Duration::from_secs(rng.u64(1..=80))).await;
             self.simulation.count_done("settle-refunds");
             self.simulation.run("settle-refunds", SWEEP.to_owned()).await;
@@ -622,7 +641,7 @@ impl World {
     async fn asked(&self, rng: &mut Rng) -> Option<String> {
         for _ in 0..1_000 {
             let asked = self.simulation.channel.asked.lock().unwrap().clone();
-            if let Some(order_no) = asked.into_iter().find(|order_no| !is_payable(order_no)) {
+            if let Some(order_no) = asked.into_keys().find(|order_no| !is_payable(order_no)) {
                 tokio::time::sleep(Duration::from_millis(rng.u64(0..20))).await;
                 return Some(order_no);
             }
@@ -656,7 +675,13 @@ impl World {
                 }
             };
             let session = self.simulation.session("refundctl refund");
+            let asking = self.simulation.channel.asking(order_no);
             let told = decide_refund(&session, &batch.key, &item.refund, state, super::now()).await;
+            // Who settles a batch has it alone.
+            let is_done = matches!(told, Ok(Some(Decided::Done { settled: Settled::AsSaid, .. })));
+            if is_done && asking.is_some() && asking == self.simulation.channel.asking(order_no) {
+                self.simulation.breach(format!("people decide {order_no} while its channel is asked"));
+            }
             self.simulation.tell(|| format!("people decide {}: {told:?}", item.refund));
         }
     }
