@@ -468,7 +468,7 @@ fn check_charge(path: &str, rows: &[Row]) -> Vec<Breach> {
 fn check_application(path: &str, rows: &[Row]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let application = rows.iter().find_map(|row| match &row.fact {
-        Fact::Application { paid, state } => Some((row, paid, state)),
+        Fact::Application { paid, state, failures } => Some((row, paid, state, *failures)),
         _ => None,
     });
     let guards: Vec<(&Row, &RefundFact, Option<u64>)> = rows
@@ -485,7 +485,7 @@ fn check_application(path: &str, rows: &[Row]) -> Vec<Breach> {
             _ => None,
         })
         .collect();
-    let Some((row, paid, state)) = application else {
+    let Some((row, paid, state, failures)) = application else {
         let what = format!("there is no application {path}");
         breaches.extend(guards.iter().map(|guard| Breach::new(Kind::GuardWithoutOwner, &what, [guard.0])));
         breaches
@@ -502,6 +502,11 @@ fn check_application(path: &str, rows: &[Row]) -> Vec<Breach> {
             let what = format!("{} is to be refunded of {paid}, under {}", refund.amount, refund.batch_no);
             breaches.push(Breach::new(Kind::AbovePayment, what, [row]));
         }
+    }
+    if failures != failed.len() as u64 {
+        let what = format!("{failures} of its refunds have failed, and {} are on record", failed.len());
+        let all = [row].into_iter().chain(failed.iter().map(|(row, ..)| *row));
+        breaches.push(Breach::new(Kind::ContradictingState, what, all));
     }
     if let Some(refund) = present
         && !guards.iter().any(|(_, guard, failed_at)| *guard == refund && failed_at.is_none())

@@ -82,6 +82,7 @@ pub enum Fact {
     Application {
         paid: String,
         state: ApplicationFact,
+        failures: u64,
     },
     Failed {
         refund: RefundFact,
@@ -449,7 +450,11 @@ impl Facts {
                     }
                 };
                 let paid = application.paid.to_string();
-                rows.push(Group::Application(path), 0, Fact::Application { paid, state });
+                rows.push(
+                    Group::Application(path),
+                    0,
+                    Fact::Application { paid, state, failures: application.failures },
+                );
             }
             Content::Failed { application, failed } => {
                 let refund = refund_fact(&application.merchant, &failed.refund);

@@ -17,6 +17,8 @@ pub struct Application {
     /// What was paid: no refund is above it.
     pub paid: Amount,
     pub state: ApplicationState,
+    /// How many of its refunds have failed: after each it is requested again.
+    pub failures: u64,
 }
 
 impl Application {
@@ -194,16 +196,15 @@ pub fn judge_begin(
     application: &Obstacle<Application>,
     guard: Option<&BatchGuard>,
 ) -> Option<Result<ApplicationRefund, BeginRefusal>> {
+    let by_guard = || match guard {
+        Some(guard) if guard.application != asked.application => Some(Err(BeginRefusal::BatchNoUsed)),
+        Some(BatchGuard { failed_at: Some(_), .. }) => Some(Err(BeginRefusal::BatchNoFailed)),
+        _ => None,
+    };
     let application = match application {
         Obstacle::Absent => return Some(Err(BeginRefusal::UnknownApplication)),
         Obstacle::InTheWay(application) => application,
-        Obstacle::NotInTheWay => {
-            return match guard {
-                Some(guard) if guard.application != asked.application => Some(Err(BeginRefusal::BatchNoUsed)),
-                Some(BatchGuard { failed_at: Some(_), .. }) => Some(Err(BeginRefusal::BatchNoFailed)),
-                _ => None,
-            };
-        }
+        Obstacle::NotInTheWay => return by_guard(),
     };
     let refused = match &application.state {
         ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. }
@@ -222,7 +223,8 @@ pub fn judge_begin(
         ApplicationState::Requested if asked.refund.amount > application.paid => {
             BeginRefusal::AbovePaid { paid: application.paid }
         }
-        ApplicationState::Requested => return None,
+        // It is requested again, after a refund that has failed.
+        ApplicationState::Requested => return by_guard(),
     };
     Some(Err(refused))
 }
@@ -361,7 +363,7 @@ mod tests {
     fn application(state: ApplicationState) -> Obstacle<Application> {
         let key = ApplicationKey { merchant: TenantKey::new("epay", "m"), id: 1 };
         let paid = "2.00".parse().unwrap();
-        Obstacle::InTheWay(Application { key, order_no: "o".parse().unwrap(), paid, state })
+        Obstacle::InTheWay(Application { key, order_no: "o".parse().unwrap(), paid, state, failures: 0 })
     }
 
     #[test]

@@ -17,7 +17,7 @@ const LEFT_ALONE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(
 
 /// How long who takes a batch on has it alone: longer than any process that does so may live, so that no payment
 /// channel is asked for one refund by two at once.
-const TAKEN_FOR: Duration = Duration::from_secs(120);
+pub const TAKEN_FOR: Duration = Duration::from_secs(120);
 
 /// How long a payment channel has for its answer; then it is not known.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ mod id;
 mod object;
 mod request;
 
-pub use advance::{Decided, advance, advance_new, decide, decide_refund};
+pub use advance::{Decided, TAKEN_FOR, advance, advance_new, decide, decide_refund};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey, tenant_of};
 pub use authenticate::{Caller, Checked, Keys, authenticate};
 pub use call::{Call, Endpoint, Report, object, shown, told_refunds};

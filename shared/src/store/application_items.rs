@@ -63,6 +63,7 @@ pub(super) fn application_item(application: &Application) -> Item {
         items::bytes(items::SEAL, application.seal().as_bytes()),
         text("state", state_name(&application.state)),
     ]);
+    item.extend((application.failures > 0).then(|| number("failures", application.failures)));
     match &application.state {
         ApplicationState::Requested => {}
         ApplicationState::Processing(refund) => {
@@ -203,7 +204,12 @@ impl Reader<'_> {
             }
             other => return Err(self.damaged(format!("state is {other:?}"))),
         };
-        Ok(Application { key, order_no: self.parsed("orderNo")?, paid: self.amount("paid")?, state })
+        let (order_no, paid) = (self.parsed("orderNo")?, self.amount("paid")?);
+        Ok(Application { key, order_no, paid, state, failures: self.failures()? })
+    }
+
+    fn failures(&self) -> Result<u64, StoreError> {
+        if self.has("failures") { self.integer("failures") } else { Ok(0) }
     }
 
     pub(super) fn failed(&self) -> Result<FailedRefund, StoreError> {

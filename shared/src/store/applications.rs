@@ -113,12 +113,17 @@ impl Session {
         executed: &mut Executed,
     ) -> Result<Result<ApplicationRefund, BeginRefusal>, StoreError> {
         let mut backoff = Backoff::default();
+        let mut failures = 0;
         loop {
-            let (has_time, cause) = match self.transact(self.beginning(asked)?).await? {
+            let (has_time, cause) = match self.transact(self.beginning(asked, failures)?).await? {
                 Transacted::Done => return Ok(Ok(asked.refund.clone())),
                 Transacted::Cancelled(conditions) => match begin_refused(asked, conditions)? {
-                    Some(told) => return Ok(told),
-                    None => (
+                    Begun::Told(told) => return Ok(told),
+                    Begun::RequestedAgain(times) if times != failures => {
+                        failures = times;
+                        continue;
+                    }
+                    Begun::RequestedAgain(_) | Begun::Unknown => (
                         backoff.pause_after_race(self).await,
                         "others were writing to the same items".to_owned(),
                     ),
@@ -137,20 +142,31 @@ impl Session {
         }
     }
 
-    /// The application's way from requested to being processed, and the batch number's guard.
-    fn beginning(&self, asked: &BatchGuard) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
+    /// The application's way from requested to being processed, and the batch number's guard. It is for the time after
+    /// so many failures: one that arrives late, after whoever sent it was told otherwise, comes to nothing.
+    fn beginning(
+        &self,
+        asked: &BatchGuard,
+        failures: u64,
+    ) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
         let BatchGuard { application, refund, .. } = asked;
+        let mut values = Item::from([
+            items::text(":requested", app_items::REQUESTED),
+            items::text(":processing", app_items::PROCESSING),
+            items::number(":amount", refund.amount),
+            (":refund".to_owned(), app_items::refund_value(refund)),
+        ]);
+        let condition = match failures {
+            0 => "#state = :requested AND paid >= :amount AND attribute_not_exists(failures)",
+            _ => "#state = :requested AND paid >= :amount AND failures = :failures",
+        };
+        values.extend((failures > 0).then(|| items::number(":failures", failures)));
         let change = Change {
             key: app_items::application_key(application),
             expression: "SET #state = :processing, refund = :refund",
-            condition: Some("#state = :requested AND paid >= :amount"),
+            condition: Some(condition),
             name: Some(("#state", "state".to_owned())),
-            values: Item::from([
-                items::text(":requested", app_items::REQUESTED),
-                items::text(":processing", app_items::PROCESSING),
-                items::number(":amount", refund.amount),
-                (":refund".to_owned(), app_items::refund_value(refund)),
-            ]),
+            values,
         };
         let batch = BatchKey { merchant: application.merchant.clone(), no: refund.batch_no.clone() };
         let guard = app_items::guard_item(&batch, asked);
@@ -297,26 +313,42 @@ impl Session {
             reason: reason.map(str::to_owned),
             attempt: format!("{:016x}", fastrand::u64(..)),
         };
-        let change = Change {
-            key: app_items::application_key(application),
-            expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
-            condition: Some("#state = :requested"),
-            name: Some(("#state", "state".to_owned())),
-            values: Item::from([
+        let mut failures = 0;
+        loop {
+            let mut values = Item::from([
                 items::text(":requested", app_items::REQUESTED),
                 items::text(":withdrawn", app_items::WITHDRAWN),
                 (":withdrawal".to_owned(), app_items::withdrawal_value(&withdrawal)),
-            ]),
-        };
-        Ok(match self.change(&change).await? {
-            Changed::Done => Withdrawing::Withdrawn,
-            Changed::Refused(None) => Withdrawing::Unknown,
-            Changed::Refused(Some(item)) => match Reader::new(&item).application()?.state {
+            ]);
+            // As a begin, it is for the time after so many failures.
+            let condition = match failures {
+                0 => "#state = :requested AND attribute_not_exists(failures)",
+                _ => "#state = :requested AND failures = :failures",
+            };
+            values.extend((failures > 0).then(|| items::number(":failures", failures)));
+            let change = Change {
+                key: app_items::application_key(application),
+                expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
+                condition: Some(condition),
+                name: Some(("#state", "state".to_owned())),
+                values,
+            };
+            let item = match self.change(&change).await? {
+                Changed::Done => return Ok(Withdrawing::Withdrawn),
+                Changed::Refused(None) => return Ok(Withdrawing::Unknown),
+                Changed::Refused(Some(item)) => item,
+            };
+            let application = Reader::new(&item).application()?;
+            return Ok(match application.state {
                 ApplicationState::Withdrawn(before) if before == withdrawal => Withdrawing::Withdrawn,
                 ApplicationState::Withdrawn(before) => Withdrawing::Before(before),
+                ApplicationState::Requested => {
+                    failures = application.failures;
+                    continue;
+                }
                 state => Withdrawing::Refused(state),
-            },
-        })
+            });
+        }
     }
 
     /// Records that the payment provider refused the refund under `batch_no`: its application is requested again.
@@ -382,10 +414,12 @@ impl Session {
         let batch = BatchKey { merchant: application.merchant.clone(), no: failed.refund.batch_no.clone() };
         let change = Change {
             key: app_items::application_key(application),
-            expression: "SET #state = :requested REMOVE refund",
+            expression: "SET #state = :requested, failures = if_not_exists(failures, :none) + :one REMOVE refund",
             condition: Some("#state = :processing AND refund.batchNo = :batchNo"),
             name: Some(("#state", "state".to_owned())),
             values: Item::from([
+                items::number(":none", 0),
+                items::number(":one", 1),
                 items::text(":requested", app_items::REQUESTED),
                 items::text(":processing", app_items::PROCESSING),
                 items::text(":batchNo", batch.no.as_str()),
@@ -473,22 +507,34 @@ impl Session {
     }
 }
 
-/// What a begin that was refused is told; nothing where it is worth another try.
-fn begin_refused(
-    asked: &BatchGuard,
-    conditions: Vec<Condition>,
-) -> Result<Option<Result<ApplicationRefund, BeginRefusal>>, StoreError> {
+/// What a begin that was refused comes to.
+enum Begun {
+    Told(Result<ApplicationRefund, BeginRefusal>),
+    /// The application is requested, after so many failures.
+    RequestedAgain(u64),
+    /// It is worth another try.
+    Unknown,
+}
+
+fn begin_refused(asked: &BatchGuard, conditions: Vec<Condition>) -> Result<Begun, StoreError> {
     let mut conditions = conditions.into_iter();
-    let (Some(application), Some(guard)) = (conditions.next(), conditions.next()) else { return Ok(None) };
+    let (Some(application), Some(guard)) = (conditions.next(), conditions.next()) else {
+        return Ok(Begun::Unknown);
+    };
+    let mut requested_again = Begun::Unknown;
     let application = match application {
-        Condition::Passing => return Ok(None),
+        Condition::Passing => return Ok(Begun::Unknown),
         Condition::Held => Obstacle::NotInTheWay,
         Condition::Failed(None) => Obstacle::Absent,
-        Condition::Failed(Some(item)) => Obstacle::InTheWay(Reader::new(&item).application()?),
+        Condition::Failed(Some(item)) => {
+            let application = Reader::new(&item).application()?;
+            requested_again = Begun::RequestedAgain(application.failures);
+            Obstacle::InTheWay(application)
+        }
     };
     let guard = match guard {
         Condition::Failed(Some(item)) => Some(Reader::new(&item).guard()?),
         _ => None,
     };
-    Ok(judge_begin(asked, &application, guard.as_ref()))
+    Ok(judge_begin(asked, &application, guard.as_ref()).map_or(requested_again, Begun::Told))
 }

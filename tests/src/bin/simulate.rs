@@ -22,6 +22,7 @@ Examples:
   simulate --seeds 2000                    seeds that nobody has run; which they are is told
   simulate --seeds 2000 --first 1          always the same
   simulate --seed 17                       one seed again, with its history
+  simulate --seed 27 --mutant TENANT       that seed with something wrong
   simulate mutants                         what is made wrong on purpose, and which seed finds it
   simulate stores http://127.0.0.1:8000    the same calls to the embedded store and to DynamoDB Local
 
@@ -39,6 +40,12 @@ struct Arguments {
     /// One seed alone, with its history
     #[arg(long, conflicts_with_all = ["seeds", "first"])]
     seed: Option<u64>,
+    /// With the mutant whose name has this text, in its weather
+    #[arg(long, value_name = "TEXT")]
+    mutant: Option<String>,
+    /// Only that mutant's weather
+    #[arg(long, requires = "mutant")]
+    control: bool,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -73,10 +80,10 @@ fn main() -> ExitCode {
     match (&arguments.what, arguments.seed) {
         (Some(What::Mutants { seeds, only, list }), _) => told(mutants(*seeds, list, only)),
         (Some(What::Stores { endpoint, seeds }), _) => told(stores(endpoint, *seeds)),
-        (None, Some(seed)) => one(seed),
+        (None, Some(seed)) => one(seed, options(seed, &arguments)),
         (None, None) => {
             let first = arguments.first.unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
-            told(many(first, arguments.seeds, &|seed| run(seed, &Options::default())))
+            told(many(first, arguments.seeds, &|seed| options(seed, &arguments)))
         }
     }
 }
@@ -91,9 +98,17 @@ fn told(result: Result<()>) -> ExitCode {
     }
 }
 
+/// How one seed is run: with the mutant that was asked for, if it makes something that has it.
+fn options(seed: u64, arguments: &Arguments) -> Options {
+    let Some(text) = &arguments.mutant else { return Options::default() };
+    let (_, mutants) = mutant::of(|| run(seed, &Options::default()));
+    let mutant = mutants.into_iter().find(|mutant| mutant.to_string().contains(text));
+    Options { mutant, is_control: arguments.control, ..Options::default() }
+}
+
 /// One seed with its history.
-fn one(seed: u64) -> ExitCode {
-    let ended = run(seed, &Options { tells: true, ..Options::default() });
+fn one(seed: u64, options: Options) -> ExitCode {
+    let ended = run(seed, &Options { tells: true, ..options });
     for line in ended.history.iter().flatten() {
         println!("{line}");
     }
@@ -138,8 +153,17 @@ fn progress(count: u64, what: &str) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(style).expect("a good template"))
 }
 
-/// Runs so many seeds, each by `run`.
-fn many(first: u64, count: u64, run: &(impl Fn(u64) -> Ended + Sync)) -> Result<()> {
+/// Runs so many seeds, each with its options.
+fn many(first: u64, count: u64, options: &(impl Fn(u64) -> Options + Sync)) -> Result<()> {
+    seeds(first, count, &|seed| run(seed, &options(seed)), options)
+}
+
+fn seeds(
+    first: u64,
+    count: u64,
+    run: &(impl Fn(u64) -> Ended + Sync),
+    options: &(impl Fn(u64) -> Options + Sync),
+) -> Result<()> {
     println!("seeds {first} to {}", first + count - 1);
     let began = Instant::now();
     let all = Mutex::new((Counts::default(), Counts::default(), 0u64));
@@ -164,7 +188,7 @@ fn many(first: u64, count: u64, run: &(impl Fn(u64) -> Ended + Sync)) -> Result<
     println!("{ran} seeds in {:.1} s", began.elapsed().as_secs_f64());
     if let Some(failed) = failed.into_inner().unwrap() {
         println!("its history, which `simulate --seed {}` tells again:", failed.seed);
-        one(failed.seed);
+        one(failed.seed, options(failed.seed));
         bail!("seed {} has found a breach", failed.seed);
     }
     println!("no breach");
@@ -197,14 +221,15 @@ fn stores(endpoint: &str, seeds: u64) -> Result<()> {
 
 fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
     let found: Mutex<BTreeMap<Mutant, BTreeSet<u64>>> = Mutex::default();
-    many(1, seeds_max, &|seed| {
+    let see = |seed| {
         let (ended, mutants) = mutant::of(|| run(seed, &Options::default()));
         let mut found = found.lock().unwrap();
         for mutant in mutants {
             found.entry(mutant).or_default().insert(seed);
         }
         ended
-    })?;
+    };
+    seeds(1, seeds_max, &see, &|_| Options::default())?;
     let known = known(list)?;
     let began = Instant::now();
     let mutants: Vec<(Mutant, BTreeSet<u64>)> = found

@@ -10,6 +10,9 @@ use shared::store::{Content, Stored};
 
 use crate::embedded::{Embedded, Key, item_of, key_of};
 
+/// What a batch is one after another.
+const BATCH_STAGES: [&str; 3] = ["creating", "created", "settling"];
+
 /// Actions of a transaction at most.
 const ACTIONS_MAX: usize = 100;
 
@@ -77,6 +80,12 @@ impl Changes {
             if sort == "REQUEST" && old["fingerprint"] != new["fingerprint"] {
                 tell("was one request's, and then another's".to_owned());
             }
+        }
+        let stage = |image: &Value| BATCH_STAGES.iter().position(|state| image["state"]["S"] == *state);
+        if let (Some(before), Some(now)) = (stage(old), stage(new))
+            && now < before
+        {
+            tell(format!("was {}, and then {}", BATCH_STAGES[before], BATCH_STAGES[now]));
         }
         let lasting = |image: &Value| image.is_object().then(|| lasting(&Stored::of(&item_of(image))))?;
         if old.is_object() && sort != "ACCOUNT" && old != new {

@@ -169,6 +169,8 @@ struct World {
     entries: Entries,
     /// Nothing that is refused could ever be refunded later: no wallet, bet of the past or setting comes late.
     is_strict: bool,
+    /// Settings change.
+    has_operator: bool,
     /// Records of requests vanish.
     is_expiring: bool,
     /// In a thousand requests, those that are sent twice at once.
@@ -204,7 +206,7 @@ impl Scene {
         for (player, name) in PLAYERS.iter().enumerate().take(players) {
             let count = match kind {
                 Kind::Large if player == 0 => 105,
-                Kind::Expiring => rng.usize(4..=6),
+                Kind::Expiring => [14, 6][player],
                 Kind::Long => rng.usize(6..=9),
                 Kind::Usual if has_small_transactions => rng.usize(2..=8),
                 _ => rng.usize(2..=5),
@@ -220,7 +222,7 @@ impl Scene {
                 let is_past = match kind {
                     Kind::Large => player == 0 && number < 100,
                     Kind::Long => number < 6,
-                    Kind::Expiring => player == 0,
+                    Kind::Expiring => true,
                     Kind::Usual => false,
                 };
                 let way = if is_past { Way::Past } else { way };
@@ -250,8 +252,10 @@ impl Scene {
             }
         }
         let entries = Entries::new(simulation, &mut rng, &bets, &late_wallets, Bet::round);
+        let has_operator = !is_strict && rng.bool();
         let world = Arc::new(World {
             simulation: simulation.clone(),
+            has_operator,
             bets,
             bodies,
             entries,
@@ -277,7 +281,7 @@ impl Scene {
         if rng.u32(0..3) == 0 {
             actors.push(Box::pin(world.clone().channel(rng.fork())));
         }
-        if !is_strict && rng.bool() {
+        if has_operator {
             actors.push(Box::pin(world.clone().operator(rng.fork())));
         }
         if is_expiring {
@@ -348,7 +352,12 @@ fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind, has_small_transactions: bool)
     for number in 0..numbers {
         let seq_no = format!("n{number}");
         let api = if rng.bool() { Api::Single } else { Api::Batch };
-        let count = if is_expiring || rng.u32(0..4) == 0 { 2 } else { 1 };
+        let count = match rng.u32(0..4) {
+            // Each can come between another's transactions once.
+            _ if is_expiring => 5,
+            0 => 2,
+            _ => 1,
+        };
         for rival in 0..count {
             let mut items: Vec<Item> = Vec::new();
             let wanted = match kind {
@@ -356,9 +365,9 @@ fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind, has_small_transactions: bool)
                 // One that takes several transactions, and one that comes between them.
                 Kind::Expiring => {
                     if rival == 0 {
-                        12
+                        30
                     } else {
-                        rng.usize(1..=2)
+                        1
                     }
                 }
                 Kind::Long => 2 * bets.len(),
@@ -367,13 +376,17 @@ fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind, has_small_transactions: bool)
                 _ => rng.usize(1..=4),
             };
             let player = match is_expiring {
-                true => Some(rival),
+                true => Some(rival.min(1)),
                 false => rng.bool().then(|| bets[rng.usize(0..bets.len())].player),
             };
             let of_player = |bet: &usize| !is_expiring || player == Some(bets[*bet].player);
             let pool: Vec<usize> = (0..bets.len()).filter(of_player).collect();
             for turn in 0..wanted {
-                let bet = if wanted == bets.len() { turn } else { pool[rng.usize(0..pool.len())] };
+                let bet = match is_expiring {
+                    _ if wanted == bets.len() => turn,
+                    true if rival > 0 => pool[rival % pool.len()],
+                    _ => pool[rng.usize(0..pool.len())],
+                };
                 if api == Api::Single && player.is_some_and(|player| bets[bet].player != player) {
                     continue;
                 }
@@ -655,7 +668,7 @@ impl World {
         for (item, told) in told.iter().enumerate() {
             self.check(number, item, *told, status, is_alone.then_some(&begun), was_refunded[item]);
         }
-        if status == 200 && !self.is_expiring {
+        if status == 200 && !self.is_expiring && !self.has_operator {
             self.keep_final(number, &told);
         }
         if body.api == Api::Single && status == 200 {

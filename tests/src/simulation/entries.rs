@@ -145,7 +145,7 @@ impl Entries {
             while !rest.is_empty() {
                 // Several things at once where they don't depend on each other.
                 let one_in = if rest[0]["kind"] == "wallet" { 2 } else { 4 };
-                let together = if rng.u32(0..one_in) == 0 { rest.len().min(25) } else { 1 };
+                let together = if rng.u32(0..one_in) == 0 { rng.usize(1..=rest.len().min(25)) } else { 1 };
                 let (said, later) = rest.split_at(together);
                 if !self.say_until_known(said, &mut rng).await {
                     break;

@@ -182,9 +182,10 @@ impl Simulation {
         let weather = Weather::of(rng);
         ACTIONS_PER_TRANSACTION.set(weather.actions);
         let history = History { lines: options.tells.then(Vec::new), ..History::default() };
+        let table = Table::new(embedded, options.keeps_calls);
         Self {
             weather,
-            table: Table::new(embedded, options.keeps_calls),
+            table: table.clone(),
             sdk,
             stream,
             began: Instant::now(),
@@ -193,7 +194,7 @@ impl Simulation {
             changes: Mutex::default(),
             numbers: AtomicU64::new(0),
             platform: Platform::default(),
-            channel: Arc::new(Channel::new(rng.fork())),
+            channel: Arc::new(Channel::new(table, rng.fork())),
             bus: Arc::new(Bus::new(rng.fork())),
             records_expire: AtomicBool::default(),
             around: options.mutant.clone(),

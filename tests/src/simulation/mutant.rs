@@ -8,11 +8,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Map, Value};
+use shared::clock::milliseconds;
 use shared::mutants::{self, Decision};
+use shared::pingpp::TAKEN_FOR;
 
 use super::weather::{FROZEN_MAX, Fate, Fault};
 use crate::embedded::{actions, is_write, key_of_action};
@@ -24,12 +27,18 @@ type Part = (&'static str, &'static str);
 const IMPLIED: &[(Part, &[Part])] = &[
     // An application comes from one batch number to another by nothing but a refund that failed.
     (
-        ("Update epay PAYMENT SET #state = :requested REMOVE refund", "refund.batchNo = :batchNo"),
+        (
+            "Update epay PAYMENT SET #state = :requested, failures = if_not_exists(failures, :none) + :one REMOVE refund",
+            "refund.batchNo = :batchNo",
+        ),
         &[("Put epay FAILED if attribute_not_exists(#partition)", "attribute_not_exists(#partition)")],
     ),
     (
         ("Put epay FAILED if attribute_not_exists(#partition)", "attribute_not_exists(#partition)"),
-        &[("Update epay PAYMENT SET #state = :requested REMOVE refund", "refund.batchNo = :batchNo")],
+        &[(
+            "Update epay PAYMENT SET #state = :requested, failures = if_not_exists(failures, :none) + :one REMOVE refund",
+            "refund.batchNo = :batchNo",
+        )],
     ),
     // What is held for a refund is there until the refund is decided.
     (
@@ -217,16 +226,17 @@ impl Mutant {
         if rng.u32(0..3) != 0 || fate.fault.is_some() {
             return;
         }
-        let mut late = |most: [u64; 4]| {
-            let most = most[rng.usize(0..most.len())];
-            Duration::from_millis(rng.u64(1..most))
-        };
-        let frozen = FROZEN_MAX.as_millis() as u64;
+        let mut late =
+            |ways: [Range<u64>; 4]| Duration::from_millis(rng.choice(ways).map_or(1, |way| rng.u64(way)));
+        let frozen = milliseconds(FROZEN_MAX);
         match self {
             Self::Condition { .. } if self.is_about(operation, asked) => {
-                fate.ways[0] = late([60, 1_500, frozen, frozen]);
+                let alone = milliseconds(TAKEN_FOR);
+                fate.ways[0] = late([1..60, 1..1_500, 1..frozen, alone..alone + 30_000]);
             }
-            Self::Condition { .. } if !is_write(operation) => fate.ways[1] = late([20, 60, 1_500, 15_000]),
+            Self::Condition { .. } if !is_write(operation) => {
+                fate.ways[1] = late([1..20, 1..60, 1..1_500, 1..15_000])
+            }
             Self::BlindRetry { .. } if self.is_about(operation, asked) => {
                 fate.fault = Some(if rng.bool() { Fault::LostAnswer } else { Fault::LostRequest });
             }

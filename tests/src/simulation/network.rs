@@ -130,12 +130,15 @@ impl Network {
         else {
             return;
         };
-        let (life, operation, asked) = (self.life.clone(), operation.to_owned(), asked.to_owned());
+        let (life, operation) = (self.life.clone(), operation.to_owned());
+        // What a transaction came to that was sent before is told again, whatever is there now.
+        let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        asked.as_object_mut().and_then(|asked| asked.remove("ClientRequestToken"));
         tokio::spawn(async move {
             let most = if simulation.chance(250) { 90_000 } else { 1_500 };
             let later = simulation.rng.lock().unwrap().u64(5..most);
             tokio::time::sleep(Duration::from_millis(later)).await;
-            simulation.carry_out_or(&life, &operation, &asked, Some(&again));
+            simulation.carry_out_or(&life, &operation, &asked.to_string(), Some(&again));
         });
     }
 

@@ -14,13 +14,13 @@ use shared::ledger::{
     BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
     TenantKey,
 };
-use shared::pingpp::{ChannelAnswer, ChannelRefund, Decided, Event, EventBus, PaymentChannel, decide_refund};
-use shared::store::{Content, Settled, Stored};
+use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChannel, decide_refund};
+use shared::store::{Content, Stored};
 
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::platform::Came;
-use super::table::Items;
+use super::table::{Items, Table};
 use crate::pingpp::KEY;
 use crate::world::{entries_event, event_of};
 
@@ -35,18 +35,20 @@ fn is_payable(order_no: &str) -> bool {
 
 /// A payment channel that has made up its mind about each refund, and does not always say so.
 pub struct Channel {
+    table: Table,
     rng: Mutex<Rng>,
     is_calm: Mutex<bool>,
     paid: Mutex<BTreeSet<String>>,
     /// Refunds that it is being asked for at this moment.
-    asked: Mutex<BTreeMap<String, u64>>,
+    asked: Mutex<BTreeSet<String>>,
     /// What should never happen to it.
     complaints: Mutex<Vec<String>>,
 }
 
 impl Channel {
-    pub fn new(rng: Rng) -> Self {
+    pub fn new(table: Table, rng: Rng) -> Self {
         Self {
+            table,
             rng: Mutex::new(rng),
             is_calm: Mutex::default(),
             paid: Mutex::default(),
@@ -60,13 +62,25 @@ impl Channel {
         *self.is_calm.lock().unwrap() = true;
     }
 
-    /// Which of all times it is being asked for this refund, if it is at this moment.
-    fn asking(&self, order_no: &str) -> Option<u64> {
-        self.asked.lock().unwrap().get(order_no).copied()
-    }
-
     fn has_paid(&self, order_no: &str) -> bool {
         self.paid.lock().unwrap().contains(order_no)
+    }
+
+    /// Who asks has the batch for itself.
+    fn check_taken(&self, order_no: &str) {
+        let items = self.table.items();
+        let has_it = |stored: &&Stored| match &stored.content {
+            Ok(Content::Batch(batch)) => batch.items.iter().any(|item| item.refund.order_no() == order_no),
+            _ => false,
+        };
+        let batch = items.values().find(has_it).map(|stored| (stored.partition.clone(), stored.sort.clone()));
+        let item = batch.and_then(|batch| self.table.raw(&batch)).unwrap_or_default();
+        let until = item["takenUntil"]["N"].as_str().and_then(|until| until.parse().ok());
+        if until.is_none_or(|until: u64| until <= super::now()) {
+            let what =
+                format!("refund {order_no} is asked for by somebody who does not have its batch: {item}");
+            self.complaints.lock().unwrap().push(what);
+        }
     }
 
     async fn answer(&self, refund: &ChannelRefund) -> ChannelAnswer {
@@ -74,7 +88,7 @@ impl Channel {
             true => (9, 1),
             false => {
                 let mut rng = self.rng.lock().unwrap();
-                let takes = if rng.u32(0..20) == 0 { rng.u64(1_000..14_000) } else { rng.u64(0..40) };
+                let takes = if rng.u32(0..10) == 0 { rng.u64(1_000..14_000) } else { rng.u64(0..40) };
                 (rng.u32(0..10), takes)
             }
         };
@@ -107,13 +121,15 @@ impl Drop for Asking<'_> {
 impl PaymentChannel for Channel {
     fn refund<'a>(&'a self, refund: &'a ChannelRefund) -> BoxFuture<'a, ChannelAnswer> {
         Box::pin(async move {
-            let time = self.rng.lock().unwrap().u64(..);
-            if self.asked.lock().unwrap().insert(refund.order_no.clone(), time).is_some() {
+            if !self.asked.lock().unwrap().insert(refund.order_no.clone()) {
                 let what = format!("two ask for refund {} at once", refund.order_no);
                 self.complaints.lock().unwrap().push(what);
             }
             let _asking = Asking(self, &refund.order_no);
-            self.answer(refund).await
+            self.check_taken(&refund.order_no);
+            let answer = self.answer(refund).await;
+            self.check_taken(&refund.order_no);
+            answer
         })
     }
 }
@@ -162,6 +178,7 @@ pub struct Scene {
 
 struct World {
     simulation: Arc<Simulation>,
+    is_contested: bool,
     bodies: Vec<Body>,
     /// Charges that come on record at some time.
     late: Vec<Value>,
@@ -258,6 +275,7 @@ impl Scene {
         }
         let world = Arc::new(World {
             simulation: simulation.clone(),
+            is_contested,
             bodies,
             late,
             attempts: Attempts::default(),
@@ -401,7 +419,8 @@ impl World {
         let is_even = self.simulation.weather.is_even;
         for turn in 0..rng.usize(1..=5) {
             let begins = is_even && turn == 0;
-            self.simulation.pause(if begins { 0 } else { rng.u64(0..3_000) }).await;
+            let most = if self.is_contested { 60 } else { 3_000 };
+            self.simulation.pause(if begins { 0 } else { rng.u64(0..most) }).await;
             let body = if begins { own % self.bodies.len() } else { rng.usize(0..self.bodies.len()) };
             match rng.u32(0..if is_even { 30 } else { 6 }) {
                 0 => {
@@ -641,7 +660,7 @@ impl World {
     async fn asked(&self, rng: &mut Rng) -> Option<String> {
         for _ in 0..1_000 {
             let asked = self.simulation.channel.asked.lock().unwrap().clone();
-            if let Some(order_no) = asked.into_keys().find(|order_no| !is_payable(order_no)) {
+            if let Some(order_no) = asked.into_iter().find(|order_no| !is_payable(order_no)) {
                 tokio::time::sleep(Duration::from_millis(rng.u64(0..20))).await;
                 return Some(order_no);
             }
@@ -675,13 +694,7 @@ impl World {
                 }
             };
             let session = self.simulation.session("refundctl refund");
-            let asking = self.simulation.channel.asking(order_no);
             let told = decide_refund(&session, &batch.key, &item.refund, state, super::now()).await;
-            // Who settles a batch has it alone.
-            let is_done = matches!(told, Ok(Some(Decided::Done { settled: Settled::AsSaid, .. })));
-            if is_done && asking.is_some() && asking == self.simulation.channel.asking(order_no) {
-                self.simulation.breach(format!("people decide {order_no} while its channel is asked"));
-            }
             self.simulation.tell(|| format!("people decide {}: {told:?}", item.refund));
         }
     }

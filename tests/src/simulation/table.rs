@@ -77,10 +77,15 @@ impl Table {
         self.items()
     }
 
-    fn get(&self, (partition, sort): &Key) -> Option<Stored> {
+    fn get(&self, key: &Key) -> Option<Stored> {
+        self.raw(key).map(|item| Stored::of(&item_of(&item)))
+    }
+
+    /// The item under a key, as it is stored.
+    pub fn raw(&self, (partition, sort): &Key) -> Option<Value> {
         let key = json!({"pk": {"S": partition}, "sk": {"S": sort}});
-        let found = self.call("GetItem", &json!({"TableName": NAME, "Key": key, "ConsistentRead": true}));
-        found.get("Item").filter(|item| item.is_object()).map(|item| Stored::of(&item_of(item)))
+        let mut found = self.call("GetItem", &json!({"TableName": NAME, "Key": key, "ConsistentRead": true}));
+        found.get_mut("Item").filter(|item| item.is_object()).map(Value::take)
     }
 
     fn scan(&self) -> Items {

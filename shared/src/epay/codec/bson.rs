@@ -5,7 +5,6 @@ use bson::{Decimal128, RawBson, RawBsonRef};
 
 use super::{Answer, Field, Format, Unreadable};
 use crate::epay::{Members, Value};
-use crate::ledger::exact_decimal;
 use crate::limits;
 
 /// Reads a document's members. What is nested in them is skipped over by its length, never entered.
@@ -32,15 +31,15 @@ fn value(value: RawBsonRef<'_>) -> Value {
     }
 }
 
-/// What is no number has a text too, and bits that stand for none are shown as 0.
+/// Its digits, as they would stand in JSON. What is no number has a text too, and bits that stand for none are shown as 0.
 fn exact_decimal128(number: Decimal128) -> Value {
     let text = number.to_string();
     let [coefficient @ .., middle, high] = number.bytes();
     let is_zero = coefficient == [0; 14] && middle & 1 == 0 && high & 0x60 != 0x60;
-    match exact_decimal(&text) {
-        Ok(number) if !number.is_zero() || is_zero => Value::Number(text),
-        _ => Value::Other,
-    }
+    let is_number = text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+    let digits = text.split('E').next().unwrap_or_default();
+    let shows_zero = !digits.contains(|c| matches!(c, '1'..='9'));
+    if is_number && (is_zero || !shows_zero) { Value::Number(text) } else { Value::Other }
 }
 
 /// The decimal that was meant by a double: .NET sends decimals so. The shortest one that reads as this double is
