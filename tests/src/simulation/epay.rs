@@ -87,33 +87,37 @@ struct World {
     sent: Mutex<Vec<Wish>>,
     /// Whether an operator fails refunds in spite of confirmations.
     overrules: bool,
+    /// Whether refunds fail, one after another.
+    is_restless: bool,
 }
 
 impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
         let mut lines = vec![merchant_line("demo", &[DEMO_API_KEY])];
-        let applications = rng.i64(1..=PAID.len() as i64);
+        // Some have one application whose refunds fail, one after another.
+        let is_restless = rng.u32(0..4) == 0;
+        let applications = if is_restless { 1 } else { rng.i64(1..=PAID.len() as i64) };
         for autoid in 1..=applications {
             lines.push(json!({"kind": "application", "merchant": "demo", "autoid": autoid,
                               "amount": money(PAID[autoid as usize - 1]), "orderNo": format!("order-{autoid}")}));
         }
         simulation.import(&lines).await;
-        let numbers = rng.usize(1..=4);
+        let numbers = if is_restless { 12 } else { rng.usize(1..=4) };
         let mut wishes = Vec::new();
         let number = |rng: &mut Rng| format!("B{}", rng.usize(0..numbers));
-        for _ in 0..rng.usize(3..=8) {
+        for turn in 0..if is_restless { numbers } else { rng.usize(3..=8) } {
             let autoid = rng.i64(1..=applications);
             let paid = PAID[autoid as usize - 1];
             let cents = if rng.u32(0..4) == 0 { [1, paid / 2 + 1, paid + 1][rng.usize(0..3)] } else { paid };
-            let batch_no = number(&mut rng);
+            let batch_no = if is_restless { format!("B{turn}") } else { number(&mut rng) };
             let account = if rng.u32(0..6) == 0 { "another" } else { "account" };
             wishes.push(Wish::Begin { autoid, batch_no: batch_no.clone(), cents, account });
-            for _ in 0..rng.usize(0..=2) {
+            for _ in 0..if is_restless { 0 } else { rng.usize(0..=2) } {
                 let trade_no = format!("T{}", rng.usize(0..3));
                 let cents = if rng.u32(0..5) == 0 { cents + 1 } else { cents };
                 wishes.push(Wish::End { batch_no: batch_no.clone(), trade_no, cents });
             }
-            if rng.u32(0..3) == 0 {
+            if is_restless || rng.u32(0..3) == 0 {
                 wishes.push(Wish::Fail { autoid, batch_no });
             }
             if rng.u32(0..5) == 0 {
@@ -129,6 +133,7 @@ impl Scene {
             denied: Mutex::default(),
             sent: Mutex::default(),
             overrules,
+            is_restless,
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         for _ in 0..rng.usize(2..=5) {
@@ -193,7 +198,7 @@ impl Scene {
 
 impl World {
     async fn act(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(2..=6) {
+        for _ in 0..if self.is_restless { 12 } else { rng.usize(2..=6) } {
             self.simulation.pause(rng.u64(0..500)).await;
             let wish = self.wishes[rng.usize(0..self.wishes.len())].clone();
             if rng.u32(0..4) == 0 {
@@ -215,7 +220,7 @@ impl World {
                 });
             }
             if let Wish::Begin { autoid, batch_no, .. } = &wish
-                && rng.u32(0..3) == 0
+                && (self.is_restless || rng.u32(0..3) == 0)
             {
                 self.begin_again(&wish, Wish::Fail { autoid: *autoid, batch_no: batch_no.clone() }, &mut rng)
                     .await;

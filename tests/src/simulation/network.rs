@@ -10,11 +10,12 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::{Value, json};
+use shared::clock::milliseconds;
 use tokio::sync::oneshot;
 
 use super::Simulation;
 use super::platform::Life;
-use super::weather::{Fate, Fault};
+use super::weather::{FROZEN_MAX, Fate, Fault};
 use crate::embedded::{Answered, operation, response};
 use crate::wire::leave_keys;
 
@@ -135,7 +136,7 @@ impl Network {
         let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
         asked.as_object_mut().and_then(|asked| asked.remove("ClientRequestToken"));
         tokio::spawn(async move {
-            let most = if simulation.chance(250) { 90_000 } else { 1_500 };
+            let most = if simulation.chance(250) { milliseconds(FROZEN_MAX) } else { 1_500 };
             let later = simulation.rng.lock().unwrap().u64(5..most);
             tokio::time::sleep(Duration::from_millis(later)).await;
             simulation.carry_out_or(&life, &operation, &asked.to_string(), Some(&again));

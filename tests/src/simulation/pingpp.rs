@@ -36,6 +36,8 @@ fn is_payable(order_no: &str) -> bool {
 /// A payment channel that has made up its mind about each refund, and does not always say so.
 pub struct Channel {
     table: Table,
+    /// Whether it thinks for seconds about each.
+    is_slow: bool,
     rng: Mutex<Rng>,
     is_calm: Mutex<bool>,
     paid: Mutex<BTreeSet<String>>,
@@ -46,9 +48,10 @@ pub struct Channel {
 }
 
 impl Channel {
-    pub fn new(table: Table, rng: Rng) -> Self {
+    pub fn new(table: Table, mut rng: Rng) -> Self {
         Self {
             table,
+            is_slow: rng.u32(0..4) == 0,
             rng: Mutex::new(rng),
             is_calm: Mutex::default(),
             paid: Mutex::default(),
@@ -88,7 +91,8 @@ impl Channel {
             true => (9, 1),
             false => {
                 let mut rng = self.rng.lock().unwrap();
-                let takes = if rng.u32(0..10) == 0 { rng.u64(1_000..14_000) } else { rng.u64(0..40) };
+                let takes =
+                    if self.is_slow || rng.u32(0..20) == 0 { rng.u64(1_000..14_000) } else { rng.u64(0..40) };
                 (rng.u32(0..10), takes)
             }
         };
@@ -286,7 +290,7 @@ impl Scene {
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         // Who all begin at the same moment make batches in the same millisecond.
-        let merchants = if simulation.weather.is_even { 3..=6 } else { 2..=4 };
+        let merchants = if simulation.weather.is_even || is_contested { 3..=6 } else { 2..=4 };
         for number in 0..rng.usize(merchants) {
             actors.push(Box::pin(world.clone().merchant(number, rng.fork())));
         }
@@ -417,7 +421,7 @@ impl World {
     /// A merchant's server: creates batches, again where its SDK would, and looks at them.
     async fn merchant(self: Arc<Self>, own: usize, mut rng: Rng) {
         let is_even = self.simulation.weather.is_even;
-        for turn in 0..rng.usize(1..=5) {
+        for turn in 0..if self.is_contested { 8 } else { rng.usize(1..=5) } {
             let begins = is_even && turn == 0;
             let most = if self.is_contested { 60 } else { 3_000 };
             self.simulation.pause(if begins { 0 } else { rng.u64(0..most) }).await;
@@ -577,8 +581,13 @@ impl World {
     /// The platform brings the table's changes to the worker: those of one item in their order, others as it comes; what
     /// the worker could not do again, and some of it though it could.
     async fn stream(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(2..=12) {
-            self.simulation.pause(rng.u64(50..2_500)).await;
+        // What somebody holds is soon decided where many want it.
+        let (times, pause) = match self.is_contested {
+            true => (60, 5..100),
+            false => (rng.usize(2..=12), 50..2_500),
+        };
+        for _ in 0..times {
+            self.simulation.pause(rng.u64(pause.clone())).await;
             let from = *self.brought.lock().unwrap();
             let (mut changes, end) = self.simulation.changes_from(from);
             *self.brought.lock().unwrap() = end;

@@ -87,6 +87,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_decimal128_is_read_as_its_digits_stand_in_json_however_large_it_is() {
+        for (text, read) in [
+            ("2.50", Some("2.50")),
+            ("-0.00", Some("-0.00")),
+            ("79228162514264337593543950336", Some("79228162514264337593543950336")),
+            ("NaN", None),
+            ("-Infinity", None),
+        ] {
+            let wanted = read.map_or(Value::Other, |text| Value::Number(text.to_owned()));
+            assert_eq!(exact_decimal128(text.parse().unwrap()), wanted, "{text}");
+        }
+        // Bits that stand for no number, which are shown as 0.
+        let mut bytes = [0xff; 16];
+        bytes[15] = 0x6c;
+        assert_eq!(exact_decimal128(Decimal128::from_bytes(bytes)), Value::Other);
+    }
+
     proptest! {
         #[test]
         fn every_amount_of_fifteen_digits_survives_as_a_double(cents in 1i64..1_000_000_000_000_000) {
