@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::Config;
+use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::auth::AuthSchemeId;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
@@ -145,6 +148,11 @@ fn attribute(value: &Value) -> AttributeValue {
         "SS" => AttributeValue::Ss(list().map(|text| text.as_str().expect("a text").to_owned()).collect()),
         other => panic!("the ledger writes no {other}"),
     }
+}
+
+/// What clients of a table in this process are made of: nobody checks their signatures, so that none are made.
+pub fn unsigned(config: &Config) -> Builder {
+    config.to_builder().allow_no_auth().auth_scheme_preference([AuthSchemeId::from("noAuth")])
 }
 
 /// A client's network: there is none, and `carry_out` is given each call's operation and body where it is made.

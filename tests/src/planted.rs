@@ -406,7 +406,12 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         what: "a failed refund that is forgotten",
         plant: |items| remove(items, "epay#demo#5", "FAILED#B5"),
-        found: &[Kind::GuardWithoutOwner],
+        found: &[Kind::GuardWithoutOwner, Kind::ContradictingState],
+    },
+    Planted {
+        what: "a failure that is counted twice",
+        plant: |items| set(items, "epay#demo#5", "PAYMENT", "failures", number(2)),
+        found: &[Kind::ContradictingState],
     },
     Planted {
         what: "an application that was withdrawn while it is refunded",
@@ -505,7 +510,7 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         what: "a failure under another number",
         plant: |items| copy(items, "epay#demo#5", "FAILED#B5", "FAILED#other"),
-        found: &[Kind::DamagedItem, Kind::GuardWithoutOwner],
+        found: &[Kind::DamagedItem, Kind::GuardWithoutOwner, Kind::ContradictingState],
     },
     Planted {
         what: "a failure at another time than its guard says",

@@ -7,6 +7,10 @@ use std::sync::atomic::Ordering;
 
 use tests::fuzz::{TARGETS, Target, VERIFY_ONE_IN, target};
 
+/// Inputs are many, and what each of them takes is soon given back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     // A look at the whole table takes as long as many inputs.
     VERIFY_ONE_IN.store(16, Ordering::Relaxed);

@@ -17,6 +17,10 @@ use tests::simulation::{Counts, Ended, Options, TABLE, run};
 use tests::stores::{Compared, Stores, probes};
 use tokio::runtime::Builder;
 
+/// Much is soon given back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXAMPLES: &str = "\
 Examples:
   simulate --seeds 2000                    seeds that nobody has run; which they are is told

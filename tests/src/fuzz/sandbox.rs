@@ -23,7 +23,7 @@ use shared::limits;
 use shared::store::{self, Store, Stored};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::embedded::{Answered, Embedded, Key, actions, item_of, key_of, key_of_action, network};
+use crate::embedded::{Answered, Embedded, Key, actions, item_of, key_of, key_of_action, network, unsigned};
 use crate::permissions::Permissions;
 
 const TABLE: &str = "refunds-fuzz";
@@ -106,7 +106,8 @@ impl Sandbox {
         let client = |permissions: Option<Permissions>| {
             static CONFIG: OnceLock<Config> = OnceLock::new();
             let config = CONFIG.get_or_init(|| {
-                runtime.block_on(store::client(Some("http://in-this-process"))).config().clone()
+                let client = runtime.block_on(store::client(Some("http://in-this-process")));
+                unsigned(client.config()).build()
             });
             let seen = Seen { embedded: embedded.clone(), permissions, happened: Arc::clone(&happened) };
             let network = network(move |operation, asked| seen.carry_out(operation, asked));

@@ -296,6 +296,9 @@ impl World {
     /// Begins, is told that it failed, and begins another refund of the application at once.
     async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
         self.ask(begin).await;
+        if let Some(autoid) = begin.autoid().filter(|_| self.is_restless && rng.bool()) {
+            self.ask(&Wish::Withdraw { autoid }).await;
+        }
         for _ in 0..3 {
             if self.ask(&fail).await {
                 break;

@@ -241,16 +241,22 @@ impl Scene {
             for rival in 0..rivals {
                 let batch_no = format!("batch{number}");
                 let description = format!("batch {number}, body {rival}");
-                let wanted = match is_large && rng.bool() || is_contested {
-                    true => names.len(),
-                    false => rng.usize(1..=4.min(names.len())),
+                let wanted = match (is_large && rng.bool(), is_contested) {
+                    (true, _) => names.len(),
+                    (_, true) => rng.usize(2..=names.len()),
+                    _ => rng.usize(1..=4.min(names.len())),
                 };
                 let mut chosen: Vec<&String> = names.iter().collect();
                 rng.shuffle(&mut chosen);
                 let charges: Vec<(String, Option<u64>)> = chosen
                     .into_iter()
                     .take(wanted)
-                    .map(|name| (name.clone(), (rng.u32(0..3) == 0).then(|| rng.u64(1..=amount + 1))))
+                    .map(|name| {
+                        // Two have room in a charge that many want, three seldom.
+                        let some = if is_contested { 8..=20 } else { 1..=amount + 1 };
+                        let is_part = is_contested || rng.u32(0..3) == 0;
+                        (name.clone(), is_part.then(|| rng.u64(some)))
+                    })
                     .collect();
                 // Two that take from different accounts meet at their number alone.
                 let recharge = match simulation.weather.is_even {
