@@ -296,7 +296,8 @@ impl World {
     /// Begins, is told that it failed, and begins another refund of the application at once.
     async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
         self.ask(begin).await;
-        if let Some(autoid) = begin.autoid().filter(|_| self.is_restless && rng.bool()) {
+        let autoid = begin.autoid().unwrap_or_default();
+        if self.is_restless && rng.bool() {
             self.ask(&Wish::Withdraw { autoid }).await;
         }
         for _ in 0..3 {
@@ -305,7 +306,12 @@ impl World {
             }
             self.simulation.pause(rng.u64(10..500)).await;
         }
-        self.begin_another(begin, rng).await;
+        if self.is_restless && rng.u32(0..3) == 0 {
+            let withdraw = Wish::Withdraw { autoid };
+            join(self.ask(&withdraw), self.begin_another(begin, rng)).await;
+        } else {
+            self.begin_another(begin, rng).await;
+        }
     }
 
     /// What was refused is not so, where nobody has tried again.

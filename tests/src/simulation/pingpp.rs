@@ -241,13 +241,18 @@ impl Scene {
             for rival in 0..rivals {
                 let batch_no = format!("batch{number}");
                 let description = format!("batch {number}, body {rival}");
+                let is_even = simulation.weather.is_even && !is_large;
                 let wanted = match (is_large && rng.bool(), is_contested) {
                     (true, _) => names.len(),
+                    _ if is_even => 1,
                     (_, true) => rng.usize(2..=names.len()),
                     _ => rng.usize(1..=4.min(names.len())),
                 };
                 let mut chosen: Vec<&String> = names.iter().collect();
                 rng.shuffle(&mut chosen);
+                if is_even {
+                    chosen = vec![&names[bodies.len() % names.len()]];
+                }
                 let charges: Vec<(String, Option<u64>)> = chosen
                     .into_iter()
                     .take(wanted)
