@@ -220,8 +220,8 @@ impl Mutant {
     }
 
     /// What becomes of a call in the weather that finds it fastest: a condition counts where others come between a read
-    /// and a write; a blind retry where nobody hears an answer; a wrong decision where what was read is not of one
-    /// moment, or an answer is not heard in time.
+    /// and a write, and go on where somebody has died; a blind retry where nobody hears an answer; a wrong decision where
+    /// what was read is not of one moment, or an answer is not heard in time.
     pub(super) fn worsen(&self, fate: &mut Fate, rng: &mut Rng, operation: &str, asked: &str) {
         if rng.u32(0..3) != 0 || fate.fault.is_some() {
             return;
@@ -233,6 +233,8 @@ impl Mutant {
             Self::Condition { .. } if self.is_about(operation, asked) => {
                 let alone = milliseconds(TAKEN_FOR);
                 fate.ways[0] = late([1..60, 1..1_500, 1..frozen, alone..alone + 30_000]);
+                // A transaction that is sent again by who sent it is the same: then it is late for nothing.
+                fate.fault = rng.bool().then_some(Fault::DeathDuring);
             }
             Self::Condition { .. } if !is_write(operation) => {
                 fate.ways[1] = late([1..20, 1..60, 1..1_500, 1..15_000])

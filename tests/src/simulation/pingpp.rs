@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
 use shared::ledger::{
     BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
-    TenantKey,
+    RefundId, TenantKey,
 };
 use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChannel, decide_refund};
 use shared::store::{Content, Stored};
@@ -311,6 +311,9 @@ impl Scene {
             actors.push(Box::pin(world.clone().people(rng.fork())));
         }
         actors.push(Box::pin(world.clone().operators_systems(rng.fork())));
+        if is_contested {
+            actors.push(Box::pin(world.clone().find_half(rng.fork())));
+        }
         Self { world, actors: Mutex::new(actors) }
     }
 
@@ -704,19 +707,57 @@ impl World {
             let found = all.iter().find(|(_, item)| is_asked(item));
             let (batch, item) = *found.unwrap_or_else(|| &all[rng.usize(0..all.len())]);
             let order_no = item.refund.order_no();
-            let state = match is_payable(order_no) {
-                true if self.simulation.channel.has_paid(order_no) => {
-                    ItemState::Succeeded { at: super::now() }
-                }
-                true => continue,
-                false => {
-                    ItemState::Failed { at: super::now(), code: "no".to_owned(), message: "no".to_owned() }
-                }
-            };
-            let session = self.simulation.session("refundctl refund");
-            let told = decide_refund(&session, &batch.key, &item.refund, state, super::now()).await;
-            self.simulation.tell(|| format!("people decide {}: {told:?}", item.refund));
+            let is_paid = is_payable(order_no);
+            if !is_paid || self.simulation.channel.has_paid(order_no) {
+                self.decide(&batch.key, &item.refund, is_paid).await;
+            }
         }
+    }
+
+    /// Several find a batch at once of which only the first part is there, while others let go of what it lacks.
+    async fn find_half(self: Arc<Self>, mut rng: Rng) {
+        for _ in 0..150 {
+            tokio::time::sleep(Duration::from_millis(rng.u64(5..40))).await;
+            let batches = self.batches();
+            let Some(half) = batches.iter().find(|batch| batch.state == BatchState::Creating) else {
+                continue;
+            };
+            let mut work: Vec<BoxFuture<'static, ()>> = Vec::new();
+            for _ in 0..3 {
+                let (world, key, later) = (self.clone(), half.key.clone(), rng.u64(0..80));
+                work.push(Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(later)).await;
+                    let brought_on = world.simulation.session("refundctl batch").bring_on(&key).await;
+                    world.simulation.tell(|| format!("{} is found, and is {brought_on:?}", key.id));
+                }));
+            }
+            let holds =
+                |batch: &&RefundBatch| matches!(batch.state, BatchState::Created | BatchState::Settling);
+            for batch in batches.iter().filter(holds) {
+                let refused = batch.items.iter().find(|item| !is_payable(item.refund.order_no()));
+                if let Some(item) = refused {
+                    let (world, key, refund) = (self.clone(), batch.key.clone(), item.refund.clone());
+                    let later = rng.u64(0..80);
+                    work.push(Box::pin(async move {
+                        tokio::time::sleep(Duration::from_millis(later)).await;
+                        world.decide(&key, &refund, false).await;
+                    }));
+                }
+            }
+            join_all(work).await;
+        }
+    }
+
+    /// People decide a refund.
+    async fn decide(&self, batch: &RefundBatchKey, refund: &RefundId, is_paid: bool) {
+        let at = super::now();
+        let state = match is_paid {
+            true => ItemState::Succeeded { at },
+            false => ItemState::Failed { at, code: "no".to_owned(), message: "no".to_owned() },
+        };
+        let session = self.simulation.session("refundctl refund");
+        let told = decide_refund(&session, batch, refund, state, at).await;
+        self.simulation.tell(|| format!("people decide {refund}: {told:?}"));
     }
 
     /// Charges and movements of funds come on record.
