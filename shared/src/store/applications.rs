@@ -142,8 +142,7 @@ impl Session {
         }
     }
 
-    /// The application's way from requested to being processed, and the batch number's guard. It is for the time after
-    /// so many failures: one that arrives late, after whoever sent it was told otherwise, comes to nothing.
+    /// The application's way from requested to being processed, after so many failures, and the batch number's guard.
     fn beginning(
         &self,
         asked: &BatchGuard,
@@ -156,11 +155,11 @@ impl Session {
             items::number(":amount", refund.amount),
             (":refund".to_owned(), app_items::refund_value(refund)),
         ]);
-        let condition = match failures {
-            0 => "#state = :requested AND paid >= :amount AND attribute_not_exists(failures)",
-            _ => "#state = :requested AND paid >= :amount AND failures = :failures",
-        };
-        values.extend((failures > 0).then(|| items::number(":failures", failures)));
+        let conditions = [
+            "#state = :requested AND paid >= :amount AND attribute_not_exists(failures)",
+            "#state = :requested AND paid >= :amount AND failures = :failures",
+        ];
+        let condition = after_failures(failures, conditions, &mut values);
         let change = Change {
             key: app_items::application_key(application),
             expression: "SET #state = :processing, refund = :refund",
@@ -320,12 +319,11 @@ impl Session {
                 items::text(":withdrawn", app_items::WITHDRAWN),
                 (":withdrawal".to_owned(), app_items::withdrawal_value(&withdrawal)),
             ]);
-            // As a begin, it is for the time after so many failures.
-            let condition = match failures {
-                0 => "#state = :requested AND attribute_not_exists(failures)",
-                _ => "#state = :requested AND failures = :failures",
-            };
-            values.extend((failures > 0).then(|| items::number(":failures", failures)));
+            let conditions = [
+                "#state = :requested AND attribute_not_exists(failures)",
+                "#state = :requested AND failures = :failures",
+            ];
+            let condition = after_failures(failures, conditions, &mut values);
             let change = Change {
                 key: app_items::application_key(application),
                 expression: "SET #state = :withdrawn, withdrawal = :withdrawal",
@@ -505,6 +503,16 @@ impl Session {
         });
         Ok(BatchHistory { confirmations: confirmations.collect(), guard })
     }
+}
+
+/// The condition of a write that is for the time after so many failures: one that arrives late, after whoever sent it was
+/// told otherwise, comes to nothing. Of the two, the first is for none.
+fn after_failures(failures: u64, [none, some]: [&'static str; 2], values: &mut Item) -> &'static str {
+    if failures == 0 {
+        return none;
+    }
+    values.extend([items::number(":failures", failures)]);
+    some
 }
 
 /// What a begin that was refused comes to.

@@ -112,9 +112,9 @@ impl Changes {
     fn must_be_recorded(&self, account: &str, request: &str, number: usize) -> bool {
         let is_part =
             |change: &&Value| is_record_of(change, account, request) && change["Keys"]["pk"]["S"] == account;
-        let before = self.log[..number].iter().rev().map(|record| &record["dynamodb"]);
+        let mut before = self.log[..number].iter().rev().map(|record| &record["dynamodb"]);
         request.contains("#refundSingleWallet#")
-            || before.into_iter().find(is_part).is_some_and(|last| last["NewImage"].is_object())
+            || before.find(is_part).is_some_and(|last| last["NewImage"].is_object())
     }
 
     /// Changes that may be of one transaction with one of them.
