@@ -21,6 +21,9 @@ use tokio::runtime::Builder;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Of so many seeds, one after another, two are run twice.
+const REPEATED_ONE_IN: u64 = 200;
+
 const EXAMPLES: &str = "\
 Examples:
   simulate --seeds 2000                    seeds that nobody has run; which they are is told
@@ -172,16 +175,26 @@ fn seeds(
     let began = Instant::now();
     let all = Mutex::new((Counts::default(), Counts::default(), 0u64));
     let failed: Mutex<Option<Ended>> = Mutex::default();
+    let (repeated, strange) = (AtomicU64::new(0), Mutex::new(BTreeSet::new()));
     let bar = progress(count, "seeds");
     in_threads(count, |number| {
         let ended = run(first + number);
+        // What a seed does must follow from it alone, or nobody can look at what it found.
+        let mut is_repeatable = true;
+        if number % REPEATED_ONE_IN < 2 {
+            is_repeatable = run(first + number).digest == ended.digest;
+            repeated.fetch_add(1, Ordering::Relaxed);
+        }
+        if !is_repeatable {
+            strange.lock().unwrap().insert(ended.seed);
+        }
         let mut all = all.lock().unwrap();
         all.0.add_all(&ended.faults);
         all.1.add_all(&ended.done);
         all.2 += 1;
         bar.inc(1);
-        let is_good = ended.breaches.is_empty();
-        if !is_good {
+        let is_good = ended.breaches.is_empty() && is_repeatable;
+        if !ended.breaches.is_empty() {
             failed.lock().unwrap().get_or_insert(ended);
         }
         is_good
@@ -195,7 +208,9 @@ fn seeds(
         one(failed.seed, options(failed.seed));
         bail!("seed {} has found a breach", failed.seed);
     }
-    println!("no breach");
+    let strange = strange.into_inner().unwrap();
+    ensure!(strange.is_empty(), "a seed did two things: {strange:?}");
+    println!("no breach; {} seeds were run once more, and did the same", repeated.into_inner());
     Ok(())
 }
 

@@ -56,6 +56,14 @@ const IMPLIED: &[(Part, &[Part])] = &[
         ("Update pingpp BATCH SET #state = :next, releases = :releases", "#state = :settling"),
         &[("Update pingpp BATCH SET #state = :next, releases = :releases", "size(releases) = :count")],
     ),
+    // A part of a batch is put on record with its account, and with nothing else.
+    (
+        ("Put ebet REQUEST if version = :read", "version = :read"),
+        &[(
+            "Update ebet ACCOUNT SET balance = :balance, #sequence = :sequence, head = :head",
+            "#sequence = :read",
+        )],
+    ),
 ];
 
 /// One thing that is wrong.
