@@ -5,7 +5,9 @@
 //! others read meanwhile. If the leading part has nothing to write, or is held up, whoever needs the claim
 //! first puts the record by itself.
 
-use tokio::sync::{Mutex, OnceCell, watch};
+use std::sync::{self, PoisonError};
+
+use tokio::sync::{Mutex, Notify, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Stop;
@@ -18,7 +20,9 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     leading: &'a RefundRequest,
-    state: watch::Sender<State>,
+    state: sync::Mutex<State>,
+    /// Wakes who waits for another state in the order in which they came; a watch channel has no order.
+    changed: Notify,
     /// Of putting the record: one part does so for all.
     turn: Mutex<()>,
     /// Whether the key was found free, or this request's, by a read that claims nothing.
@@ -40,7 +44,8 @@ impl<'a> Claim<'a> {
     pub(super) fn new(leading: &'a RefundRequest) -> Self {
         Self {
             leading,
-            state: watch::Sender::new(State::Expected),
+            state: sync::Mutex::new(State::Expected),
+            changed: Notify::new(),
             turn: Mutex::default(),
             is_not_anothers: OnceCell::new(),
         }
@@ -48,18 +53,39 @@ impl<'a> Claim<'a> {
 
     /// The leading part has found the key to be this request's, or made it so.
     pub(super) fn hold(&self) {
-        self.state.send_replace(State::Known { is_ours: true });
+        self.become_known(true);
+    }
+
+    fn become_known(&self, is_ours: bool) {
+        *self.lock() = State::Known { is_ours };
+        self.changed.notify_waiters();
     }
 
     /// The leading part won't claim the key, or not soon.
     pub(super) fn leave(&self) {
-        self.state.send_if_modified(|state| {
-            let is_expected = *state == State::Expected;
-            if is_expected {
-                *state = State::Left;
+        let mut state = self.lock();
+        if *state == State::Expected {
+            *state = State::Left;
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> sync::MutexGuard<'_, State> {
+        // A state is whole, whoever panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for such a state.
+    async fn until(&self, is_such: impl Fn(State) -> bool) -> State {
+        loop {
+            // From here on no change is missed.
+            let changed = self.changed.notified();
+            let state = *self.lock();
+            if is_such(state) {
+                return state;
             }
-            is_expected
-        });
+            changed.await;
+        }
     }
 
     /// Returns if the key is not another's, and claims nothing.
@@ -80,9 +106,8 @@ impl<'a> Claim<'a> {
     /// What the leading part has found out, or is still expected to, in a short while.
     async fn leading_parts(&self, session: &Session) -> State {
         let patience = (Instant::now() + limits::CLAIM_PATIENCE).min(session.deadline.instant());
-        let mut state = self.state.subscribe();
-        let _ = timeout_at(patience, state.wait_for(|state| *state != State::Expected)).await;
-        *self.state.borrow()
+        let known = timeout_at(patience, self.until(|state| state != State::Expected)).await;
+        known.unwrap_or_else(|_| *self.lock())
     }
 
     /// Returns once the key is this request's.
@@ -91,17 +116,13 @@ impl<'a> Claim<'a> {
     /// If it is another's, or that can't be known in time.
     pub(super) async fn make_sure(&self, session: &Session) -> Result<(), Stop> {
         self.leading_parts(session).await;
-        let mut state = self.state.subscribe();
-        let becomes_known = async {
-            let _ = state.wait_for(|state| matches!(state, State::Known { .. })).await;
-        };
         // Whichever comes first: the leading part's record, or one that is put by itself.
         tokio::select! {
             biased;
-            () = becomes_known => {}
+            _ = self.until(|state| matches!(state, State::Known { .. })) => {}
             put = self.put(session) => put?,
         }
-        match *self.state.borrow() {
+        match *self.lock() {
             State::Known { is_ours: true } => Ok(()),
             _ => Err(KeyReused.into()),
         }
@@ -110,9 +131,9 @@ impl<'a> Claim<'a> {
     /// Puts the record, unless what that would tell is known meanwhile.
     async fn put(&self, session: &Session) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
-        if !matches!(*self.state.borrow(), State::Known { .. }) {
-            let is_ours = session.claim(self.leading).await?;
-            self.state.send_replace(State::Known { is_ours });
+        let state = *self.lock();
+        if !matches!(state, State::Known { .. }) {
+            self.become_known(session.claim(self.leading).await?);
         }
         Ok(())
     }

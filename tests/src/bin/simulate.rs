@@ -22,7 +22,7 @@ use tokio::runtime::Builder;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Of so many seeds, one after another, two are run twice.
-const REPEATED_ONE_IN: u64 = 200;
+const REPEATED_ONE_IN: u64 = 100;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -269,10 +269,10 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
         let name = mutant.to_string();
         let options = Options { mutant: Some(mutant.clone()), ..Options::default() };
         // A mutant runs in the seeds that would make it: the others are what they were.
-        let mut differences = 0;
+        let mut differences = Vec::new();
         let killer = known.get(&name).into_iter().chain(seeds).find_map(|seed| {
             let ended = run(*seed, &options);
-            differences += u64::from(ended.faults.0.contains_key(mutant::DIFFERENCE));
+            differences.extend(ended.faults.0.contains_key(mutant::DIFFERENCE).then_some(*seed));
             Some((*seed, ended.breaches.into_iter().next()?))
         });
         // The weather that is made for a mutant is no breach by itself.
@@ -291,9 +291,10 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
             }
             None => {
                 bar.suspend(|| {
+                    let (some, of) = (&differences[..differences.len().min(5)], seeds.len());
+                    let changed = differences.len();
                     println!(
-                        "ALIVE       {name}\n            in {} seeds; it changed something in {differences}",
-                        seeds.len()
+                        "ALIVE       {name}\n            in {of} seeds; it changed something in {changed}: {some:?}"
                     )
                 });
                 found.lock().unwrap().remove(&name);

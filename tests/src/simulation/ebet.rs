@@ -644,6 +644,7 @@ impl World {
 
     /// Sends a body once, and compares what is told with the table; whether all is decided.
     async fn ask(&self, number: usize) -> bool {
+        self.check_denied();
         let body = &self.bodies[number];
         self.sent.lock().unwrap().insert(number);
         let was_refunded: Vec<bool> =

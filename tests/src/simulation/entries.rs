@@ -169,6 +169,7 @@ impl Entries {
 
     /// Sends entries once, and compares what is told with the table.
     async fn say(&self, entries: &[Value]) -> Vec<Told> {
+        self.check_denied();
         let texts: Vec<String> = entries.iter().map(Value::to_string).collect();
         let begun: Vec<Begun> = entries
             .iter()

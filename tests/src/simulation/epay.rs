@@ -21,7 +21,7 @@ use crate::world::{entries_event, epay_event};
 /// What is told of a confirmation to which there is no refund.
 const UNKNOWN_BATCH_NO: i64 = 300;
 
-const PAID: [u64; 3] = [200, 1_050, 99];
+const PAID: [u64; 6] = [200, 1_050, 99, 5, 70_000, 1_000];
 
 /// What somebody wants of the merchant's functions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,23 +89,43 @@ struct World {
     overrules: bool,
     /// Whether refunds fail, one after another.
     is_restless: bool,
+    /// Whether customers withdraw.
+    withdraws: bool,
 }
 
 impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
         let mut lines = vec![merchant_line("demo", &[DEMO_API_KEY])];
         // Some have one application whose refunds fail, one after another.
-        let is_restless = rng.u32(0..4) == 0;
-        let applications = if is_restless { 1 } else { rng.i64(1..=PAID.len() as i64) };
+        let is_restless = rng.u32(0..3) == 0;
+        let overrules = rng.u32(0..3) == 0;
+        let applications = match (is_restless, overrules) {
+            (true, _) => 1,
+            // What is done can't be overruled.
+            (false, true) => PAID.len() as i64,
+            (false, false) => rng.i64(1..=3),
+        };
+        // Who withdraws ends it all.
+        let withdraws = !is_restless || rng.bool();
         for autoid in 1..=applications {
             lines.push(json!({"kind": "application", "merchant": "demo", "autoid": autoid,
                               "amount": money(PAID[autoid as usize - 1]), "orderNo": format!("order-{autoid}")}));
         }
         simulation.import(&lines).await;
-        let numbers = if is_restless { 12 } else { rng.usize(1..=4) };
+        // Of so many that some are wanted once.
+        let numbers = match (is_restless, overrules) {
+            (true, _) => 30,
+            (false, true) => 10,
+            (false, false) => rng.usize(1..=4),
+        };
         let mut wishes = Vec::new();
         let number = |rng: &mut Rng| format!("B{}", rng.usize(0..numbers));
-        for turn in 0..if is_restless { numbers } else { rng.usize(3..=8) } {
+        let turns = match (is_restless, overrules) {
+            (true, _) => numbers,
+            (false, true) => 14,
+            (false, false) => rng.usize(3..=8),
+        };
+        for turn in 0..turns {
             let autoid = rng.i64(1..=applications);
             let paid = PAID[autoid as usize - 1];
             let cents = if rng.u32(0..4) == 0 { [1, paid / 2 + 1, paid + 1][rng.usize(0..3)] } else { paid };
@@ -120,11 +140,10 @@ impl Scene {
             if is_restless || rng.u32(0..3) == 0 {
                 wishes.push(Wish::Fail { autoid, batch_no });
             }
-            if rng.u32(0..5) == 0 {
+            if withdraws && rng.u32(0..if is_restless { 20 } else { 5 }) == 0 {
                 wishes.push(Wish::Withdraw { autoid });
             }
         }
-        let overrules = rng.u32(0..3) == 0;
         let world = Arc::new(World {
             simulation: simulation.clone(),
             wishes,
@@ -134,6 +153,7 @@ impl Scene {
             sent: Mutex::default(),
             overrules,
             is_restless,
+            withdraws,
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         for _ in 0..rng.usize(2..=5) {
@@ -236,12 +256,12 @@ impl World {
 
     /// An operator fails refunds whose confirmations don't match them, and names these.
     async fn overrule(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(2..=8) {
+        for _ in 0..rng.usize(2..=12) {
             self.simulation.pause(rng.u64(0..1_500)).await;
             let begin = self.wishes[rng.usize(0..self.wishes.len())].clone();
             let Wish::Begin { autoid, batch_no, cents, .. } = &begin else { continue };
             let fails = self.fail_despite_all(*autoid, batch_no);
-            if rng.bool() {
+            if rng.u32(0..3) == 0 {
                 fails.await;
                 self.begin_another(&begin, &mut rng).await;
                 continue;
@@ -297,7 +317,8 @@ impl World {
     async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
         self.ask(begin).await;
         let autoid = begin.autoid().unwrap_or_default();
-        if self.is_restless && rng.bool() {
+        let withdraws = self.is_restless && self.withdraws;
+        if withdraws && rng.u32(0..12) == 0 {
             self.ask(&Wish::Withdraw { autoid }).await;
         }
         for _ in 0..3 {
@@ -306,7 +327,7 @@ impl World {
             }
             self.simulation.pause(rng.u64(10..500)).await;
         }
-        if self.is_restless && rng.u32(0..3) == 0 {
+        if withdraws && rng.u32(0..12) == 0 {
             let withdraw = Wish::Withdraw { autoid };
             join(self.ask(&withdraw), self.begin_another(begin, rng)).await;
         } else {
@@ -352,6 +373,7 @@ impl World {
 
     /// Asks once, and compares what is told with the table; whether it is decided.
     async fn ask(&self, wish: &Wish) -> bool {
+        self.check_denied();
         let begun = self.attempts.begin(&wish.of(), self.is_in_force(wish));
         self.sent.lock().unwrap().push(wish.clone());
         self.simulation.tell(|| format!("wishes: {wish:?}"));

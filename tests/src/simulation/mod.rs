@@ -107,6 +107,8 @@ pub struct Simulation {
     /// The mutant whose weather it is.
     around: Option<Mutant>,
     mutant: Option<Mutant>,
+    /// Whether processes die in it.
+    is_deadly: bool,
     script: Mutex<Script>,
 }
 
@@ -213,6 +215,7 @@ impl Simulation {
             // One seed in three has nothing but its own; nor has one in which all takes equally long.
             around: options.mutant.clone().filter(|_| !seed.is_multiple_of(3) && !is_even),
             mutant: options.mutant.clone().filter(|_| !options.is_control),
+            is_deadly: seed.is_multiple_of(2),
             script: Mutex::default(),
         }
     }
@@ -320,7 +323,7 @@ impl Simulation {
         let mut rng = self.rng.lock().unwrap();
         let mut fate = self.weather.fate(&mut rng, operation, asked.contains("\"IndexName\""));
         if let Some(mutant) = self.around.as_ref().filter(|_| !self.weather.is_calm()) {
-            mutant.worsen(&mut fate, &mut rng, operation, asked);
+            mutant.worsen(&mut fate, &mut rng, self.is_deadly, operation, asked);
         }
         drop(rng);
         match self.script.lock().unwrap().next() {
@@ -411,6 +414,7 @@ impl Simulation {
         }
         if let Some(mutated) = mutated.filter(|_| answer.0 != 200) {
             answer = self.table.carry_out(operation, mutated);
+            assert!(!answer.1.contains("ValidationException"), "no mutant: {} of {mutated}", answer.1);
             if answer.0 == 200 {
                 self.tell(|| "MUTANT what follows is written, and would not be without it".to_owned());
                 self.count_fault(mutant::DIFFERENCE);

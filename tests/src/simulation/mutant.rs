@@ -51,10 +51,16 @@ const IMPLIED: &[(Part, &[Part])] = &[
             "attribute_not_exists(#partition) OR #state = :pending",
         )],
     ),
-    // Who ends a batch has given back all that anybody else would.
+    // Who ends a batch, or gives back a part, moves the account of each refund that is given back.
     (
         ("Update pingpp BATCH SET #state = :next, releases = :releases", "#state = :settling"),
-        &[("Update pingpp BATCH SET #state = :next, releases = :releases", "size(releases) = :count")],
+        &[
+            ("Update pingpp BATCH SET #state = :next, releases = :releases", "size(releases) = :count"),
+            (
+                "Update pingpp ACCOUNT SET balance = :balance, #sequence = :sequence, head = :head",
+                "#sequence = :read",
+            ),
+        ],
     ),
     // A part of a batch is put on record with its account, and with nothing else.
     (
@@ -198,7 +204,13 @@ fn parts(write: &Map<String, Value>) -> Vec<String> {
 
 /// True whatever is there, and names all that the part names: a name or value that is not used is refused.
 fn always(part: &str) -> String {
-    format!("(({part}) OR NOT ({part}))")
+    let part = enclosed(part);
+    format!("({part} OR NOT {part})")
+}
+
+/// With parentheses around it; twice DynamoDB would refuse them.
+fn enclosed(part: &str) -> String {
+    if part.starts_with('(') { part.to_owned() } else { format!("({part})") }
 }
 
 /// What is counted where the table becomes another than it would be without the mutant.
@@ -208,6 +220,16 @@ impl Mutant {
     /// Whether less is written by it than without it; by the others the same, or more.
     pub(super) fn leaves_out_writes(&self) -> bool {
         matches!(self, Self::Action { .. })
+    }
+
+    /// Whether a call has the very write whose condition it leaves out.
+    fn is_own(&self, operation: &str, asked: &str) -> bool {
+        let Self::Condition { write, .. } = self else { return false };
+        if !is_write(operation) {
+            return false;
+        }
+        let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        writes(operation, &asked).iter().any(|(name, _)| name == write)
     }
 
     /// Whether a call is what it is about: of a condition all that are written to such an item.
@@ -230,22 +252,32 @@ impl Mutant {
     /// What becomes of a call in the weather that finds it fastest: a condition counts where others come between a read
     /// and a write, and go on where somebody has died; a blind retry where nobody hears an answer; a wrong decision where
     /// what was read is not of one moment, or an answer is not heard in time.
-    pub(super) fn worsen(&self, fate: &mut Fate, rng: &mut Rng, operation: &str, asked: &str) {
-        if rng.u32(0..3) != 0 || fate.fault.is_some() {
+    pub(super) fn worsen(
+        &self,
+        fate: &mut Fate,
+        rng: &mut Rng,
+        is_deadly: bool,
+        operation: &str,
+        asked: &str,
+    ) {
+        // Its own write meets it more often than others.
+        let one_in = if self.is_own(operation, asked) { 2 } else { 4 };
+        if rng.u32(0..one_in) != 0 || fate.fault.is_some() {
             return;
         }
         let mut late =
-            |ways: [Range<u64>; 4]| Duration::from_millis(rng.choice(ways).map_or(1, |way| rng.u64(way)));
+            |ways: [Range<u64>; 5]| Duration::from_millis(rng.choice(ways).map_or(1, |way| rng.u64(way)));
         let frozen = milliseconds(FROZEN_MAX);
         match self {
             Self::Condition { .. } if self.is_about(operation, asked) => {
                 let alone = milliseconds(TAKEN_FOR);
-                fate.ways[0] = late([1..60, 1..1_500, 1..frozen, alone..alone + 30_000]);
-                // A transaction that is sent again by who sent it is the same: then it is late for nothing.
-                fate.fault = rng.bool().then_some(Fault::DeathDuring);
+                fate.ways[0] = late([1..60, 1..1_500, 5_000..20_000, 1..frozen, alone..alone + 30_000]);
+                // A transaction that is sent again by who sent it is the same: then it is late for nothing. What nobody was
+                // told of, on the other hand, is no surprise.
+                fate.fault = (is_deadly && rng.bool()).then_some(Fault::DeathDuring);
             }
             Self::Condition { .. } if !is_write(operation) => {
-                fate.ways[1] = late([1..20, 1..60, 1..1_500, 1..15_000])
+                fate.ways[1] = late([1..20, 1..20, 1..60, 1..1_500, 1..15_000])
             }
             Self::BlindRetry { .. } if self.is_about(operation, asked) => {
                 fate.fault = Some(if rng.bool() { Fault::LostAnswer } else { Fault::LostRequest });
@@ -286,7 +318,7 @@ impl Mutant {
                     }
                     let mutated = |part: String| match left_out.contains(&(name, &*part)) {
                         true => always(&part),
-                        false => format!("({part})"),
+                        false => enclosed(&part),
                     };
                     let parts: Vec<String> = parts(action).into_iter().map(mutated).collect();
                     action.insert("ConditionExpression".to_owned(), parts.join(" AND ").into());

@@ -136,7 +136,7 @@ impl Network {
         let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
         asked.as_object_mut().and_then(|asked| asked.remove("ClientRequestToken"));
         tokio::spawn(async move {
-            let most = if simulation.chance(250) { milliseconds(FROZEN_MAX) } else { 1_500 };
+            let most = if simulation.chance(400) { milliseconds(FROZEN_MAX) } else { 1_500 };
             let later = simulation.rng.lock().unwrap().u64(5..most);
             tokio::time::sleep(Duration::from_millis(later)).await;
             simulation.carry_out_or(&life, &operation, &asked.to_string(), Some(&again));

@@ -14,7 +14,7 @@ use shared::ledger::{
     BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
     RefundId, TenantKey,
 };
-use shared::pingpp::{ChannelAnswer, ChannelRefund, Event, EventBus, PaymentChannel, decide_refund};
+use shared::pingpp::{ChannelAnswer, ChannelRefund, Decided, Event, EventBus, PaymentChannel, decide_refund};
 use shared::store::{Content, Stored};
 
 use super::Simulation;
@@ -38,6 +38,8 @@ pub struct Channel {
     table: Table,
     /// Whether it thinks for seconds about each.
     is_slow: bool,
+    /// Whether it mostly wants somebody to confirm what it will not pay.
+    asks_people: bool,
     rng: Mutex<Rng>,
     is_calm: Mutex<bool>,
     paid: Mutex<BTreeSet<String>>,
@@ -51,7 +53,8 @@ impl Channel {
     pub fn new(table: Table, mut rng: Rng) -> Self {
         Self {
             table,
-            is_slow: rng.u32(0..4) == 0,
+            is_slow: rng.u32(0..3) == 0,
+            asks_people: rng.u32(0..3) == 0,
             rng: Mutex::new(rng),
             is_calm: Mutex::default(),
             paid: Mutex::default(),
@@ -104,7 +107,7 @@ impl Channel {
         tokio::time::sleep(Duration::from_millis(takes / 2)).await;
         match mood {
             0 | 1 => ChannelAnswer::Unknown("lost".to_owned()),
-            2 | 3 if !is_payable(order_no) => {
+            2..=8 if !is_payable(order_no) && (mood < 4 || self.asks_people) => {
                 ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() }
             }
             _ if is_payable(order_no) => ChannelAnswer::Succeeded,
@@ -266,7 +269,7 @@ impl Scene {
                 // Two that take from different accounts meet at their number alone.
                 let recharge = match simulation.weather.is_even {
                     true => [0, 5][bodies.len() % 2],
-                    false => [0, 1, 5][rng.usize(0..3)],
+                    false => [0, 2, 5][rng.usize(0..3)],
                 };
                 let asked: Vec<Value> = charges
                     .iter()
@@ -487,6 +490,7 @@ impl World {
 
     /// Asks for a batch once; whether it is decided.
     async fn create(&self, number: usize) -> bool {
+        self.check_denied();
         let body = &self.bodies[number];
         let begun = self.attempts.begin(&body.description, self.is_there(number));
         self.sent.lock().unwrap().insert(number);
@@ -692,25 +696,59 @@ impl World {
         None
     }
 
-    /// People say what the channel has told them: that it has paid, or never will.
+    /// Waits until a refund is on record that somebody has to confirm, and a moment more.
+    async fn pending(&self, rng: &mut Rng) -> Option<String> {
+        for _ in 0..200 {
+            let items = self.simulation.table.items();
+            let pending = items.values().find_map(|stored| match &stored.content {
+                Ok(Content::Refund(refund)) if refund.state.is_pending() => Some(refund.id.clone()),
+                _ => None,
+            });
+            if let Some(refund) = pending {
+                tokio::time::sleep(Duration::from_millis(rng.u64(0..300))).await;
+                return Some(refund.order_no().to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        None
+    }
+
+    /// People say what the channel has told them: that it has paid, or never will; now and then several at once of one
+    /// batch.
     async fn people(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(1..=4) {
-            self.simulation.pause(rng.u64(100..60_000)).await;
-            let asked = if rng.bool() { self.asked(&mut rng).await } else { None };
+        for _ in 0..rng.usize(1..=6) {
+            self.simulation.pause(rng.u64(100..30_000)).await;
+            let met = match rng.u32(0..3) {
+                0 => self.asked(&mut rng).await,
+                1 => self.pending(&mut rng).await,
+                _ => None,
+            };
             let batches = self.batches();
             if batches.is_empty() {
                 continue;
             }
-            let is_asked = |item: &BatchItem| asked.as_deref() == Some(item.refund.order_no());
-            let all = batches.iter().flat_map(|batch| batch.items.iter().map(move |item| (batch, item)));
-            let all: Vec<(&RefundBatch, &BatchItem)> = all.collect();
-            let found = all.iter().find(|(_, item)| is_asked(item));
-            let (batch, item) = *found.unwrap_or_else(|| &all[rng.usize(0..all.len())]);
-            let order_no = item.refund.order_no();
-            let is_paid = is_payable(order_no);
-            if !is_paid || self.simulation.channel.has_paid(order_no) {
-                self.decide(&batch.key, &item.refund, is_paid).await;
+            let is_met = |batch: &&RefundBatch| {
+                batch.items.iter().any(|item| met.as_deref() == Some(item.refund.order_no()))
+            };
+            let found = batches.iter().find(is_met);
+            let batch = found.unwrap_or_else(|| &batches[rng.usize(0..batches.len())]);
+            let world = &self;
+            let mut decided: Vec<BoxFuture<'_, ()>> = Vec::new();
+            let mut items: Vec<&BatchItem> = batch.items.iter().collect();
+            rng.shuffle(&mut items);
+            items.sort_by_key(|item| met.as_deref() != Some(item.refund.order_no()));
+            for item in items.into_iter().take(rng.usize(1..=3)) {
+                let order_no = item.refund.order_no();
+                let is_paid = is_payable(order_no);
+                if !is_paid || self.simulation.channel.has_paid(order_no) {
+                    let later = Duration::from_millis(rng.u64(0..30));
+                    decided.push(Box::pin(async move {
+                        tokio::time::sleep(later).await;
+                        world.decide(&batch.key, &item.refund, is_paid).await;
+                    }));
+                }
             }
+            join_all(decided).await;
         }
     }
 
@@ -756,8 +794,15 @@ impl World {
             false => ItemState::Failed { at, code: "no".to_owned(), message: "no".to_owned() },
         };
         let session = self.simulation.session("refundctl refund");
-        let told = decide_refund(&session, batch, refund, state, at).await;
-        self.simulation.tell(|| format!("people decide {refund}: {told:?}"));
+        for _ in 0..6 {
+            let told = decide_refund(&session, batch, refund, state.clone(), super::now()).await;
+            self.simulation.tell(|| format!("people decide {refund}: {told:?}"));
+            if !matches!(told, Ok(Some(Decided::Busy))) {
+                break;
+            }
+            // Somebody may be about to let go of it.
+            self.simulation.pause(500).await;
+        }
     }
 
     /// Charges and movements of funds come on record.

@@ -2,6 +2,7 @@
 //! midst of their work, or are ended because they take too long; each with a clock of its own.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use settle_refunds::{SettleRefunds, Worked};
 use shared::clock::{self, simulated};
 use shared::edge::{Function, Invocation, Response, invoke};
 use shared::store::{Deadline, Session, Store};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::network::Network;
 use super::{Simulation, table};
@@ -29,20 +30,23 @@ const KEPT: usize = 4;
 #[derive(Debug)]
 pub struct Life {
     pub name: String,
-    ended: watch::Sender<bool>,
+    has_ended: AtomicBool,
+    /// Who waits for its end goes on in the order in which they came.
+    ended: Notify,
 }
 
 impl Life {
     pub fn new(name: String) -> Arc<Self> {
-        Arc::new(Self { name, ended: watch::Sender::new(false) })
+        Arc::new(Self { name, has_ended: AtomicBool::new(false), ended: Notify::new() })
     }
 
     pub fn end(&self) {
-        self.ended.send_replace(true);
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.ended.notify_waiters();
     }
 
     pub fn has_ended(&self) -> bool {
-        *self.ended.borrow()
+        self.has_ended.load(Ordering::Relaxed)
     }
 
     /// Does this, unless the life is over before.
@@ -55,8 +59,10 @@ impl Life {
     }
 
     async fn until_ended(&self) {
-        let mut ended = self.ended.subscribe();
-        let _ = ended.wait_for(|ended| *ended).await;
+        let ended = self.ended.notified();
+        if !self.has_ended() {
+            ended.await;
+        }
     }
 }
 
