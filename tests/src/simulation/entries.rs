@@ -29,6 +29,8 @@ type Story = Vec<Value>;
 pub struct Entries {
     simulation: Arc<Simulation>,
     stories: Vec<Story>,
+    /// Whether all is said twice at about the same time.
+    is_tight: bool,
     attempts: Attempts,
     /// Entries that were refused, told to somebody who was trying alone.
     denied: Mutex<Vec<(Begun, Value)>>,
@@ -114,12 +116,15 @@ impl Entries {
                 Way::Past | Way::LatePast | Way::Never => {}
             }
         }
-        for number in 0..rng.usize(0..=3) {
+        // In some there is money for each of them once, and whoever says so says it twice.
+        let is_tight = rng.u32(0..3) == 0;
+        for number in 0..if is_tight { rng.usize(3..=7) } else { rng.usize(0..=3) } {
             let player = bets[rng.usize(0..bets.len())].player();
-            let kind = if rng.bool() { "credit" } else { "withdrawal" };
-            let amount = money([100, 1_050, 3][rng.usize(0..3)]);
+            let kind = if !is_tight && rng.bool() { "credit" } else { "withdrawal" };
+            let amounts = if is_tight { [251, 1_050, 50_001] } else { [100, 1_050, 3] };
+            let amount = money(amounts[rng.usize(0..3)]);
             // Some ids are used twice, for different things.
-            let id = format!("m{}", number / 2);
+            let id = format!("m{}", if is_tight { number } else { number / 2 });
             stories.push(vec![json!({"kind": kind, "channelId": 1, "username": player, "id": id,
                                      "amount": amount, "reason": "deposit"})]);
         }
@@ -127,6 +132,7 @@ impl Entries {
         Self {
             simulation: simulation.clone(),
             stories,
+            is_tight,
             attempts: Attempts::default(),
             denied: Mutex::default(),
             recorded: Mutex::default(),
@@ -158,7 +164,8 @@ impl Entries {
     /// Sends entries until their outcomes are known, or nobody wants to any more; whether all are on record.
     async fn say_until_known(&self, entries: &[Value], rng: &mut Rng) -> bool {
         for _ in 0..5 {
-            let told = self.simulation.call_twice(rng, 4, || self.say(entries)).await;
+            let one_in = if self.is_tight { 1 } else { 4 };
+            let told = self.simulation.call_twice(rng, one_in, || self.say(entries)).await;
             if !told.contains(&Told::Undecided) {
                 return told.iter().all(|told| *told == Told::OnRecord);
             }
@@ -195,7 +202,7 @@ impl Entries {
             .map(|outcome| match outcome["outcome"].as_str().unwrap_or_default() {
                 "recorded" | "unchanged" => Told::OnRecord,
                 "undecided" => Told::Undecided,
-                "refused" => Told::Refused(outcome["reason"].as_str().unwrap_or_default().to_owned()),
+                "refused" => Told::Refused(outcome["message"].as_str().unwrap_or_default().to_owned()),
                 other => {
                     self.simulation.breach(format!("an entry was told {other}"));
                     Told::Undecided
@@ -234,7 +241,7 @@ impl Entries {
         let Moment { changes, balance: mut now, mut is_on_record } = since.clone();
         let is_so =
             |now: &Option<String>, is_on_record: bool| !is_on_record && now.as_deref() == Some(balance);
-        let mut was_so = is_so(&now, is_on_record);
+        let mut was_so = false;
         let (account, own) = (account_of(entry), sort_of(entry));
         for change in &self.simulation.changes().log[changes..] {
             let change = &change["dynamodb"];
@@ -246,11 +253,12 @@ impl Entries {
             if sort == own {
                 is_on_record = image.is_object() && image["state"]["S"] != "refund_asked";
             } else if sort == "ACCOUNT" {
+                // What comes with it in its transaction comes after it.
+                was_so |= is_so(&now, is_on_record);
                 now = image["balance"]["N"].as_str().map(str::to_owned);
             }
-            was_so |= is_so(&now, is_on_record);
         }
-        was_so
+        was_so || is_so(&now, is_on_record)
     }
 
     fn check(&self, entry: &Value, begun: &Begun, told: &Told, is_alone: bool) {

@@ -252,6 +252,11 @@ impl World {
                 self.simulation.pause(rng.u64(10..2_000)).await;
             }
         }
+        // What is late finds it requested again.
+        for _ in 0..if self.is_restless { 3 } else { 0 } {
+            let Some(ApplicationState::Processing(refund)) = self.state_of(1) else { break };
+            self.ask(&Wish::Fail { autoid: 1, batch_no: refund.batch_no.as_str().to_owned() }).await;
+        }
     }
 
     /// An operator fails refunds whose confirmations don't match them, and names these.
@@ -318,7 +323,7 @@ impl World {
         self.ask(begin).await;
         let autoid = begin.autoid().unwrap_or_default();
         let withdraws = self.is_restless && self.withdraws;
-        if withdraws && rng.u32(0..12) == 0 {
+        if withdraws && rng.u32(0..6) == 0 {
             self.ask(&Wish::Withdraw { autoid }).await;
         }
         for _ in 0..3 {
@@ -327,7 +332,7 @@ impl World {
             }
             self.simulation.pause(rng.u64(10..500)).await;
         }
-        if withdraws && rng.u32(0..12) == 0 {
+        if withdraws && rng.u32(0..6) == 0 {
             let withdraw = Wish::Withdraw { autoid };
             join(self.ask(&withdraw), self.begin_another(begin, rng)).await;
         } else {
@@ -457,13 +462,16 @@ impl World {
         self.is_so(wish) && !has_failed
     }
 
+    fn state_of(&self, autoid: i64) -> Option<ApplicationState> {
+        match self.simulation.table.content(&demo().application(autoid).path(), "PAYMENT") {
+            Some(Content::Application(application)) => Some(application.state),
+            _ => None,
+        }
+    }
+
     /// Whether a wish has come true, by the table.
     fn is_so(&self, wish: &Wish) -> bool {
         let table = &self.simulation.table;
-        let application = |autoid: i64| match table.content(&demo().application(autoid).path(), "PAYMENT") {
-            Some(Content::Application(application)) => Some(application.state),
-            _ => None,
-        };
         match wish {
             Wish::Begin { autoid, batch_no, cents, account } => {
                 let path = demo().batch(batch_no.parse().unwrap()).path();
@@ -479,13 +487,13 @@ impl World {
             Wish::End { batch_no, trade_no, cents } => {
                 let path = demo().batch(batch_no.parse().unwrap()).path();
                 let Some(Content::Guard { guard, .. }) = table.content(&path, "GUARD") else { return false };
-                matches!(application(guard.application.id), Some(ApplicationState::Done { refund, completion })
+                matches!(self.state_of(guard.application.id), Some(ApplicationState::Done { refund, completion })
                     if refund.batch_no.as_str() == batch_no
                         && completion.confirmation.trade_no.as_str() == trade_no
                         && completion.confirmation.amount.to_string() == money(*cents))
             }
             Wish::Withdraw { autoid } => {
-                matches!(application(*autoid), Some(ApplicationState::Withdrawn(_)))
+                matches!(self.state_of(*autoid), Some(ApplicationState::Withdrawn(_)))
             }
             Wish::Fail { autoid, batch_no } => {
                 let sort = format!("FAILED#{batch_no}");

@@ -261,7 +261,10 @@ impl Mutant {
         asked: &str,
     ) {
         // Its own write meets it more often than others.
-        let one_in = if self.is_own(operation, asked) { 2 } else { 4 };
+        let one_in = match self {
+            Self::Condition { .. } if !self.is_own(operation, asked) => 4,
+            _ => 2,
+        };
         if rng.u32(0..one_in) != 0 || fate.fault.is_some() {
             return;
         }

@@ -21,6 +21,7 @@ use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::platform::Came;
 use super::table::{Items, Table};
+use crate::embedded::item_of;
 use crate::pingpp::KEY;
 use crate::world::{entries_event, event_of};
 
@@ -176,6 +177,16 @@ struct Body {
     /// Charges with amounts, all that is left where none is said.
     charges: Vec<(String, Option<u64>)>,
     event: String,
+}
+
+/// How it stood with a body's charges at a moment.
+struct Moment {
+    /// Of the table, until then.
+    changes: usize,
+    /// What is left of each charge.
+    left: BTreeMap<String, u64>,
+    /// Whether the body's own batch had taken of them.
+    is_taken: bool,
 }
 
 pub struct Scene {
@@ -493,6 +504,7 @@ impl World {
         self.check_denied();
         let body = &self.bodies[number];
         let begun = self.attempts.begin(&body.description, self.is_there(number));
+        let before = self.moment(number);
         self.sent.lock().unwrap().insert(number);
         self.simulation.tell(|| format!("asks for {} with {:?}", body.description, body.charges));
         let called = self.simulation.call("create-batch-refund", body.event.clone()).await;
@@ -519,6 +531,12 @@ impl World {
                 if self.is_there(number) && (is_alone || begun.was_so) {
                     self.simulation.breach(format!("{} was told {answer}, and is there", body.description));
                 }
+                if !self.was_ever_so(number, before, &answer["error"]) {
+                    self.simulation.breach(format!(
+                        "{} was told {answer}, which it never was without it",
+                        body.description
+                    ));
+                }
                 if is_alone {
                     self.denied.lock().unwrap().push((begun, number));
                 }
@@ -530,6 +548,58 @@ impl World {
                 true
             }
         }
+    }
+
+    fn moment(&self, number: usize) -> Moment {
+        let body = &self.bodies[number];
+        let left = |(name, _): &(String, Option<u64>)| {
+            let charge = self.simulation.table.content(&format!("{}#{name}", app()), "PAYMENT");
+            let Some(Content::Charge(charge)) = charge else { return (name.clone(), 0) };
+            (name.clone(), charge.refundable())
+        };
+        let is_own =
+            |batch: &RefundBatch| batch.description == body.description && batch.state != BatchState::Void;
+        Moment {
+            changes: self.simulation.changes().log.len(),
+            left: body.charges.iter().map(left).collect(),
+            is_taken: self.batches().iter().any(is_own),
+        }
+    }
+
+    /// Whether a charge had as little left as is told at any moment since, when the body's own batch had taken nothing.
+    fn was_ever_so(&self, number: usize, since: Moment, error: &Value) -> bool {
+        let body = &self.bodies[number];
+        let is_about_left =
+            error["message"].as_str().is_some_and(|message| message.ends_with("left to be refunded."));
+        let named = |(position, _): &(usize, &(String, Option<u64>))| {
+            let param = error["param"].as_str().unwrap_or_default();
+            [format!("charges[{position}]"), format!("charges[{position}].amount")]
+                .contains(&param.to_owned())
+        };
+        let Some((_, (charge, amount))) =
+            body.charges.iter().enumerate().find(named).filter(|_| is_about_left)
+        else {
+            return true;
+        };
+        let wanted = amount.unwrap_or(1);
+        let Moment { changes, left, mut is_taken } = since;
+        let mut left = left[charge];
+        let mut was_so = !is_taken && left < wanted;
+        for change in &self.simulation.changes().log[changes..] {
+            let image = &change["dynamodb"]["NewImage"];
+            if !image.is_object() {
+                continue;
+            }
+            match Stored::of(&item_of(image)).content {
+                Ok(Content::Charge(found)) if found.key.id.as_str() == charge => left = found.refundable(),
+                Ok(Content::Batch(batch)) if batch.description == body.description => {
+                    is_taken = batch.state != BatchState::Void;
+                }
+                _ => {}
+            }
+            was_so |= !is_taken && left < wanted;
+        }
+        was_so
     }
 
     /// What is told of a batch is so: its refunds, and what became of them.
