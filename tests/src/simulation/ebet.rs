@@ -299,7 +299,7 @@ impl Scene {
     pub async fn come_to_rest(&self) {
         let world = &self.world;
         world.attempts.settle();
-        world.check_denied();
+        world.check_denied(None);
         world.entries.come_to_rest().await;
         let sent: Vec<usize> = {
             let mut sent: Vec<usize> = world.sent.lock().unwrap().iter().copied().collect();
@@ -317,7 +317,7 @@ impl Scene {
     pub fn check_at_rest(&self) {
         let world = &self.world;
         world.entries.check_at_rest();
-        world.check_denied();
+        world.check_denied(None);
         world.check_settings();
         for (body, item) in &*world.final_refusals.lock().unwrap() {
             if world.is_refunded_by(*body, *item) {
@@ -631,10 +631,11 @@ impl World {
         })
     }
 
-    /// What was refused has not happened since, where nobody has tried again.
-    fn check_denied(&self) {
+    /// What was refused has not happened since, where nobody has tried again: all of it, or `of` one request.
+    fn check_denied(&self, of: Option<&str>) {
         for (begun, body, item) in &*self.denied.lock().unwrap() {
-            if self.attempts.is_last(begun) && self.is_refunded_by(*body, *item) {
+            let is_it = of.is_none_or(|of| begun.of == of);
+            if is_it && self.attempts.is_last(begun) && self.is_refunded_by(*body, *item) {
                 let name = self.name(*body);
                 self.simulation
                     .breach(format!("{name}: item {item} was told refused, and is refunded by it"));
@@ -644,8 +645,8 @@ impl World {
 
     /// Sends a body once, and compares what is told with the table; whether all is decided.
     async fn ask(&self, number: usize) -> bool {
-        self.check_denied();
         let body = &self.bodies[number];
+        self.check_denied(Some(&body.key().to_string()));
         self.sent.lock().unwrap().insert(number);
         let was_refunded: Vec<bool> =
             (0..body.items.len()).map(|item| self.is_refunded_by(number, item)).collect();

@@ -176,8 +176,8 @@ impl Entries {
 
     /// Sends entries once, and compares what is told with the table.
     async fn say(&self, entries: &[Value]) -> Vec<Told> {
-        self.check_denied();
         let texts: Vec<String> = entries.iter().map(Value::to_string).collect();
+        texts.iter().for_each(|text| self.check_denied(Some(text)));
         let begun: Vec<Begun> = entries
             .iter()
             .zip(&texts)
@@ -320,7 +320,7 @@ impl Entries {
     /// Whatever was sent is known in the end.
     pub async fn come_to_rest(&self) {
         self.attempts.settle();
-        self.check_denied();
+        self.check_denied(None);
         for story in &self.stories {
             for entry in story {
                 if self.sent.lock().unwrap().contains(&entry.to_string())
@@ -332,10 +332,11 @@ impl Entries {
         }
     }
 
-    /// What was refused is not on record, where nobody has said it again.
-    fn check_denied(&self) {
+    /// What was refused is not on record, where nobody has said it again: all of it, or `of` one entry.
+    fn check_denied(&self, of: Option<&str>) {
         for (begun, entry) in &*self.denied.lock().unwrap() {
-            if self.attempts.is_last(begun) && self.is_its_own(entry) && self.is_on_record(entry) {
+            let is_it = of.is_none_or(|of| begun.of == of);
+            if is_it && self.attempts.is_last(begun) && self.is_its_own(entry) && self.is_on_record(entry) {
                 self.simulation.breach(format!("was told refused, and is on record: {}", begun.of));
             }
         }
@@ -347,7 +348,7 @@ impl Entries {
                 self.simulation.breach(format!("was on record, and is no more: {text}"));
             }
         }
-        self.check_denied();
+        self.check_denied(None);
         // What is on record was said.
         let sent = self.sent.lock().unwrap();
         let said: HashSet<&str> = self

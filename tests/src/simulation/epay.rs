@@ -172,7 +172,7 @@ impl Scene {
     /// Everybody asks once more, and must be told.
     pub async fn come_to_rest(&self) {
         self.world.attempts.settle();
-        self.world.check_denied();
+        self.world.check_denied(None);
         let mut sent = self.world.sent.lock().unwrap().clone();
         sent.sort();
         sent.dedup();
@@ -193,7 +193,7 @@ impl Scene {
                     .breach(format!("{wish:?} was told to be done ({told}), and is not so any more"));
             }
         }
-        world.check_denied();
+        world.check_denied(None);
         // What is on record somebody has asked for.
         let sent = world.sent.lock().unwrap();
         for stored in world.simulation.table.items().values() {
@@ -340,10 +340,11 @@ impl World {
         }
     }
 
-    /// What was refused is not so, where nobody has tried again.
-    fn check_denied(&self) {
+    /// What was refused is not so, where nobody has tried again: all of it, or `of` one thing.
+    fn check_denied(&self, of: Option<&str>) {
         for (begun, wish) in &*self.denied.lock().unwrap() {
-            if self.attempts.is_last(begun) && self.is_in_force(wish) {
+            let is_it = of.is_none_or(|of| begun.of == of);
+            if is_it && self.attempts.is_last(begun) && self.is_in_force(wish) {
                 self.simulation.breach(format!("{wish:?} was told refused, and is so"));
             }
         }
@@ -378,7 +379,7 @@ impl World {
 
     /// Asks once, and compares what is told with the table; whether it is decided.
     async fn ask(&self, wish: &Wish) -> bool {
-        self.check_denied();
+        self.check_denied(Some(&wish.of()));
         let begun = self.attempts.begin(&wish.of(), self.is_in_force(wish));
         self.sent.lock().unwrap().push(wish.clone());
         self.simulation.tell(|| format!("wishes: {wish:?}"));

@@ -342,7 +342,7 @@ impl Scene {
         simulation.channel.calm();
         *simulation.bus.is_calm.lock().unwrap() = true;
         world.attempts.settle();
-        world.check_denied();
+        world.check_denied(None);
         let sent = world.sent.lock().unwrap().clone();
         for body in sent {
             if !world.create(body).await {
@@ -379,7 +379,7 @@ impl Scene {
                 simulation.breach(format!("batch {id} (body {body}) was accepted, and is not there"));
             }
         }
-        world.check_denied();
+        world.check_denied(None);
         let mut paid = BTreeSet::new();
         let mut facts = BTreeSet::new();
         let mut out: HashMap<FundingSource, u64> = HashMap::new();
@@ -485,10 +485,11 @@ impl World {
         }
     }
 
-    /// What was refused is not there, where nobody has tried again.
-    fn check_denied(&self) {
+    /// What was refused is not there, where nobody has tried again: all of it, or `of` one body.
+    fn check_denied(&self, of: Option<&str>) {
         for (begun, body) in &*self.denied.lock().unwrap() {
-            if self.attempts.is_last(begun) && self.is_there(*body) {
+            let is_it = of.is_none_or(|of| begun.of == of);
+            if is_it && self.attempts.is_last(begun) && self.is_there(*body) {
                 self.simulation.breach(format!("{} was told refused, and is there", begun.of));
             }
         }
@@ -501,8 +502,8 @@ impl World {
 
     /// Asks for a batch once; whether it is decided.
     async fn create(&self, number: usize) -> bool {
-        self.check_denied();
         let body = &self.bodies[number];
+        self.check_denied(Some(&body.description));
         let begun = self.attempts.begin(&body.description, self.is_there(number));
         let before = self.moment(number);
         self.sent.lock().unwrap().insert(number);
