@@ -87,10 +87,19 @@ fn main() -> ExitCode {
     match (&arguments.what, arguments.seed) {
         (Some(What::Mutants { seeds, only, list }), _) => told(mutants(*seeds, list, only)),
         (Some(What::Stores { endpoint, seeds }), _) => told(stores(endpoint, *seeds)),
-        (None, Some(seed)) => one(seed, options(seed, &arguments)),
+        (None, Some(seed)) => match options(seed, &arguments) {
+            Options { mutant: None, .. } if arguments.mutant.is_some() => {
+                eprintln!(
+                    "seed {seed} writes nothing that makes such a mutant; without it it is told by --seed alone"
+                );
+                ExitCode::from(2)
+            }
+            options => one(seed, options),
+        },
         (None, None) => {
             let first = arguments.first.unwrap_or_else(|| fastrand::u64(0..1_000_000_000));
-            told(many(first, arguments.seeds, &|seed| options(seed, &arguments)))
+            let options = |seed| options(seed, &arguments);
+            told(many(first, arguments.seeds, &|seed| run(seed, &options(seed)), &options))
         }
     }
 }
@@ -160,12 +169,8 @@ fn progress(count: u64, what: &str) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(style).expect("a good template"))
 }
 
-/// Runs so many seeds, each with its options.
-fn many(first: u64, count: u64, options: &(impl Fn(u64) -> Options + Sync)) -> Result<()> {
-    seeds(first, count, &|seed| run(seed, &options(seed)), options)
-}
-
-fn seeds(
+/// Runs so many seeds; the history of one that finds a breach is told with its `options`.
+fn many(
     first: u64,
     count: u64,
     run: &(impl Fn(u64) -> Ended + Sync),
@@ -204,8 +209,11 @@ fn seeds(
     println!("what was done:\n{done}what went wrong on purpose:\n{faults}");
     println!("{ran} seeds in {:.1} s", began.elapsed().as_secs_f64());
     if let Some(failed) = failed.into_inner().unwrap() {
-        println!("its history, which `simulate --seed {}` tells again:", failed.seed);
-        one(failed.seed, options(failed.seed));
+        let options = options(failed.seed);
+        let mutant = options.mutant.as_ref().map_or(String::new(), |mutant| format!(" --mutant '{mutant}'"));
+        let control = if options.is_control { " --control" } else { "" };
+        println!("its history, which `simulate --seed {}{mutant}{control}` tells again:", failed.seed);
+        one(failed.seed, options);
         bail!("seed {} has found a breach", failed.seed);
     }
     let strange = strange.into_inner().unwrap();
@@ -248,7 +256,7 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
         }
         ended
     };
-    seeds(1, seeds_max, &see, &|_| Options::default())?;
+    many(1, seeds_max, &see, &|_| Options::default())?;
     let known = known(list)?;
     let began = Instant::now();
     let mutants: Vec<(Mutant, BTreeSet<u64>)> = found

@@ -87,10 +87,11 @@ impl Entries {
             // Money comes with it at once.
             let deposit = json!({"kind": "credit", "channelId": 1, "username": PLAYERS[*player],
                                  "id": "first", "amount": "20", "reason": "deposit"});
-            let mut story = vec![wallet(PLAYERS[*player], "10"), deposit];
+            let mut story = vec![wallet(PLAYERS[*player], "10")];
             // Its bets of the past come with it.
             let past = bets.iter().filter(|bet| bet.player == *player && bet.way == Way::LatePast);
             story.extend(past.map(|bet| past_debit(bet, &round(bet))));
+            story.insert(if rng.bool() { 1 } else { story.len() }, deposit);
             stories.push(story);
         }
         for bet in bets {

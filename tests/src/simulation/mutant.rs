@@ -274,7 +274,7 @@ impl Mutant {
         match self {
             Self::Condition { .. } if self.is_about(operation, asked) => {
                 let alone = milliseconds(TAKEN_FOR);
-                fate.ways[0] = late([1..60, 1..1_500, 5_000..20_000, 1..frozen, alone..alone + 30_000]);
+                fate.ways[0] = late([1..60, 1..1_500, 5_000..20_000, 1..frozen, alone..frozen]);
                 // A transaction that is sent again by who sent it is the same: then it is late for nothing. What nobody was
                 // told of, on the other hand, is no surprise.
                 fate.fault = (is_deadly && rng.bool()).then_some(Fault::DeathDuring);

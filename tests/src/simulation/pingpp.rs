@@ -39,7 +39,7 @@ pub struct Channel {
     table: Table,
     /// Whether it thinks for seconds about each.
     is_slow: bool,
-    /// Whether it mostly wants somebody to confirm what it will not pay.
+    /// Whether it often wants somebody to confirm what it will not pay.
     asks_people: bool,
     rng: Mutex<Rng>,
     is_calm: Mutex<bool>,
@@ -108,7 +108,7 @@ impl Channel {
         tokio::time::sleep(Duration::from_millis(takes / 2)).await;
         match mood {
             0 | 1 => ChannelAnswer::Unknown("lost".to_owned()),
-            2..=8 if !is_payable(order_no) && (mood < 4 || self.asks_people) => {
+            2..=5 if !is_payable(order_no) && (mood < 4 || self.asks_people) => {
                 ChannelAnswer::Confirm { url: "https://confirm.example".to_owned() }
             }
             _ if is_payable(order_no) => ChannelAnswer::Succeeded,
@@ -746,7 +746,7 @@ impl World {
 
     async fn schedule(self: Arc<Self>, mut rng: Rng) {
         // Some come back until who had a batch before has let go of it.
-        let sweeps = if rng.u32(0..3) == 0 { 8 } else { rng.usize(1..=4) };
+        let sweeps = if rng.bool() { 8 } else { rng.usize(1..=4) };
         for _ in 0..sweeps {
             tokio::time::sleep(Duration::from_secs(rng.u64(1..=80))).await;
             self.simulation.count_done("settle-refunds");
