@@ -78,6 +78,7 @@ pub struct Scene {
 
 struct World {
     simulation: Arc<Simulation>,
+    applications: i64,
     wishes: Vec<Wish>,
     attempts: Attempts,
     /// Wishes that have come true: they stay so.
@@ -146,6 +147,7 @@ impl Scene {
         }
         let world = Arc::new(World {
             simulation: simulation.clone(),
+            applications,
             wishes,
             attempts: Attempts::default(),
             granted: Mutex::default(),
@@ -261,31 +263,37 @@ impl World {
 
     /// An operator fails refunds whose confirmations don't match them, and names these.
     async fn overrule(self: Arc<Self>, mut rng: Rng) {
-        for _ in 0..rng.usize(2..=12) {
+        for turn in 0..rng.usize(2..=12) {
             self.simulation.pause(rng.u64(0..1_500)).await;
-            let begin = self.wishes[rng.usize(0..self.wishes.len())].clone();
-            let Wish::Begin { autoid, batch_no, cents, .. } = &begin else { continue };
-            let fails = self.fail_despite_all(*autoid, batch_no);
-            if rng.u32(0..3) == 0 {
-                fails.await;
+            if rng.u32(0..4) == 0 {
+                let begin = self.wishes[rng.usize(0..self.wishes.len())].clone();
+                let Wish::Begin { autoid, batch_no, .. } = &begin else { continue };
+                self.fail_despite_all(*autoid, batch_no).await;
                 self.begin_another(&begin, &mut rng).await;
                 continue;
             }
-            // What matches comes at the same moment.
+            // One that nobody else knows of; what matches comes at the same moment, and then another one begins.
+            let is_free = |autoid: &i64| self.state_of(*autoid) == Some(ApplicationState::Requested);
+            let Some(autoid) = rng.choice((1..=self.applications).filter(is_free).collect::<Vec<_>>()) else {
+                continue;
+            };
+            let cents = PAID[autoid as usize - 1];
+            let begin = |batch_no: String| Wish::Begin { autoid, batch_no, cents, account: "account" };
+            let batch_no = format!("O{turn}");
             let end = |trade_no: &str, cents| Wish::End {
                 batch_no: batch_no.clone(),
                 trade_no: trade_no.to_owned(),
                 cents,
             };
-            self.ask(&begin).await;
+            self.ask(&begin(batch_no.clone())).await;
             self.ask(&end("T0", cents + 1)).await;
-            let (matching, later) = (end("T1", *cents), rng.u64(0..40));
+            let (matching, later) = (end("T1", cents), rng.u64(0..40));
             let ends = async {
                 tokio::time::sleep(Duration::from_millis(later)).await;
                 self.ask(&matching).await
             };
-            join(fails, ends).await;
-            self.begin_another(&begin, &mut rng).await;
+            join(self.fail_despite_all(autoid, &batch_no), ends).await;
+            self.ask(&begin(format!("P{turn}"))).await;
         }
     }
 
