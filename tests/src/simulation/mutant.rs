@@ -389,6 +389,8 @@ fn change(operation: &str, call: &mut Value, mut change: impl FnMut(&str, &mut M
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -399,13 +401,25 @@ mod tests {
                            "ConditionExpression": "b = :b AND (c = :c AND d = :d) AND attribute_exists(e)"});
         let asked = json!({"TransactItems": [{ "Update": write }]}).to_string();
         let ((), found) = of(|| see("TransactWriteItems", &asked));
-        let conditions: Vec<&Mutant> =
-            found.iter().filter(|mutant| matches!(mutant, Mutant::Condition { .. })).collect();
-        assert_eq!(conditions.len(), 3);
-        let mutated = conditions[0].mutate("TransactWriteItems", &asked).unwrap();
-        let always = "((b = :b) OR NOT (b = :b))";
-        assert!(!mutated.contains(always) && mutated.contains("(b = :b) AND"), "{mutated}");
-        let mutated = conditions[2].mutate("TransactWriteItems", &asked).unwrap();
-        assert!(mutated.contains(always), "{mutated}");
+        let mutated: BTreeMap<&str, String> = found
+            .iter()
+            .filter_map(|mutant| match mutant {
+                Mutant::Condition { part, .. } => {
+                    Some((&**part, mutant.mutate("TransactWriteItems", &asked).unwrap()))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(mutated.len(), 3);
+        for (part, condition) in [
+            ("b = :b", "((b = :b) OR NOT (b = :b)) AND (c = :c AND d = :d) AND (attribute_exists(e))"),
+            // Parentheses right within parentheses are refused.
+            (
+                "(c = :c AND d = :d)",
+                "(b = :b) AND ((c = :c AND d = :d) OR NOT (c = :c AND d = :d)) AND (attribute_exists(e))",
+            ),
+        ] {
+            assert!(mutated[part].contains(&format!("\"{condition}\"")), "{}", mutated[part]);
+        }
     }
 }
