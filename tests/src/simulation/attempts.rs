@@ -47,8 +47,9 @@ impl Attempts {
         }
     }
 
-    /// Whether nobody has tried since.
-    pub fn is_last(&self, begun: &Begun) -> bool {
-        self.0.lock().unwrap().get(&begun.of).is_some_and(|count| count.started == begun.count.started)
+    /// Whether nobody has tried since; where it is asked `of` one thing alone, and it is that.
+    pub fn is_last(&self, begun: &Begun, of: Option<&str>) -> bool {
+        of.is_none_or(|of| begun.of == of)
+            && self.0.lock().unwrap().get(&begun.of).is_some_and(|count| count.started == begun.count.started)
     }
 }

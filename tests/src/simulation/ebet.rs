@@ -634,8 +634,7 @@ impl World {
     /// What was refused has not happened since, where nobody has tried again: all of it, or `of` one request.
     fn check_denied(&self, of: Option<&str>) {
         for (begun, body, item) in &*self.denied.lock().unwrap() {
-            let is_it = of.is_none_or(|of| begun.of == of);
-            if is_it && self.attempts.is_last(begun) && self.is_refunded_by(*body, *item) {
+            if self.attempts.is_last(begun, of) && self.is_refunded_by(*body, *item) {
                 let name = self.name(*body);
                 self.simulation
                     .breach(format!("{name}: item {item} was told refused, and is refunded by it"));

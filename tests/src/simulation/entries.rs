@@ -336,8 +336,7 @@ impl Entries {
     /// What was refused is not on record, where nobody has said it again: all of it, or `of` one entry.
     fn check_denied(&self, of: Option<&str>) {
         for (begun, entry) in &*self.denied.lock().unwrap() {
-            let is_it = of.is_none_or(|of| begun.of == of);
-            if is_it && self.attempts.is_last(begun) && self.is_its_own(entry) && self.is_on_record(entry) {
+            if self.attempts.is_last(begun, of) && self.is_its_own(entry) && self.is_on_record(entry) {
                 self.simulation.breach(format!("was told refused, and is on record: {}", begun.of));
             }
         }

@@ -351,8 +351,7 @@ impl World {
     /// What was refused is not so, where nobody has tried again: all of it, or `of` one thing.
     fn check_denied(&self, of: Option<&str>) {
         for (begun, wish) in &*self.denied.lock().unwrap() {
-            let is_it = of.is_none_or(|of| begun.of == of);
-            if is_it && self.attempts.is_last(begun) && self.is_in_force(wish) {
+            if self.attempts.is_last(begun, of) && self.is_in_force(wish) {
                 self.simulation.breach(format!("{wish:?} was told refused, and is so"));
             }
         }

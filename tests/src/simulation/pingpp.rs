@@ -488,8 +488,7 @@ impl World {
     /// What was refused is not there, where nobody has tried again: all of it, or `of` one body.
     fn check_denied(&self, of: Option<&str>) {
         for (begun, body) in &*self.denied.lock().unwrap() {
-            let is_it = of.is_none_or(|of| begun.of == of);
-            if is_it && self.attempts.is_last(begun) && self.is_there(*body) {
+            if self.attempts.is_last(begun, of) && self.is_there(*body) {
                 self.simulation.breach(format!("{} was told refused, and is there", begun.of));
             }
         }
