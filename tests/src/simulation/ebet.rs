@@ -11,14 +11,16 @@ use fastrand::Rng;
 use futures::future::BoxFuture;
 use refundctl::self_refund;
 use refundctl::send::ebet::{DEMO_KEY, sign};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
-use shared::ledger::{DebitState, RefundedBy, RequestKey};
+use shared::ledger::{Debit, DebitState, RefundedBy, RequestKey};
 use shared::store::{Content, SettingsChange};
 
 use super::attempts::{Attempts, Begun};
 use super::entries::{self, Entries};
 use super::platform::Life;
+use super::table::{Items, Moment, content};
 use super::{Simulation, TABLE};
 use crate::embedded::Key;
 use crate::world::{channel_line, event_of};
@@ -71,8 +73,27 @@ impl Bet {
         money(self.cents)
     }
 
+    fn wallet(&self) -> String {
+        format!("ebet#1#{}", self.player())
+    }
+
     pub fn content(&self, simulation: &Simulation) -> Option<Content> {
-        simulation.table.content(&format!("ebet#1#{}", self.player()), &format!("PAYMENT#{}", self.id))
+        simulation.table.content(&self.wallet(), &format!("PAYMENT#{}", self.id))
+    }
+
+    fn debit<'a>(&self, items: &'a Items) -> Option<&'a Debit> {
+        match content(items, &self.wallet(), &format!("PAYMENT#{}", self.id)) {
+            Some(Content::Debit(debit)) => Some(debit),
+            _ => None,
+        }
+    }
+
+    /// What its player has.
+    fn balance(&self, items: &Items) -> Option<Decimal> {
+        match content(items, &self.wallet(), "ACCOUNT") {
+            Some(Content::Account(account)) => Some(account.balance.value()),
+            _ => None,
+        }
     }
 }
 
@@ -176,6 +197,8 @@ struct World {
     /// In a thousand requests, those that are sent twice at once.
     twice: u32,
     attempts: Attempts,
+    /// How the table was when numbers were used for the first time.
+    first: Mutex<BTreeMap<String, Moment>>,
     /// Bodies that were sent at all.
     sent: Mutex<HashSet<usize>>,
     /// Items that were told refused to somebody who was trying alone.
@@ -263,6 +286,7 @@ impl Scene {
             is_expiring,
             twice: if kind == Kind::Long { 750 } else { 250 },
             attempts: Attempts::default(),
+            first: Mutex::default(),
             sent: Mutex::default(),
             denied: Mutex::default(),
             decided: Mutex::default(),
@@ -395,6 +419,7 @@ fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind, has_small_transactions: bool)
                 }
                 let cents = match rng.u32(0..12) {
                     0 => bets[bet].cents + 1,
+                    1 => bets[bet].cents / 2 + 1,
                     _ => bets[bet].cents,
                 };
                 items.push(Item { bet, cents, is_wrong_round: rng.u32(0..24) == 0 });
@@ -649,6 +674,8 @@ impl World {
         self.sent.lock().unwrap().insert(number);
         let was_refunded: Vec<bool> =
             (0..body.items.len()).map(|item| self.is_refunded_by(number, item)).collect();
+        let before = self.simulation.table.moment();
+        self.first.lock().unwrap().entry(body.key().to_string()).or_insert_with(|| before.clone());
         let begun = self.attempts.begin(&body.key().to_string(), false);
         self.simulation.tell(|| format!("asks: {}", self.name(number)));
         let called = self.simulation.call(body.api.binary(), body.event.clone()).await;
@@ -667,13 +694,22 @@ impl World {
             Api::Batch => self.batch(body, status, &answer),
         };
         for (item, told) in told.iter().enumerate() {
-            self.check(number, item, *told, status, is_alone.then_some(&begun), was_refunded[item]);
+            self.check(number, item, *told, is_alone.then_some(&begun), was_refunded[item]);
+            if let Told::Refused(code) = told {
+                let has_reasons = match body.api {
+                    Api::Single => !answer["resultList"].is_null(),
+                    Api::Batch => status == 200,
+                };
+                self.check_reason(number, item, has_reasons.then_some(*code), &before);
+            }
         }
         if status == 200 && !self.is_expiring && !self.has_operator {
             self.keep_final(number, &told);
         }
-        if body.api == Api::Single && status == 200 {
-            self.check_balances(body, &told, &answer);
+        match body.api {
+            _ if status == 500 || status == 4003 => {}
+            Api::Single => self.check_balances(body, &told, &answer, &before),
+            Api::Batch => self.check_totals(body, &answer),
         }
         let is_decided = status != 500 && status != 4003;
         if status == 200 && told.contains(&Told::Unknown) {
@@ -743,15 +779,7 @@ impl World {
     }
 
     /// What an item was told is so.
-    fn check(
-        &self,
-        number: usize,
-        position: usize,
-        told: Told,
-        status: u64,
-        alone: Option<&Begun>,
-        was_refunded: bool,
-    ) {
+    fn check(&self, number: usize, position: usize, told: Told, alone: Option<&Begun>, was_refunded: bool) {
         let body = &self.bodies[number];
         let item = &body.items[position];
         let bet = &self.bets[item.bet];
@@ -779,7 +807,6 @@ impl World {
             }
             (Told::Refunded | Told::ByChannel, None) => breach("it is not refunded"),
             (Told::Refused(code), _) => {
-                let is_whole = status != 200 && code == status && body.items.len() > 1;
                 let rivals_may = body.has_rivals && code == 4025;
                 let must_not = self.is_strict || alone.is_some() || was_refunded;
                 if self.is_refunded_by(number, position) && !rivals_may && must_not && !is_twice {
@@ -787,10 +814,6 @@ impl World {
                 }
                 if let Some(begun) = alone.filter(|_| !is_twice && !rivals_may) {
                     self.denied.lock().unwrap().push((begun.clone(), number, position));
-                }
-                let is_absent = !matches!(bet.content(&self.simulation), Some(Content::Debit(_)));
-                if (code == 208 || code == 4037) && is_absent && !is_whole && bet.way == Way::Live {
-                    self.never.lock().unwrap().insert(item.bet);
                 }
             }
         }
@@ -812,9 +835,89 @@ impl World {
         }
     }
 
-    /// The balances of an answer are those around its postings.
-    fn check_balances(&self, body: &Body, told: &[Told], answer: &Value) {
-        let player = self.bets[body.items[0].bet].player;
+    /// The reason for which an item was refused was one at some moment since; of whole requests only some are told. Which
+    /// of them a batch does not say: it has the code 0.
+    fn check_reason(&self, number: usize, position: usize, code: Option<u64>, since: &Moment) {
+        let body = &self.bodies[number];
+        let item = &body.items[position];
+        let bet = &self.bets[item.bet];
+        let table = &self.simulation.table;
+        let has_record = |items: &Items| {
+            items.contains_key(&(body.key().to_string(), "REQUEST".to_owned()))
+                || items.keys().any(|(partition, sort)| {
+                    let own = sort.strip_prefix("REQUEST#").is_some_and(|own| own.ends_with(&body.seq_no));
+                    own && *partition == bet.wallet()
+                })
+        };
+        let Some(code) = code else {
+            // Another body was executed under its number, or nobody may ask.
+            let is_reused = body.has_rivals && (self.is_expiring || table.was_ever(since, has_record));
+            if !is_reused && !self.has_operator {
+                self.simulation.breach(format!("{}: refused for nothing", self.name(number)));
+            }
+            return;
+        };
+        // What is on record stays so.
+        let first = self.first.lock().unwrap().get(&body.key().to_string()).cloned();
+        let since = match first {
+            Some(first) if table.was_ever(since, has_record) => first,
+            _ => since.clone(),
+        };
+        let is_so = |items: &Items| match code {
+            0 => [207, 208, 4025, 4037].iter().any(|code| self.is_refused(items, body, item, *code)),
+            code => self.is_refused(items, body, item, code),
+        };
+        if !table.was_ever(&since, is_so) {
+            self.simulation.breach(format!(
+                "{}: item {position} ({}) was refused ({code}) for what was never so",
+                self.name(number),
+                bet.id
+            ));
+        }
+        // If it was not refused for what it was, it was for not being there.
+        let is_for_what_it_is = |items: &Items| is_so(items) && bet.debit(items).is_some();
+        let is_told_of =
+            matches!(code, 0 | 208 | 4037) && !self.has_operator && !self.is_contradicted(body, item);
+        if is_told_of && bet.way == Way::Live && !table.was_ever(&since, is_for_what_it_is) {
+            self.never.lock().unwrap().insert(item.bet);
+        }
+    }
+
+    /// Whether a body asks for a bet twice, with different amounts.
+    fn is_contradicted(&self, body: &Body, item: &Item) -> bool {
+        body.items.iter().any(|other| other.bet == item.bet && other.cents != item.cents)
+    }
+
+    /// Whether an item must be refused, and be told this code, where the table is so.
+    fn is_refused(&self, items: &Items, body: &Body, item: &Item, code: u64) -> bool {
+        let bet = &self.bets[item.bet];
+        let debit = bet.debit(items);
+        let is_asked = |amount: &dyn ToString| amount.to_string() == money(item.cents);
+        match code {
+            207 => debit.is_some_and(|debit| match &debit.state {
+                DebitState::Open => !is_asked(&debit.amount),
+                DebitState::Refunded(refund) => {
+                    refund.by == RefundedBy::Provider && !is_asked(&refund.amount)
+                }
+                DebitState::Settled => false,
+            }),
+            208 => {
+                debit.is_none_or(|debit| item.is_wrong_round || debit.state == DebitState::Settled)
+                    && bet.balance(items).is_some()
+            }
+            // An operator may have set a limit.
+            4025 => self.has_operator || self.is_contradicted(body, item),
+            4037 => bet.balance(items).is_none(),
+            _ => false,
+        }
+    }
+
+    /// The balances of an answer are those around its postings; where there are none, the balance of some moment since.
+    fn check_balances(&self, body: &Body, told: &[Told], answer: &Value, since: &Moment) {
+        if answer["resultList"].is_null() {
+            return;
+        }
+        let own = &self.bets[body.items[0].bet];
         let mut postings = BTreeMap::new();
         let mut total = BTreeMap::new();
         for (item, told) in body.items.iter().zip(told) {
@@ -822,22 +925,57 @@ impl World {
                 continue;
             }
             let Some(refund) = self.refund(item.bet) else { return };
-            total.insert(item.bet, item.cents);
-            if self.bets[item.bet].player == player {
+            total.insert(item.bet, refund.amount.value());
+            if self.bets[item.bet].player == own.player {
                 postings.insert(refund.posting.sequence, refund.posting.clone());
             }
         }
-        let (Some(first), Some(last)) = (postings.values().next(), postings.values().last()) else { return };
-        let wanted = [
-            ("moneyBefore", first.before.to_string()),
-            ("moneyAfter", last.after.to_string()),
-            ("refundMoney", money(total.values().sum())),
-        ];
-        for (member, wanted) in wanted {
-            let told = answer[member].to_string();
-            if told.parse::<f64>().ok() != wanted.parse::<f64>().ok() {
-                self.simulation.breach(format!("{member} is {wanted} in the table: {answer}"));
+        let told = |member: &str| answer[member].to_string().parse::<Decimal>().ok();
+        let balances = (told("moneyBefore"), told("moneyAfter"));
+        let is_so = match (postings.values().next(), postings.values().last()) {
+            (Some(first), Some(last)) => balances == (Some(first.before.value()), Some(last.after.value())),
+            _ => {
+                balances.0 == balances.1
+                    && self.simulation.table.was_ever(since, |items| own.balance(items) == balances.0)
             }
+        };
+        if !is_so || told("refundMoney") != Some(total.values().sum()) {
+            self.simulation.breach(format!("{postings:?}, {total:?} are in the table: {answer}"));
+        }
+    }
+
+    /// The sums of a batch's groups are those of their refunds. A bet that is told in several groups counts in one.
+    fn check_totals(&self, body: &Body, answer: &Value) {
+        let groups = answer["refundResultList"].as_array().map_or(&[][..], Vec::as_slice);
+        // Of each bet its amount, and in how many groups it is told.
+        let mut bets: BTreeMap<usize, (Decimal, usize)> = BTreeMap::new();
+        let mut told: Vec<(Option<Decimal>, BTreeSet<usize>)> = Vec::new();
+        for group in groups {
+            let mut of_group = BTreeSet::new();
+            for refunded in group["sucRefundSeqNoList"].as_array().into_iter().flatten() {
+                let of = |item: &&Item| {
+                    let bet = &self.bets[item.bet];
+                    refunded["seqNo"] == bet.id.as_str() && group["username"] == bet.player()
+                };
+                let Some(item) = body.items.iter().find(of) else {
+                    return self.simulation.breach(format!("nobody has asked for {refunded}: {answer}"));
+                };
+                let amount = self.refund(item.bet).map_or(Decimal::ZERO, |refund| refund.amount.value());
+                if of_group.insert(item.bet) {
+                    bets.entry(item.bet).or_insert((amount, 0)).1 += 1;
+                }
+            }
+            told.push((group["refundTotalMoney"].to_string().parse().ok(), of_group));
+        }
+        let all: Decimal = bets.values().map(|(amount, _)| amount).sum();
+        let is_one = |(total, of_group): &(Option<Decimal>, BTreeSet<usize>)| {
+            let own = of_group.iter().map(|bet| bets[bet]);
+            let least = own.clone().filter(|(_, groups)| *groups == 1).map(|(amount, _)| amount).sum();
+            let most = own.map(|(amount, _)| amount).sum();
+            total.is_some_and(|total| (least..=most).contains(&total))
+        };
+        if !told.iter().all(is_one) || told.iter().filter_map(|(total, _)| *total).sum::<Decimal>() != all {
+            self.simulation.breach(format!("{bets:?} are in the table: {answer}"));
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use shared::ledger::DebitState;
 use shared::store::Content;
@@ -11,7 +12,7 @@ use shared::store::Content;
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::ebet::{Bet, PLAYERS, Way, money};
-use crate::embedded::key_of;
+use super::table::{Items, Moment, content};
 use crate::world::entries_event;
 
 pub fn wallet(player: &str, balance: &str) -> Value {
@@ -40,14 +41,6 @@ pub struct Entries {
     sent: Mutex<HashSet<String>>,
 }
 
-/// How it stood with an entry, when the table had changed so many times.
-#[derive(Clone)]
-struct Moment {
-    changes: usize,
-    balance: Option<String>,
-    is_on_record: bool,
-}
-
 /// The partition of an entry's account.
 fn account_of(entry: &Value) -> String {
     format!("ebet#1#{}", entry["username"].as_str().unwrap_or_default())
@@ -60,6 +53,55 @@ fn sort_of(entry: &Value) -> String {
         "wallet" => "ACCOUNT".to_owned(),
         "debit" | "settle" => format!("PAYMENT#{}", text("seqNo")),
         _ => format!("MOVEMENT#{}", text("id")),
+    }
+}
+
+/// What is on record of what an entry is about.
+fn content_of<'a>(items: &'a Items, entry: &Value) -> Option<&'a Content> {
+    content(items, &account_of(entry), &sort_of(entry))
+}
+
+/// Whether what an entry says is in the table, as it says it.
+fn is_recorded(items: &Items, entry: &Value) -> bool {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default();
+    match (text("kind"), content_of(items, entry)) {
+        ("wallet", Some(Content::Account(account))) => account.opening.to_string() == text("balance"),
+        ("debit", Some(Content::Debit(debit))) => {
+            debit.amount.to_string() == text("amount")
+                && debit.round.as_str() == text("roundCode")
+                && debit.taken.is_some() == (entry["live"] == true)
+        }
+        ("settle", Some(Content::Debit(debit))) => debit.state == DebitState::Settled,
+        (kind, Some(Content::Movement(movement))) => {
+            movement.direction.as_str() == kind
+                && movement.amount.to_string() == text("amount")
+                && movement.reason.as_str() == text("reason")
+        }
+        _ => false,
+    }
+}
+
+/// Whether an entry must be refused for this reason where the table is so.
+fn is_refused(items: &Items, entry: &Value, reason: &str, message: &str) -> bool {
+    let there = content_of(items, entry);
+    match reason {
+        "unknown_account" => content(items, &account_of(entry), "ACCOUNT").is_none(),
+        "unknown_debit" => !matches!(there, Some(Content::Debit(_))),
+        "refund_asked" => matches!(there, Some(Content::Tombstone { .. })),
+        "refunded" => {
+            matches!(there, Some(Content::Debit(debit)) if matches!(debit.state, DebitState::Refunded(_)))
+        }
+        "conflict" => !matches!(there, None | Some(Content::Tombstone { .. })) && !is_recorded(items, entry),
+        "insufficient_balance" => {
+            let Some(Content::Account(account)) = content(items, &account_of(entry), "ACCOUNT") else {
+                return false;
+            };
+            let amount: Decimal = entry["amount"].as_str().unwrap_or_default().parse().unwrap();
+            account.balance.value() < amount
+                && message == format!("the balance is {}", account.balance)
+                && !is_recorded(items, entry)
+        }
+        _ => false,
     }
 }
 
@@ -185,7 +227,7 @@ impl Entries {
             .map(|(entry, text)| self.attempts.begin(text, self.is_on_record(entry)))
             .collect();
         self.sent.lock().unwrap().extend(texts.iter().cloned());
-        let before = self.moment(&entries[0]);
+        let before = self.simulation.table.moment();
         self.simulation.tell(|| format!("says: {}", texts.join(" ")));
         let event = entries_event(json!({ "entries": entries }).to_string().as_bytes()).to_string();
         let Some((status, answer)) = self.simulation.call("record-entries", event).await else {
@@ -216,50 +258,45 @@ impl Entries {
         for (((entry, begun), told), is_alone) in entries.iter().zip(&begun).zip(&told).zip(alone) {
             self.check(entry, begun, told, is_alone);
         }
-        if let ([entry], [Told::Refused(reason)]) = (entries, &told[..])
-            && let Some(balance) = reason.strip_prefix("the balance is ")
-            && !self.was_ever_so(entry, &before, balance)
-        {
-            let text = &texts[0];
-            self.simulation.breach(format!("told that {reason}, which it never was without this: {text}"));
+        for (entry, outcome) in entries.iter().zip(outcomes) {
+            self.check_reason(entry, outcome, &before, entries.len() == 1);
         }
         told
     }
 
-    /// How it stands now with an entry and its account.
-    fn moment(&self, entry: &Value) -> Moment {
-        let account = self.simulation.table.content(&account_of(entry), "ACCOUNT");
-        let balance = match account {
-            Some(Content::Account(account)) => Some(account.balance.to_string()),
-            _ => None,
+    /// What is told of an entry beside its outcome was so, at some moment since: of several, each is on top of those
+    /// before it.
+    fn check_reason(&self, entry: &Value, outcome: &Value, since: &Moment, is_single: bool) {
+        let text = |name: &str| outcome[name].as_str().unwrap_or_default();
+        let was_ever = |is_so: &dyn Fn(&Items) -> bool| self.simulation.table.was_ever(since, is_so);
+        let is_so = match text("outcome") {
+            "refused" if text("reason") == "insufficient_balance" && !is_single => true,
+            "refused" => was_ever(&|items| is_refused(items, entry, text("reason"), text("message"))),
+            "recorded" | "unchanged" => {
+                let items = self.simulation.table.items();
+                let posting = match content_of(&items, entry) {
+                    Some(Content::Debit(debit)) if entry["kind"] == "debit" => {
+                        debit.taken.as_ref().map(|taking| &taking.posting)
+                    }
+                    Some(Content::Movement(movement)) => Some(&movement.posting),
+                    _ => None,
+                };
+                let posting = posting.map(|posting| {
+                    json!({"sequence": posting.sequence, "before": posting.before.to_string(),
+                           "after": posting.after.to_string()})
+                });
+                let state = |items: &Items| match content_of(items, entry) {
+                    Some(Content::Debit(debit)) => Some(debit.state.as_str()),
+                    _ => None,
+                };
+                outcome["posting"] == json!(posting)
+                    && (!is_single || was_ever(&|items| json!(state(items)) == outcome["state"]))
+            }
+            _ => true,
         };
-        let changes = self.simulation.changes().log.len();
-        Moment { changes, balance, is_on_record: self.is_on_record(entry) }
-    }
-
-    /// Whether an account had that balance at any moment since, when the entry was not on record.
-    fn was_ever_so(&self, entry: &Value, since: &Moment, balance: &str) -> bool {
-        let Moment { changes, balance: mut now, mut is_on_record } = since.clone();
-        let is_so =
-            |now: &Option<String>, is_on_record: bool| !is_on_record && now.as_deref() == Some(balance);
-        let mut was_so = false;
-        let (account, own) = (account_of(entry), sort_of(entry));
-        for change in &self.simulation.changes().log[changes..] {
-            let change = &change["dynamodb"];
-            let (partition, sort) = key_of(&change["Keys"]);
-            if partition != account {
-                continue;
-            }
-            let image = &change["NewImage"];
-            if sort == own {
-                is_on_record = image.is_object() && image["state"]["S"] != "refund_asked";
-            } else if sort == "ACCOUNT" {
-                // What comes with it in its transaction comes after it.
-                was_so |= is_so(&now, is_on_record);
-                now = image["balance"]["N"].as_str().map(str::to_owned);
-            }
+        if !is_so {
+            self.simulation.breach(format!("told what was never so: {entry}: {outcome}"));
         }
-        was_so || is_so(&now, is_on_record)
     }
 
     fn check(&self, entry: &Value, begun: &Begun, told: &Told, is_alone: bool) {
@@ -289,33 +326,8 @@ impl Entries {
         entry["kind"] != "settle"
     }
 
-    /// Whether what an entry says is in the table, as it says it.
     fn is_on_record(&self, entry: &Value) -> bool {
-        let text = |name: &str| entry[name].as_str().unwrap_or_default();
-        let content = || self.simulation.table.content(&account_of(entry), &sort_of(entry));
-        match text("kind") {
-            "wallet" => content().is_some(),
-            "debit" => match content() {
-                Some(Content::Debit(debit)) => {
-                    debit.amount.to_string() == text("amount")
-                        && debit.round.as_str() == text("roundCode")
-                        && debit.taken.is_some() == (entry["live"] == true)
-                }
-                _ => false,
-            },
-            "settle" => match content() {
-                Some(Content::Debit(debit)) => debit.state == DebitState::Settled,
-                _ => false,
-            },
-            _ => match content() {
-                Some(Content::Movement(movement)) => {
-                    movement.direction.as_str() == text("kind")
-                        && movement.amount.to_string() == text("amount")
-                        && movement.reason.as_str() == text("reason")
-                }
-                _ => false,
-            },
-        }
+        is_recorded(&self.simulation.table.items(), entry)
     }
 
     /// Whatever was sent is known in the end.
@@ -351,18 +363,21 @@ impl Entries {
         self.check_denied(None);
         // What is on record was said.
         let sent = self.sent.lock().unwrap();
-        let said: HashSet<&str> = self
+        let items = self.simulation.table.items();
+        let said: HashSet<String> = self
             .stories
             .iter()
             .flatten()
-            .filter(|entry| sent.contains(&entry.to_string()))
-            .filter_map(|entry| entry["id"].as_str())
+            .filter(|entry| sent.contains(&entry.to_string()) && is_recorded(&items, entry))
+            .map(|entry| format!("{} {}", account_of(entry), sort_of(entry)))
             .collect();
-        for stored in self.simulation.table.items().values() {
-            if let Ok(Content::Movement(movement)) = &stored.content
-                && stored.partition.starts_with("ebet#")
-                && !said.contains(movement.key.id.as_str())
-            {
+        for stored in items.values() {
+            let is_ours = match &stored.content {
+                Ok(Content::Movement(_)) => stored.partition.starts_with("ebet#"),
+                Ok(Content::Debit(debit)) => debit.taken.is_some() || debit.state == DebitState::Settled,
+                _ => false,
+            };
+            if is_ours && !said.contains(&stored.key()) {
                 self.simulation.breach(format!("nobody has said {}", stored.key()));
             }
         }

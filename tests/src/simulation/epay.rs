@@ -9,12 +9,13 @@ use fastrand::Rng;
 use futures::future::{BoxFuture, join};
 use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
-use shared::ledger::{ApplicationState, TradeNo};
+use shared::ledger::{ApplicationState, BatchGuard, Confirmation, TradeNo};
 use shared::store::{Content, Failing};
 
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::ebet::money;
+use super::table::{Items, content};
 use crate::epay::{BEGIN, END, demo, merchant_line};
 use crate::world::{entries_event, epay_event};
 
@@ -206,8 +207,10 @@ impl Scene {
                             && money(*cents) == guard.refund.amount.to_string())
                 }),
                 Ok(Content::Confirmation { confirmation, .. }) => sent.iter().any(|wish| {
-                    matches!(wish, Wish::End { trade_no, cents, .. }
-                        if *trade_no == confirmation.trade_no.as_str() && money(*cents) == confirmation.amount.to_string())
+                    matches!(wish, Wish::End { batch_no, trade_no, cents }
+                        if stored.partition == partition_of(batch_no)
+                            && *trade_no == confirmation.trade_no.as_str()
+                            && money(*cents) == confirmation.amount.to_string())
                 }),
                 _ => true,
             };
@@ -316,10 +319,14 @@ impl World {
         let number = batch_no.parse().expect("a batch number");
         let fail = Wish::Fail { autoid, batch_no: batch_no.to_owned() };
         let begun = self.attempts.begin(&fail.of(), self.is_in_force(&fail));
+        let is_paid = is_paid(&self.simulation.table.items(), batch_no);
         let told = session.fail(&demo().application(autoid), &number, None, &trade_nos).await;
         self.simulation.tell(|| format!("an operator overrules {batch_no}: {told:?}"));
         if told.is_ok() {
             self.attempts.answered(&begun);
+        }
+        if is_paid && matches!(told, Ok(Failing::Failed(_))) {
+            self.simulation.breach(format!("{batch_no} was failed, and was known to be paid: {told:?}"));
         }
         if matches!(told, Ok(Failing::Failed(_) | Failing::Before(_))) && !self.is_so(&fail) {
             self.simulation.breach(format!("{fail:?} was told to be done, and is not"));
@@ -367,7 +374,7 @@ impl World {
             if sort.starts_with("CONFIRMATION") {
                 confirmed.insert(partition);
             } else if let Some(batch_no) = sort.strip_prefix("FAILED#")
-                && confirmed.contains(demo().batch(batch_no.parse().unwrap()).path().as_str())
+                && confirmed.contains(&partition_of(batch_no))
             {
                 self.simulation.breach(format!("{partition}: {sort}, which was confirmed before"));
             }
@@ -376,7 +383,7 @@ impl World {
 
     /// Whether a refund was on record when it was confirmed for the first time.
     fn was_begun_before_confirmed(&self, batch_no: &str) -> bool {
-        let partition = demo().batch(batch_no.parse().unwrap()).path();
+        let partition = partition_of(batch_no);
         let of_batch = self.simulation.insertions().into_iter().filter(|(other, _)| *other == partition);
         let sorts: Vec<String> = of_batch.map(|(_, sort)| sort).collect();
         let begun = sorts.iter().position(|sort| sort == "GUARD");
@@ -387,6 +394,7 @@ impl World {
     /// Asks once, and compares what is told with the table; whether it is decided.
     async fn ask(&self, wish: &Wish) -> bool {
         self.check_denied(Some(&wish.of()));
+        let before = self.simulation.table.moment();
         let begun = self.attempts.begin(&wish.of(), self.is_in_force(wish));
         self.sent.lock().unwrap().push(wish.clone());
         self.simulation.tell(|| format!("wishes: {wish:?}"));
@@ -440,10 +448,20 @@ impl World {
             if !is_so {
                 self.simulation.breach(format!("{wish:?} was told to be done, and is not"));
             }
+            let items = self.simulation.table.items();
+            let guard = wish.batch_no().and_then(|batch_no| guard_of(&items, batch_no));
+            if matches!(wish, Wish::Begin { .. } | Wish::End { .. })
+                && answer["tag"].as_str() != guard.map(|guard| guard.refund.id.as_str())
+            {
+                self.simulation.breach(format!("{wish:?} was told of another refund: {answer}"));
+            }
             self.granted.lock().unwrap().insert(wish.clone(), answer);
         } else {
             if self.is_in_force(wish) && (is_alone || begun.was_so) {
                 self.simulation.breach(format!("{wish:?} was told refused ({answer}), and is so"));
+            }
+            if !self.simulation.table.was_ever(&before, |items| is_refused(items, wish, &answer)) {
+                self.simulation.breach(format!("{wish:?} was told what was never so: {answer}"));
             }
             if let Wish::End { batch_no, .. } = wish
                 && answer["errcode"] == UNKNOWN_BATCH_NO
@@ -471,42 +489,143 @@ impl World {
     }
 
     fn state_of(&self, autoid: i64) -> Option<ApplicationState> {
-        match self.simulation.table.content(&demo().application(autoid).path(), "PAYMENT") {
-            Some(Content::Application(application)) => Some(application.state),
-            _ => None,
-        }
+        state_of(&self.simulation.table.items(), autoid).cloned()
     }
 
     /// Whether a wish has come true, by the table.
     fn is_so(&self, wish: &Wish) -> bool {
-        let table = &self.simulation.table;
-        match wish {
-            Wish::Begin { autoid, batch_no, cents, account } => {
-                let path = demo().batch(batch_no.parse().unwrap()).path();
-                match table.content(&path, "GUARD") {
-                    Some(Content::Guard { guard, .. }) => {
-                        guard.application.id == *autoid
-                            && guard.refund.amount.to_string() == money(*cents)
-                            && guard.refund.account.as_str() == *account
-                    }
-                    _ => false,
+        is_so(&self.simulation.table.items(), wish)
+    }
+}
+
+fn partition_of(batch_no: &str) -> String {
+    demo().batch(batch_no.parse().unwrap()).path()
+}
+
+fn state_of(items: &Items, autoid: i64) -> Option<&ApplicationState> {
+    match content(items, &demo().application(autoid).path(), "PAYMENT") {
+        Some(Content::Application(application)) => Some(&application.state),
+        _ => None,
+    }
+}
+
+fn guard_of<'a>(items: &'a Items, batch_no: &str) -> Option<&'a BatchGuard> {
+    match content(items, &partition_of(batch_no), "GUARD") {
+        Some(Content::Guard { guard, .. }) => Some(guard),
+        _ => None,
+    }
+}
+
+fn has_failed(items: &Items, autoid: i64, batch_no: &str) -> bool {
+    content(items, &demo().application(autoid).path(), &format!("FAILED#{batch_no}")).is_some()
+}
+
+/// Whether a wish has come true, where the table is so.
+fn is_so(items: &Items, wish: &Wish) -> bool {
+    match wish {
+        Wish::Begin { autoid, batch_no, cents, account } => guard_of(items, batch_no).is_some_and(|guard| {
+            guard.application.id == *autoid
+                && guard.refund.amount.to_string() == money(*cents)
+                && guard.refund.account.as_str() == *account
+        }),
+        Wish::End { batch_no, trade_no, cents } => {
+            let Some(guard) = guard_of(items, batch_no) else { return false };
+            matches!(state_of(items, guard.application.id), Some(ApplicationState::Done { refund, completion })
+                if refund.batch_no.as_str() == batch_no
+                    && completion.confirmation.trade_no.as_str() == trade_no
+                    && completion.confirmation.amount.to_string() == money(*cents))
+        }
+        Wish::Withdraw { autoid } => {
+            matches!(state_of(items, *autoid), Some(ApplicationState::Withdrawn(_)))
+        }
+        Wish::Fail { autoid, batch_no } => has_failed(items, *autoid, batch_no),
+    }
+}
+
+/// Whether a wish must be refused, and be told so, where the table is so.
+fn is_refused(items: &Items, wish: &Wish, answer: &Value) -> bool {
+    match wish {
+        Wish::Begin { autoid, batch_no, cents, account } => {
+            let Some(state) = state_of(items, *autoid) else { return false };
+            let other = match state {
+                ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. } => {
+                    (refund.batch_no.as_str() != batch_no).then_some(refund.batch_no.as_str())
                 }
+                ApplicationState::Requested | ApplicationState::Withdrawn(_) => None,
+            };
+            // Of a begin that is refused for another refund it is said which.
+            let names_other = || {
+                let names = |other| answer["errmsg"].as_str().unwrap_or_default().ends_with(other);
+                other.is_some_and(names)
+            };
+            let guard = guard_of(items, batch_no);
+            let is_own = |guard: &&BatchGuard| guard.application.id == *autoid;
+            match answer["errcode"].as_i64() {
+                Some(113) => *state == ApplicationState::Requested && *cents > PAID[*autoid as usize - 1],
+                Some(201) => matches!(state, ApplicationState::Processing(_)) && names_other(),
+                Some(202) => matches!(state, ApplicationState::Done { .. }) && names_other(),
+                Some(203) => matches!(state, ApplicationState::Withdrawn(_)),
+                Some(204) => guard.is_some_and(|guard| !is_own(&guard)),
+                Some(205) => guard.filter(is_own).is_some_and(|guard| guard.failed_at.is_some()),
+                Some(206) => guard.filter(is_own).is_some_and(|guard| {
+                    guard.failed_at.is_none()
+                        && (guard.refund.amount.to_string(), guard.refund.account.as_str())
+                            != (money(*cents), account)
+                }),
+                _ => false,
             }
-            Wish::End { batch_no, trade_no, cents } => {
-                let path = demo().batch(batch_no.parse().unwrap()).path();
-                let Some(Content::Guard { guard, .. }) = table.content(&path, "GUARD") else { return false };
-                matches!(self.state_of(guard.application.id), Some(ApplicationState::Done { refund, completion })
-                    if refund.batch_no.as_str() == batch_no
-                        && completion.confirmation.trade_no.as_str() == trade_no
-                        && completion.confirmation.amount.to_string() == money(*cents))
+        }
+        Wish::End { batch_no, trade_no, cents } => {
+            let guard = guard_of(items, batch_no);
+            match answer["errcode"].as_i64() {
+                Some(300) => guard.is_none(),
+                Some(301) => guard.is_some_and(|guard| {
+                    guard.failed_at.is_none() && guard.refund.amount.to_string() != money(*cents)
+                }),
+                Some(302) => guard.is_some_and(|guard| {
+                    matches!(state_of(items, guard.application.id), Some(ApplicationState::Done { refund, completion })
+                        if refund.batch_no == guard.refund.batch_no
+                            && completion.confirmation.trade_no.as_str() != trade_no)
+                }),
+                Some(303) => guard.is_some_and(|guard| guard.failed_at.is_some()),
+                _ => false,
             }
-            Wish::Withdraw { autoid } => {
-                matches!(self.state_of(*autoid), Some(ApplicationState::Withdrawn(_)))
-            }
-            Wish::Fail { autoid, batch_no } => {
-                let sort = format!("FAILED#{batch_no}");
-                table.content(&demo().application(*autoid).path(), &sort).is_some()
+        }
+        Wish::Withdraw { autoid } => {
+            let state = state_of(items, *autoid);
+            answer["entries"][0]["reason"] == "not_requested"
+                && matches!(state, Some(ApplicationState::Processing(_) | ApplicationState::Done { .. }))
+        }
+        Wish::Fail { autoid, batch_no } => {
+            let is_under_way = matches!(state_of(items, *autoid), Some(ApplicationState::Processing(refund))
+                if refund.batch_no.as_str() == batch_no);
+            let told = &answer["entries"][0];
+            match told["reason"].as_str() {
+                Some("not_under_way") => !is_under_way && !has_failed(items, *autoid, batch_no),
+                Some("confirmed") => confirmations(items, batch_no).any(|confirmation| {
+                    let said = told["message"].as_str().unwrap_or_default();
+                    said.ends_with(confirmation.trade_no.as_str())
+                }),
+                _ => false,
             }
         }
     }
+}
+
+/// Whether the payment provider has said that it has paid just what was to be refunded.
+fn is_paid(items: &Items, batch_no: &str) -> bool {
+    guard_of(items, batch_no).is_some_and(|guard| {
+        confirmations(items, batch_no).any(|confirmation| confirmation.amount == guard.refund.amount)
+    })
+}
+
+fn confirmations<'a>(items: &'a Items, batch_no: &str) -> impl Iterator<Item = &'a Confirmation> {
+    let partition = partition_of(batch_no);
+    items
+        .range((partition.clone(), String::new())..)
+        .map_while(move |((of, _), stored)| (*of == partition).then_some(stored))
+        .filter_map(|stored| match &stored.content {
+            Ok(Content::Confirmation { confirmation, .. }) => Some(&**confirmation),
+            _ => None,
+        })
 }

@@ -184,8 +184,7 @@ async fn rival(world: &World) -> Told {
 async fn come_to_rest(world: &World) {
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(25 * 60 * 60)).await;
-        let is_open =
-            |stored: &Stored| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state.is_open());
+        let is_open = |stored: &Arc<Stored>| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state.is_open());
         if !world.table.items().values().any(is_open) {
             return;
         }
@@ -369,7 +368,7 @@ fn half_a_batch(world: &World) -> BoxFuture<'_, ()> {
             create(world, "large", 0..100).await;
             world.take_script();
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let is_half = |stored: &Stored| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state == BatchState::Creating);
+            let is_half = |stored: &Arc<Stored>| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state == BatchState::Creating);
             if world.table.items().values().any(is_half) {
                 break;
             }

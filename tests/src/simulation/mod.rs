@@ -288,7 +288,8 @@ impl Simulation {
     fn look(&self, when: &str) {
         let items = self.table.items_anew();
         self.count_done("look at the whole table");
-        let breaches = verify::check_items(items.values()).expect("facts that come from no file can be read");
+        let breaches = verify::check_items(items.values().map(|stored| &**stored))
+            .expect("facts that come from no file can be read");
         let records_expire = self.records_expire.load(Ordering::Relaxed);
         // Records that have expired here are gone long before they may be.
         let is_one = |breach: &Breach| !(records_expire && breach.kind == Kind::MissingRecord);

@@ -11,8 +11,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
 use shared::ledger::{
-    BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch, RefundBatchKey,
-    RefundId, TenantKey,
+    BatchEnd, BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch,
+    RefundBatchKey, RefundId, TenantKey,
 };
 use shared::pingpp::{ChannelAnswer, ChannelRefund, Decided, Event, EventBus, PaymentChannel, decide_refund};
 use shared::store::{Content, Stored};
@@ -20,8 +20,7 @@ use shared::store::{Content, Stored};
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::platform::Came;
-use super::table::{Items, Table};
-use crate::embedded::item_of;
+use super::table::{Items, Moment, Table, content};
 use crate::pingpp::KEY;
 use crate::world::{entries_event, event_of};
 
@@ -44,6 +43,8 @@ pub struct Channel {
     rng: Mutex<Rng>,
     is_calm: Mutex<bool>,
     paid: Mutex<BTreeSet<String>>,
+    /// All that it was ever asked for, by order numbers.
+    known: Mutex<BTreeMap<String, ChannelRefund>>,
     /// Refunds that it is being asked for at this moment.
     asked: Mutex<BTreeSet<String>>,
     /// What should never happen to it.
@@ -59,6 +60,7 @@ impl Channel {
             rng: Mutex::new(rng),
             is_calm: Mutex::default(),
             paid: Mutex::default(),
+            known: Mutex::default(),
             asked: Mutex::default(),
             complaints: Mutex::default(),
         }
@@ -76,7 +78,7 @@ impl Channel {
     /// Who asks has the batch for itself.
     fn check_taken(&self, order_no: &str) {
         let items = self.table.items();
-        let has_it = |stored: &&Stored| match &stored.content {
+        let has_it = |stored: &&Arc<Stored>| match &stored.content {
             Ok(Content::Batch(batch)) => batch.items.iter().any(|item| item.refund.order_no() == order_no),
             _ => false,
         };
@@ -134,6 +136,12 @@ impl PaymentChannel for Channel {
                 self.complaints.lock().unwrap().push(what);
             }
             let _asking = Asking(self, &refund.order_no);
+            let known =
+                self.known.lock().unwrap().entry(refund.order_no.clone()).or_insert(refund.clone()).clone();
+            if known != *refund {
+                let what = format!("it was asked for {known:?}, and then for {refund:?}");
+                self.complaints.lock().unwrap().push(what);
+            }
             self.check_taken(&refund.order_no);
             let answer = self.answer(refund).await;
             self.check_taken(&refund.order_no);
@@ -174,19 +182,16 @@ struct Body {
     batch_no: String,
     /// Tells its batch from one of another body with the same number.
     description: String,
-    /// Charges with amounts, all that is left where none is said.
-    charges: Vec<(String, Option<u64>)>,
+    charges: Vec<Asked>,
     event: String,
 }
 
-/// How it stood with a body's charges at a moment.
-struct Moment {
-    /// Of the table, until then.
-    changes: usize,
-    /// What is left of each charge.
-    left: BTreeMap<String, u64>,
-    /// Whether the body's own batch had taken of them.
-    is_taken: bool,
+#[derive(Debug, Clone)]
+struct Asked {
+    charge: String,
+    /// All that is left where none is said.
+    amount: Option<u64>,
+    source: FundingSource,
 }
 
 pub struct Scene {
@@ -203,11 +208,18 @@ struct World {
     attempts: Attempts,
     /// Bodies that were accepted, with their batches' ids.
     accepted: Mutex<BTreeMap<usize, String>>,
+    /// How the table was when bodies were sent for the first time.
+    first: Mutex<BTreeMap<usize, Moment>>,
     /// Bodies that were refused, told to somebody who was trying alone.
     denied: Mutex<Vec<(Begun, usize)>>,
     sent: Mutex<BTreeSet<usize>>,
+    /// What the operator's own systems have said, and those that were told that it is on record.
+    said: Mutex<BTreeSet<String>>,
+    recorded: Mutex<BTreeSet<String>>,
     /// How far the worker's changes were brought.
     brought: Mutex<usize>,
+    /// Events that were told when every change had been brought once.
+    told_once: Mutex<usize>,
 }
 
 impl Scene {
@@ -267,7 +279,7 @@ impl Scene {
                 if is_even {
                     chosen = vec![&names[bodies.len() % names.len()]];
                 }
-                let charges: Vec<(String, Option<u64>)> = chosen
+                let wanted: Vec<(String, Option<u64>)> = chosen
                     .into_iter()
                     .take(wanted)
                     .map(|name| {
@@ -282,15 +294,25 @@ impl Scene {
                     true => [0, 5][bodies.len() % 2],
                     false => [0, 2, 5][rng.usize(0..3)],
                 };
+                let charges: Vec<Asked> = wanted
+                    .into_iter()
+                    .map(|(charge, amount)| {
+                        let source = match rng.u32(0..5) < recharge {
+                            true => FundingSource::Recharge,
+                            false => FundingSource::Unsettled,
+                        };
+                        Asked { charge, amount, source }
+                    })
+                    .collect();
                 let asked: Vec<Value> = charges
                     .iter()
-                    .map(|(charge, amount)| {
+                    .map(|Asked { charge, amount, source }| {
                         let mut asked = json!({ "charge": charge });
                         if let Some(amount) = amount {
                             asked["amount"] = json!(amount);
                         }
-                        if rng.u32(0..5) < recharge {
-                            asked["funding_source"] = json!("recharge_funds");
+                        if *source == FundingSource::Recharge {
+                            asked["funding_source"] = json!(source.as_str());
                         }
                         asked
                     })
@@ -309,9 +331,13 @@ impl Scene {
             late,
             attempts: Attempts::default(),
             accepted: Mutex::default(),
+            first: Mutex::default(),
             denied: Mutex::default(),
             sent: Mutex::default(),
+            said: Mutex::default(),
+            recorded: Mutex::default(),
             brought: Mutex::default(),
+            told_once: Mutex::default(),
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         // Who all begin at the same moment make batches in the same millisecond.
@@ -364,6 +390,11 @@ impl Scene {
         for (body, id) in accepted {
             world.retrieve(body, &id).await;
         }
+        world.list().await;
+        // Whatever is brought once more is told under the same ids, if at all.
+        *world.told_once.lock().unwrap() = simulation.bus.told.lock().unwrap().len();
+        *world.brought.lock().unwrap() = 0;
+        world.bring_rest().await;
     }
 
     pub fn check_at_rest(&self) {
@@ -390,19 +421,21 @@ impl Scene {
                 state => simulation.breach(format!("batch {} is {state:?} at rest", batch.key.id)),
             }
             let sent = world.sent.lock().unwrap();
-            let is_asked = sent.iter().any(|body| {
-                let body = &world.bodies[*body];
-                body.batch_no == batch.batch_no.as_str() && body.description == batch.description
-            });
-            if !is_asked {
-                simulation.breach(format!("nobody has asked for batch {}", batch.key.id));
+            if !sent.iter().any(|body| world.is_of(batch, *body)) {
+                simulation.breach(format!("nobody has asked for {batch:?}"));
             }
-            if batch.state
-                == (BatchState::Ended { end: shared::ledger::BatchEnd::Succeeded, at: ended_at(batch) })
-            {
+            if batch.state == (BatchState::Ended { end: BatchEnd::Succeeded, at: ended_at(batch) }) {
                 facts.insert(("batch_refund.succeeded", batch.key.id.as_str().to_owned()));
             }
+            let known = simulation.channel.known.lock().unwrap();
             for item in &batch.items {
+                let is_as_asked = known.get(item.refund.order_no()).is_none_or(|known| {
+                    (known.amount, &known.channel, &known.transaction_no)
+                        == (item.amount.value(), &item.channel, &item.transaction_no)
+                });
+                if !is_as_asked {
+                    simulation.breach(format!("{item:?} was asked of its channel as {known:?}"));
+                }
                 let Some(refund) = refund(&items, item.refund.as_str()) else {
                     simulation.breach(format!("refund {} has no outcome at rest", item.refund));
                     continue;
@@ -504,7 +537,8 @@ impl World {
         let body = &self.bodies[number];
         self.check_denied(Some(&body.description));
         let begun = self.attempts.begin(&body.description, self.is_there(number));
-        let before = self.moment(number);
+        let before = self.simulation.table.moment();
+        self.first.lock().unwrap().entry(number).or_insert_with(|| before.clone());
         self.sent.lock().unwrap().insert(number);
         self.simulation.tell(|| format!("asks for {} with {:?}", body.description, body.charges));
         let called = self.simulation.call("create-batch-refund", body.event.clone()).await;
@@ -524,18 +558,17 @@ impl World {
                     self.simulation.breach(format!("{} was accepted as {id}: {state:?}", body.description));
                 }
                 self.accepted.lock().unwrap().insert(number, id);
-                self.check_told(&answer);
+                self.check_told(&answer, &before);
                 true
             }
             400 => {
                 if self.is_there(number) && (is_alone || begun.was_so) {
                     self.simulation.breach(format!("{} was told {answer}, and is there", body.description));
                 }
-                if !self.was_ever_so(number, before, &answer["error"]) {
-                    self.simulation.breach(format!(
-                        "{} was told {answer}, which it never was without it",
-                        body.description
-                    ));
+                let is_refused = |items: &Items| is_refused(items, body, &answer["error"]);
+                if !self.simulation.table.was_ever(&before, is_refused) {
+                    let what = format!("{} was told {answer}, which it never was", body.description);
+                    self.simulation.breach(what);
                 }
                 if is_alone {
                     self.denied.lock().unwrap().push((begun, number));
@@ -550,81 +583,88 @@ impl World {
         }
     }
 
-    fn moment(&self, number: usize) -> Moment {
+    /// Whether a batch is what a body asks for.
+    fn is_of(&self, batch: &RefundBatch, number: usize) -> bool {
         let body = &self.bodies[number];
-        let left = |(name, _): &(String, Option<u64>)| {
-            let charge = self.simulation.table.content(&format!("{}#{name}", app()), "PAYMENT");
-            let Some(Content::Charge(charge)) = charge else { return (name.clone(), 0) };
-            (name.clone(), charge.refundable())
-        };
-        let is_own =
-            |batch: &RefundBatch| batch.description == body.description && batch.state != BatchState::Void;
-        Moment {
-            changes: self.simulation.changes().log.len(),
-            left: body.charges.iter().map(left).collect(),
-            is_taken: self.batches().iter().any(is_own),
-        }
-    }
-
-    /// Whether a charge had as little left as is told at any moment since, when the body's own batch had taken nothing.
-    fn was_ever_so(&self, number: usize, since: Moment, error: &Value) -> bool {
-        let body = &self.bodies[number];
-        let is_about_left =
-            error["message"].as_str().is_some_and(|message| message.ends_with("left to be refunded."));
-        let named = |(position, _): &(usize, &(String, Option<u64>))| {
-            let param = error["param"].as_str().unwrap_or_default();
-            [format!("charges[{position}]"), format!("charges[{position}].amount")]
-                .contains(&param.to_owned())
-        };
-        let Some((_, (charge, amount))) =
-            body.charges.iter().enumerate().find(named).filter(|_| is_about_left)
-        else {
-            return true;
-        };
-        let wanted = amount.unwrap_or(1);
-        let Moment { changes, left, mut is_taken } = since;
-        let mut left = left[charge];
-        let mut was_so = !is_taken && left < wanted;
-        for change in &self.simulation.changes().log[changes..] {
-            let image = &change["dynamodb"]["NewImage"];
-            if !image.is_object() {
-                continue;
-            }
-            match Stored::of(&item_of(image)).content {
-                Ok(Content::Charge(found)) if found.key.id.as_str() == charge => left = found.refundable(),
-                Ok(Content::Batch(batch)) if batch.description == body.description => {
-                    is_taken = batch.state != BatchState::Void;
-                }
-                _ => {}
-            }
-            was_so |= !is_taken && left < wanted;
-        }
-        was_so
-    }
-
-    /// What is told of a batch is so: its refunds, and what became of them.
-    fn check_told(&self, told: &Value) {
-        let items = self.simulation.table.items();
-        for charge in told["charges"].as_array().into_iter().flatten() {
-            let Some(id) = charge["refund"].as_str() else { continue };
-            let state = refund(&items, id).map(|refund| &refund.state);
-            let is_so = match charge["status"].as_str().unwrap_or_default() {
-                "succeeded" => matches!(state, Some(ItemState::Succeeded { .. })),
-                "failed" => matches!(state, Some(ItemState::Failed { .. })),
-                _ => true,
+        let first = self.first.lock().unwrap().get(&number).cloned();
+        let is_of = |(item, asked): (&BatchItem, &Asked)| {
+            let was_left = || {
+                first.as_ref().is_some_and(|first| {
+                    self.simulation
+                        .table
+                        .was_ever(first, |items| left(items, &asked.charge) == Some(item.amount.value()))
+                })
             };
-            if !is_so {
-                self.simulation
-                    .breach(format!("told of {id}: {}, in the table: {state:?}", charge["status"]));
+            item.charge.as_str() == asked.charge
+                && item.source() == asked.source
+                && asked.amount.map_or_else(was_left, |amount| amount == item.amount.value())
+        };
+        body.batch_no == batch.batch_no.as_str()
+            && body.description == batch.description
+            && body.charges.len() == batch.items.len()
+            && batch.items.iter().zip(&body.charges).all(is_of)
+    }
+
+    /// What is told of a batch is so, or was since: its charges, its refunds, and what became of them.
+    fn check_told(&self, told: &Value, since: &Moment) {
+        let id = told["id"].as_str().unwrap_or_default();
+        let breach = |what: &str| self.simulation.breach(format!("batch {id}: {what}: {told}"));
+        let batches = self.batches();
+        let Some(batch) = batches.iter().find(|batch| batch.key.id.as_str() == id) else {
+            return breach("there is none");
+        };
+        let was_ever = |is_so: &dyn Fn(&Items) -> bool| self.simulation.table.was_ever(since, is_so);
+        if !was_ever(&|items| batch_of(items, batch).is_some_and(|batch| is_shown(told, batch.state))) {
+            breach("it was never so");
+        }
+        if told["description"] != batch.description.as_str() || told["batch_no"] != batch.batch_no.as_str() {
+            breach("it is another one");
+        }
+        let charges = told["charges"].as_array().map_or(&[][..], Vec::as_slice);
+        if charges.len() != batch.items.len() {
+            return breach("it has other charges");
+        }
+        for (charge, item) in charges.iter().zip(&batch.items) {
+            let asked = (json!(item.charge.as_str()), json!(item.amount.value()));
+            if (&charge["charge"], &charge["amount"]) != (&asked.0, &asked.1) {
+                breach("a charge is another one");
+            }
+            let is_so = |items: &Items| {
+                let of = refund(items, item.refund.as_str());
+                let (id, status, message) = match of.map(|refund| &refund.state) {
+                    None => (Value::Null, "", None),
+                    Some(state) => {
+                        let (status, message) = match state {
+                            ItemState::Pending { .. } => ("pending", None),
+                            ItemState::Succeeded { .. } => ("succeeded", None),
+                            ItemState::Failed { message, .. } => ("failed", Some(message.as_str())),
+                        };
+                        (json!(item.refund.as_str()), status, message)
+                    }
+                };
+                let is_status = match status {
+                    "" => charge["status"] == "created" || charge["status"] == "pending",
+                    status => charge["status"] == status,
+                };
+                charge["refund"] == id && is_status && charge["failure_msg"] == json!(message)
+            };
+            if !was_ever(&is_so) {
+                breach(&format!("of {} it never was so", item.charge));
             }
         }
-        let id = told["id"].as_str().unwrap_or_default();
-        let batch = self.batches().into_iter().find(|batch| batch.key.id.as_str() == id);
-        let is_ended = batch.as_ref().is_some_and(|batch| matches!(batch.state, BatchState::Ended { .. }));
-        if told["status"].as_str().is_some_and(|status| status.contains("succeeded") || status == "failed")
-            && !is_ended
-        {
-            self.simulation.breach(format!("batch {id} was told to be {}: {batch:?}", told["status"]));
+        // A list says where the refunds are.
+        let refunds = &told["refunds"];
+        if refunds["has_more"] == true {
+            return;
+        }
+        let shown = refunds["data"].as_array().map_or(&[][..], Vec::as_slice).iter();
+        let shown =
+            shown.map(|refund| (&refund["id"], &refund["status"], &refund["amount"], &refund["charge"]));
+        let on_record = charges.iter().filter(|charge| !charge["refund"].is_null());
+        let wanted = on_record
+            .map(|charge| (&charge["refund"], &charge["status"], &charge["amount"], &charge["charge"]));
+        if !shown.eq(wanted) {
+            breach("its refunds are not those of its charges");
         }
     }
 
@@ -635,9 +675,11 @@ impl World {
 
     async fn retrieve(&self, body: usize, id: &str) {
         let event = self.get(&format!("/v1/batch_refunds/{id}"));
+        let before = self.simulation.table.moment();
         match self.simulation.call("retrieve-batch-refund", event).await {
-            None | Some((500 | 503, _)) => {}
-            Some((200, answer)) => self.check_told(&answer),
+            None | Some((500 | 503, _)) if !self.simulation.weather.is_calm() => {}
+            Some((200, answer)) if answer["id"] == *id => self.check_told(&answer, &before),
+            None => self.simulation.breach(format!("batch {id} was not told though all is well")),
             Some((status, answer)) => {
                 self.simulation.breach(format!("batch {id} of body {body} was told: {status} {answer}"));
             }
@@ -648,8 +690,10 @@ impl World {
     async fn list(&self) {
         let before: Vec<String> = self.accepted.lock().unwrap().values().cloned().collect();
         let event = self.get("/v1/batch_refunds?app=app_1&per_page=100");
+        let moment = self.simulation.table.moment();
         match self.simulation.call("list-batch-refunds", event).await {
-            None | Some((500 | 503, _)) => {}
+            None | Some((500 | 503, _)) if !self.simulation.weather.is_calm() => {}
+            None => self.simulation.breach("no list was told though all is well".to_owned()),
             Some((200, answer)) => {
                 let listed: Vec<&Value> = answer["data"].as_array().into_iter().flatten().collect();
                 for id in &before {
@@ -659,7 +703,7 @@ impl World {
                     }
                 }
                 for batch in listed {
-                    self.check_told(batch);
+                    self.check_told(batch, &moment);
                 }
             }
             Some((status, answer)) => self.simulation.breach(format!("a list was told: {status} {answer}")),
@@ -732,9 +776,10 @@ impl World {
         }
     }
 
-    /// All that was not brought yet, until the worker is done with it.
+    /// All that was not brought yet.
     async fn bring_rest(&self) {
-        let (changes, end) = self.simulation.changes_from(0);
+        let from = *self.brought.lock().unwrap();
+        let (changes, end) = self.simulation.changes_from(from);
         *self.brought.lock().unwrap() = end;
         for some in changes.chunks(100) {
             if self.bring(some).await.is_some() {
@@ -867,6 +912,13 @@ impl World {
         for _ in 0..6 {
             let told = decide_refund(&session, batch, refund, state.clone(), super::now()).await;
             self.simulation.tell(|| format!("people decide {refund}: {told:?}"));
+            let items = self.simulation.table.items();
+            let is_decided = |refund: &ItemRefund| !refund.state.is_pending();
+            if matches!(told, Ok(Some(Decided::Done { .. })))
+                && !self::refund(&items, refund.as_str()).is_some_and(is_decided)
+            {
+                self.simulation.breach(format!("{refund} was told to be decided, and is not: {told:?}"));
+            }
             if !matches!(told, Ok(Some(Decided::Busy))) {
                 break;
             }
@@ -879,27 +931,48 @@ impl World {
     async fn operators_systems(self: Arc<Self>, mut rng: Rng) {
         for entry in &self.late {
             self.simulation.pause(rng.u64(0..4_000)).await;
-            let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
+            self.said.lock().unwrap().insert(entry.to_string());
             for _ in 0..4 {
-                let call = || self.simulation.call("record-entries", event.clone());
-                let told = self.simulation.call_twice(&mut rng, 3, call).await;
-                self.simulation.tell(|| format!("says {entry}: {told:?}"));
-                match told {
-                    Some((200, _)) => break,
-                    None | Some((503, _)) => {}
-                    Some((status, answer)) => {
-                        self.simulation.breach(format!("{entry} was told {status} {answer}"));
-                    }
+                if self.simulation.call_twice(&mut rng, 3, || self.say(entry)).await {
+                    break;
                 }
                 self.simulation.pause(rng.u64(10..2_000)).await;
             }
         }
     }
 
+    /// Says what there is, and compares what is told with the table; whether it is decided.
+    async fn say(&self, entry: &Value) -> bool {
+        let before = self.simulation.table.moment();
+        let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
+        let told = self.simulation.call("record-entries", event).await;
+        self.simulation.tell(|| format!("says {entry}: {told:?}"));
+        let Some((status, answer)) = told else { return false };
+        let outcome = &answer["entries"][0];
+        let is_so = match (status, outcome["outcome"].as_str().unwrap_or_default()) {
+            (503, "undecided") => return false,
+            (200, "recorded" | "unchanged") => {
+                self.recorded.lock().unwrap().insert(entry.to_string());
+                is_recorded(&self.simulation.table.items(), entry)
+            }
+            (200, "refused") => self.simulation.table.was_ever(&before, |items| {
+                let Some(balance) = balance(items, FundingSource::Unsettled) else { return false };
+                outcome["message"] == format!("the balance is {balance}")
+                    && balance + Decimal::from(entry["amount"].as_i64().unwrap_or_default()) < Decimal::ZERO
+                    && !is_recorded(items, entry)
+            }),
+            _ => false,
+        };
+        if !is_so {
+            self.simulation.breach(format!("{entry} was told {status} {answer}, and it is not so"));
+        }
+        true
+    }
+
     // ---- the table ----
 
     fn batches(&self) -> Vec<RefundBatch> {
-        let batch = |stored: &Stored| match &stored.content {
+        let batch = |stored: &Arc<Stored>| match &stored.content {
             Ok(Content::Batch(batch)) => Some((**batch).clone()),
             _ => None,
         };
@@ -922,6 +995,15 @@ impl World {
 
     /// What the app has is what it had, with what was moved, without what was refunded.
     fn check_funds(&self, items: &Items, out: &HashMap<FundingSource, u64>) {
+        for entry in &self.late {
+            let text = entry.to_string();
+            let is_recorded = is_recorded(items, entry);
+            if is_recorded != self.recorded.lock().unwrap().contains(&text)
+                && (!is_recorded || !self.said.lock().unwrap().contains(&text))
+            {
+                self.simulation.breach(format!("on record is it {is_recorded}: {entry}"));
+            }
+        }
         for source in FundingSource::ALL {
             let key = app().account(source.as_str());
             let mut moved = Decimal::ZERO;
@@ -930,6 +1012,10 @@ impl World {
                 match &stored.content {
                     Ok(Content::Account(found)) if found.key == key => account = Some(found),
                     Ok(Content::Movement(movement)) if movement.key.account == key => {
+                        let is_it = |entry: &&Value| entry["id"] == movement.key.id.as_str();
+                        if !self.late.iter().find(is_it).is_some_and(|entry| is_recorded(items, entry)) {
+                            self.simulation.breach(format!("nobody has said {}", stored.key()));
+                        }
                         moved += movement.posting.after.value() - movement.posting.before.value();
                     }
                     _ => {}
@@ -961,19 +1047,133 @@ impl World {
 
     /// Every fact was told, and nothing that is none; one fact by one event.
     fn check_events(&self, facts: &BTreeSet<(&'static str, String)>) {
-        let mut told = BTreeSet::new();
+        let (mut told, mut told_again) = (BTreeSet::new(), BTreeSet::new());
+        let told_once = *self.told_once.lock().unwrap();
         let mut ids: BTreeMap<(&'static str, String), String> = BTreeMap::new();
-        for event in &*self.simulation.bus.told.lock().unwrap() {
+        for (number, event) in self.simulation.bus.told.lock().unwrap().iter().enumerate() {
             let body: Value = serde_json::from_str(&event.json).expect("an event is JSON");
             let fact = (event.kind, body["data"]["object"]["id"].as_str().unwrap_or_default().to_owned());
             let id = ids.entry(fact.clone()).or_insert_with(|| event.id.clone());
             if *id != event.id {
                 self.simulation.breach(format!("{fact:?} was told as {id} and as {}", event.id));
             }
-            told.insert(fact);
+            if number < told_once {
+                told.insert(fact)
+            } else {
+                told_again.insert(fact)
+            };
         }
-        if told != *facts {
-            self.simulation.breach(format!("told were {told:?}, true are {facts:?}"));
+        if told != *facts || !told_again.is_subset(facts) {
+            self.simulation
+                .breach(format!("told were {told:?}, and then {told_again:?}; true are {facts:?}"));
         }
+    }
+}
+
+// ---- what is so where the table is as given ----
+
+fn charge_of<'a>(items: &'a Items, charge: &str) -> Option<&'a Charge> {
+    match content(items, &format!("{}#{charge}", app()), "PAYMENT") {
+        Some(Content::Charge(charge)) => Some(charge),
+        _ => None,
+    }
+}
+
+/// What of a charge can be refunded.
+fn left(items: &Items, charge: &str) -> Option<u64> {
+    charge_of(items, charge).map(Charge::refundable)
+}
+
+fn balance(items: &Items, source: FundingSource) -> Option<Decimal> {
+    match content(items, app().account(source.as_str()).as_str(), "ACCOUNT") {
+        Some(Content::Account(account)) => Some(account.balance.value()),
+        _ => None,
+    }
+}
+
+fn batch_of<'a>(items: &'a Items, batch: &RefundBatch) -> Option<&'a RefundBatch> {
+    let partition = format!("{}#batches#{}", app(), batch.key.id.month());
+    match content(items, &partition, batch.key.id.as_str()) {
+        Some(Content::Batch(batch)) => Some(batch),
+        _ => None,
+    }
+}
+
+/// Whether a batch of this state is shown so.
+fn is_shown(told: &Value, state: BatchState) -> bool {
+    let (status, at) = match state {
+        BatchState::Creating | BatchState::Void => return false,
+        BatchState::Created => ("created", None),
+        BatchState::Settling => ("pending", None),
+        BatchState::Ended { end: BatchEnd::Succeeded, at } => ("succeeded", Some(at / 1_000)),
+        BatchState::Ended { end: BatchEnd::PartiallySucceeded, .. } => ("partially_succeeded", None),
+        BatchState::Ended { end: BatchEnd::Failed, .. } => ("failed", None),
+    };
+    told["status"] == status && told["time_succeeded"] == json!(at)
+}
+
+/// Whether a body must be refused, and be told so, where the table is so.
+fn is_refused(items: &Items, body: &Body, error: &Value) -> bool {
+    let batches = || {
+        items.values().filter_map(|stored| match &stored.content {
+            Ok(Content::Batch(batch)) => Some(batch),
+            _ => None,
+        })
+    };
+    let is_own = |batch: &RefundBatch| batch.description == body.description;
+    let param = error["param"].as_str().unwrap_or_default();
+    let message = error["message"].as_str().unwrap_or_default();
+    if param == "batch_no" {
+        return batches().any(|batch| {
+            batch.batch_no.as_str() == body.batch_no
+                && !is_own(batch)
+                && !matches!(batch.state, BatchState::Creating | BatchState::Void)
+        });
+    }
+    // What the body's own batch has taken is no reason to refuse it.
+    if batches().any(|batch| is_own(batch) && batch.state != BatchState::Void) {
+        return false;
+    }
+    if error["code"] == "insufficient_funds" {
+        return FundingSource::ALL.into_iter().any(|source| {
+            let of_source = body.charges.iter().filter(|asked| asked.source == source);
+            let wanted =
+                of_source.map(|asked| asked.amount.or_else(|| left(items, &asked.charge)).unwrap_or(0));
+            message.contains(source.as_str())
+                && balance(items, source).is_none_or(|balance| balance < Decimal::from(wanted.sum::<u64>()))
+        });
+    }
+    body.charges.iter().enumerate().any(|(position, Asked { charge, amount, .. })| {
+        let at_fault = format!("charges[{position}]");
+        match left(items, charge) {
+            None => param == at_fault && message == format!("No such charge: {charge}."),
+            Some(0) => {
+                param == at_fault && message == format!("Nothing of charge {charge} is left to be refunded.")
+            }
+            Some(left) => {
+                param == format!("{at_fault}.amount")
+                    && message == format!("Charge {charge} has {left} left to be refunded.")
+                    && amount.is_some_and(|amount| amount > left)
+            }
+        }
+    })
+}
+
+/// Whether what an entry says is in the table, as it says it.
+fn is_recorded(items: &Items, entry: &Value) -> bool {
+    let id = entry["id"].as_str().unwrap_or_default();
+    if entry["kind"] == "charge" {
+        return charge_of(items, id).is_some_and(|charge| {
+            json!(charge.amount.value()) == entry["amount"] && entry["orderNo"] == charge.order_no.as_str()
+        });
+    }
+    let account = app().account(entry["source"].as_str().unwrap_or_default());
+    match content(items, account.as_str(), &format!("MOVEMENT#{id}")) {
+        Some(Content::Movement(movement)) => {
+            let moved = movement.posting.after.value() - movement.posting.before.value();
+            moved == Decimal::from(entry["amount"].as_i64().unwrap_or_default())
+                && entry["reason"] == movement.reason.as_str()
+        }
+        _ => false,
     }
 }

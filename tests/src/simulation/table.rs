@@ -1,6 +1,6 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
@@ -20,14 +20,21 @@ pub struct Table {
 }
 
 /// All items, by their keys.
-pub type Items = BTreeMap<Key, Stored>;
+pub type Items = BTreeMap<Key, Arc<Stored>>;
 
-/// What was read of the table; nothing in the beginning.
+/// What was read of the table.
 #[derive(Default)]
 struct Read {
-    items: Option<Arc<Items>>,
-    /// Keys that were written since.
-    written: BTreeSet<Key>,
+    items: Arc<Items>,
+    /// What each call has made of the items that it wrote, in their order: nothing of those that it removed.
+    writes: Vec<Vec<(Key, Option<Arc<Stored>>)>>,
+}
+
+/// The table as it was when it had been written so many times.
+#[derive(Clone)]
+pub struct Moment {
+    items: Arc<Items>,
+    writes: usize,
 }
 
 impl Table {
@@ -48,33 +55,45 @@ impl Table {
         if answer.0 == 200 && is_write(operation) {
             let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
             let written = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
-            self.read.lock().unwrap().written.extend(written);
+            let write: Vec<_> = written.map(|key| (key.clone(), self.get(&key).map(Arc::new))).collect();
+            let mut read = self.read.lock().unwrap();
+            let Read { items, writes } = &mut *read;
+            apply(&write, Arc::make_mut(items));
+            writes.push(write);
         }
         answer
     }
 
-    /// All items: those that were written since the last time are read again.
+    /// All items.
     pub fn items(&self) -> Arc<Items> {
-        let mut read = self.read.lock().unwrap();
-        let Read { items, written } = &mut *read;
-        let items = items.get_or_insert_with(|| {
-            written.clear();
-            Arc::new(self.scan())
-        });
-        for key in take(written) {
-            let items = Arc::make_mut(items);
-            match self.get(&key) {
-                Some(stored) => items.insert(key, stored),
-                None => items.remove(&key),
-            };
-        }
-        items.clone()
+        self.read.lock().unwrap().items.clone()
     }
 
     /// All items, each of which is read again.
     pub fn items_anew(&self) -> Arc<Items> {
-        *self.read.lock().unwrap() = Read::default();
-        self.items()
+        let items = Arc::new(self.scan());
+        self.read.lock().unwrap().items = items.clone();
+        items
+    }
+
+    /// How it is now.
+    pub fn moment(&self) -> Moment {
+        let read = self.read.lock().unwrap();
+        Moment { items: read.items.clone(), writes: read.writes.len() }
+    }
+
+    /// Whether it was so then, or at any moment since: what a transaction writes is there at one moment.
+    pub fn was_ever(&self, since: &Moment, mut is_so: impl FnMut(&Items) -> bool) -> bool {
+        let read = self.read.lock().unwrap();
+        let mut items = since.items.clone();
+        let mut later = read.writes[since.writes..].iter();
+        loop {
+            if is_so(&items) {
+                return true;
+            }
+            let Some(write) = later.next() else { return false };
+            apply(write, Arc::make_mut(&mut items));
+        }
     }
 
     fn get(&self, key: &Key) -> Option<Stored> {
@@ -100,7 +119,7 @@ impl Table {
             let found = page["Items"].as_array().expect("a scan has items");
             items.extend(found.iter().map(|item| {
                 let stored = Stored::of(&item_of(item));
-                ((stored.partition.clone(), stored.sort.clone()), stored)
+                ((stored.partition.clone(), stored.sort.clone()), Arc::new(stored))
             }));
             start = page["LastEvaluatedKey"].take();
             if start.is_null() {
@@ -111,15 +130,28 @@ impl Table {
 
     /// What the item under a key is, if there is one.
     pub fn content(&self, partition: &str, sort: &str) -> Option<Content> {
-        let items = self.items();
-        let stored = items.get(&(partition.to_owned(), sort.to_owned()))?;
-        // What can't be read is found where the whole table is looked at.
-        stored.content.clone().ok()
+        content(&self.items(), partition, sort).cloned()
     }
 
     fn call(&self, operation: &str, call: &Value) -> Value {
         let (status, answer) = self.embedded.carry_out(operation, &call.to_string());
         assert_eq!(status, 200, "{answer}");
         serde_json::from_str(&answer).expect("an answer is JSON")
+    }
+}
+
+/// What the item under a key is, if there is one.
+pub fn content<'a>(items: &'a Items, partition: &str, sort: &str) -> Option<&'a Content> {
+    let stored = items.get(&(partition.to_owned(), sort.to_owned()))?;
+    // What can't be read is found where the whole table is looked at.
+    stored.content.as_ref().ok()
+}
+
+fn apply(write: &[(Key, Option<Arc<Stored>>)], items: &mut Items) {
+    for (key, stored) in write {
+        match stored {
+            Some(stored) => items.insert(key.clone(), stored.clone()),
+            None => items.remove(key),
+        };
     }
 }
