@@ -18,10 +18,15 @@ pub enum Decision {
     EverybodyHasTakenOn,
     UnknownIsNo,
     NothingIsGivenBack,
+    ChannelIsAskedForMore,
+    LostEventIsTold,
+    PaidIsOverruled,
+    PartIsRefundedWhole,
+    OpenIsRefused,
 }
 
 impl Decision {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::RefundWithoutAnswerIsDone,
         Self::RefusalsAreNotReadAgain,
         Self::NoTombstones,
@@ -36,6 +41,11 @@ impl Decision {
         Self::EverybodyHasTakenOn,
         Self::UnknownIsNo,
         Self::NothingIsGivenBack,
+        Self::ChannelIsAskedForMore,
+        Self::LostEventIsTold,
+        Self::PaidIsOverruled,
+        Self::PartIsRefundedWhole,
+        Self::OpenIsRefused,
     ];
 
     /// What is wrong with it.
@@ -57,6 +67,11 @@ impl Decision {
             Self::EverybodyHasTakenOn => "a batch is settled by all who come, at the same time",
             Self::UnknownIsNo => "a payment channel's answer that is not known is taken for a no",
             Self::NothingIsGivenBack => "a batch ends without giving back what failed",
+            Self::ChannelIsAskedForMore => "a payment channel is asked for a cent more than is refunded",
+            Self::LostEventIsTold => "an event that the bus has not taken is not put again",
+            Self::PaidIsOverruled => "a refund is failed in spite of a confirmation that matches it",
+            Self::PartIsRefundedWhole => "a refund of a part gives back the whole",
+            Self::OpenIsRefused => "a debit that could be refunded is told not to be there, now and then",
         }
     }
 }
@@ -73,7 +88,7 @@ pub fn is_on(decision: Decision) -> bool {
 }
 
 #[cfg(not(feature = "simulation"))]
-pub(crate) const fn is_on(_: Decision) -> bool {
+pub const fn is_on(_: Decision) -> bool {
     false
 }
 

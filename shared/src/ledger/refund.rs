@@ -13,6 +13,7 @@ use super::{
 };
 use crate::clock::milliseconds;
 use crate::limits;
+use crate::mutants::{self, Decision};
 
 /// Refunds asked for together under one idempotency key: a whole request, or a part of one.
 #[derive(Debug, Clone)]
@@ -260,6 +261,9 @@ fn decide_item(
             Verdict::Refunded(refund.clone())
         }
         DebitState::Refunded(_) => Verdict::Refused(Refusal::WrongAmount),
+        DebitState::Open if mutants::is_on(Decision::OpenIsRefused) && snapshot.debits.len() > 2 => {
+            Verdict::Refused(Refusal::UnknownDebit)
+        }
         DebitState::Open if asked.amount == debit.amount => Verdict::Due,
         DebitState::Open if asked.amount < debit.amount && request.partial_refunds => Verdict::Due,
         DebitState::Open => Verdict::Refused(Refusal::WrongAmount),
@@ -375,10 +379,11 @@ pub fn plan(
             break;
         }
         let account = accounts.entry(&asked.debit.account).or_insert_with(|| account.clone());
+        let amount = if mutants::is_on(Decision::PartIsRefundedWhole) { debit.amount } else { asked.amount };
         let facts = PostingFacts {
             account: &asked.debit.account,
             currency: &account.currency.clone(),
-            amount: asked.amount,
+            amount,
             cause: Cause::Refund { debit: &asked.debit.id, by: request.by, request: &request.key },
             at,
         };
@@ -387,8 +392,7 @@ pub fn plan(
             continue;
         };
         taken.insert(&asked.debit);
-        let refund =
-            Refund { amount: asked.amount, by: request.by, request: request.key.clone(), at, posting };
+        let refund = Refund { amount, by: request.by, request: request.key.clone(), at, posting };
         let debit = Debit { state: DebitState::Refunded(refund.clone()), ..debit.clone() };
         refunds.push((debit, refund));
     }

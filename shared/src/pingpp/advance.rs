@@ -201,7 +201,7 @@ async fn ask(
         order_no: item.refund.order_no().to_owned(),
         channel: item.channel.clone(),
         transaction_no: item.transaction_no.clone(),
-        amount: item.amount.value(),
+        amount: item.amount.value() + u64::from(mutants::is_on(Decision::ChannelIsAskedForMore)),
         description: item.description.clone().unwrap_or_else(|| batch.description.clone()),
     };
     // Who asks must have the time to put the answer on record.

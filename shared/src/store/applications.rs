@@ -379,7 +379,9 @@ impl Session {
             let batch = history.batches.into_iter().last().unwrap_or_default();
             let stands = |kept: &&KeptConfirmation| {
                 let is_overruled = despite.contains(&kept.confirmation.trade_no);
-                !(is_overruled && kept.standing == Standing::Mismatched(Mismatch::OtherAmount))
+                let is_another = kept.standing == Standing::Mismatched(Mismatch::OtherAmount)
+                    || mutants::is_on(Decision::PaidIsOverruled);
+                !(is_overruled && is_another)
             };
             if let Some(kept) = batch.confirmations.iter().find(stands) {
                 return Ok(Failing::Confirmed(kept.confirmation.clone()));

@@ -901,10 +901,8 @@ impl World {
                 }
                 DebitState::Settled => false,
             }),
-            208 => {
-                debit.is_none_or(|debit| item.is_wrong_round || debit.state == DebitState::Settled)
-                    && bet.balance(items).is_some()
-            }
+            // Whether there is a wallet or not.
+            208 => debit.is_none_or(|debit| item.is_wrong_round || debit.state == DebitState::Settled),
             // An operator may have set a limit.
             4025 => self.has_operator || self.is_contradicted(body, item),
             4037 => bet.balance(items).is_none(),

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::Simulation;
 use super::platform::Life;
 use super::weather::{FROZEN_MAX, Fate, Fault};
-use crate::embedded::{Answered, operation, response};
+use crate::embedded::{Answered, is_write, operation, response};
 use crate::wire::leave_keys;
 
 /// What goes wrong by a plan, not by chance.
@@ -86,15 +86,25 @@ impl Network {
         let delivery = async move {
             let Fate { ways: [there, back], .. } = fate;
             tokio::time::sleep(there).await;
+            let is_other = there.as_millis() % 2 == 1;
             let answer = match fault {
                 Some(Fault::LostRequest) => {
                     network.retry_blindly(&operation, &asked);
                     return hang_or_fail(&network, sender).await;
                 }
+                Some(Fault::Throttle) if is_other && is_single_write(&operation) => {
+                    failure(400, "TransactionConflictException", Value::Null)
+                }
                 Some(Fault::Throttle) => failure(400, "ProvisionedThroughputExceededException", Value::Null),
-                Some(Fault::InternalError) => failure(500, "InternalServerError", Value::Null),
+                Some(Fault::InternalError) => {
+                    // Who hears of one can't know what was done.
+                    if is_other {
+                        network.simulation.carry_out(&network.life, &operation, &asked);
+                    }
+                    failure(500, "InternalServerError", Value::Null)
+                }
                 Some(Fault::TransactionConflict) => {
-                    failure(400, "TransactionCanceledException", conflicts(&asked))
+                    failure(400, "TransactionCanceledException", conflicts(&asked, there))
                 }
                 Some(Fault::StaleIndex) => network.simulation.stale_index(&asked),
                 Some(Fault::UnprocessedKeys) => network.some_keys(&asked),
@@ -190,10 +200,18 @@ async fn hang_or_fail(network: &Network, sender: oneshot::Sender<Answered>) {
     drop(sender);
 }
 
-/// One of the actions met another transaction.
-fn conflicts(asked: &str) -> Value {
+fn is_single_write(operation: &str) -> bool {
+    is_write(operation) && operation != "TransactWriteItems"
+}
+
+/// One of the actions met another transaction, or too many others; which and what, follows from how long the call was on
+/// its way.
+fn conflicts(asked: &str, there: Duration) -> Value {
     let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
     let actions = asked["TransactItems"].as_array().map_or(0, Vec::len);
-    let reason = |action| json!({"Code": if action == 0 { "TransactionConflict" } else { "None" }});
+    let way = there.as_millis() as usize;
+    let met = way % actions.max(1);
+    let code = if way.is_multiple_of(4) { "ThrottlingError" } else { "TransactionConflict" };
+    let reason = |action| json!({"Code": if action == met { code } else { "None" }});
     (0..actions).map(reason).collect()
 }

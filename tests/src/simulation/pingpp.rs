@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use settle_refunds::SWEEP;
 use shared::ledger::{
     BatchEnd, BatchItem, BatchState, Charge, FundingSource, ItemRefund, ItemState, RefundBatch,
-    RefundBatchKey, RefundId, TenantKey,
+    RefundBatchKey, RefundId, TenantKey, TransactionNo,
 };
 use shared::pingpp::{ChannelAnswer, ChannelRefund, Decided, Event, EventBus, PaymentChannel, decide_refund};
 use shared::store::{Content, Stored};
@@ -250,7 +250,19 @@ impl Scene {
                               "currency": "cny", "channel": "wx_pub", "orderNo": format!("order{name}"),
                               "created": 1_409_634_160, "paid": true, "timePaid": 1_409_634_192,
                               "transactionNo": name});
-            if rng.u32(0..8) == 0 && !is_large { late.push(line) } else { lines.push(line) }
+            if rng.u32(0..8) == 0 && !is_large {
+                // Some are on record before they are paid.
+                if name.ends_with(['0', '3', '6']) {
+                    let mut unpaid = line.clone();
+                    unpaid["paid"] = json!(false);
+                    let members = unpaid.as_object_mut().expect("a line is an object");
+                    members.retain(|name, _| name != "timePaid" && name != "transactionNo");
+                    lines.push(unpaid);
+                }
+                late.push(line);
+            } else {
+                lines.push(line);
+            }
         }
         for number in 0..rng.usize(0..=2) {
             let moved = [-20, 35][rng.usize(0..2)];
@@ -1145,17 +1157,18 @@ fn is_refused(items: &Items, body: &Body, error: &Value) -> bool {
     }
     body.charges.iter().enumerate().any(|(position, Asked { charge, amount, .. })| {
         let at_fault = format!("charges[{position}]");
-        match left(items, charge) {
-            None => param == at_fault && message == format!("No such charge: {charge}."),
-            Some(0) => {
-                param == at_fault && message == format!("Nothing of charge {charge} is left to be refunded.")
-            }
-            Some(left) => {
-                param == format!("{at_fault}.amount")
-                    && message == format!("Charge {charge} has {left} left to be refunded.")
-                    && amount.is_some_and(|amount| amount > left)
-            }
-        }
+        let (why, param_at_fault) = match charge_of(items, charge) {
+            None => (format!("No such charge: {charge}."), at_fault),
+            Some(found) if !found.paid => (format!("Charge {charge} is not paid."), at_fault),
+            Some(found) => match found.refundable() {
+                0 => (format!("Nothing of charge {charge} is left to be refunded."), at_fault),
+                left if amount.is_some_and(|amount| amount > left) => {
+                    (format!("Charge {charge} has {left} left to be refunded."), format!("{at_fault}.amount"))
+                }
+                _ => return false,
+            },
+        };
+        message == why && param == param_at_fault
     })
 }
 
@@ -1164,7 +1177,10 @@ fn is_recorded(items: &Items, entry: &Value) -> bool {
     let id = entry["id"].as_str().unwrap_or_default();
     if entry["kind"] == "charge" {
         return charge_of(items, id).is_some_and(|charge| {
-            json!(charge.amount.value()) == entry["amount"] && entry["orderNo"] == charge.order_no.as_str()
+            json!(charge.amount.value()) == entry["amount"]
+                && entry["orderNo"] == charge.order_no.as_str()
+                && entry["paid"] == charge.paid
+                && entry["transactionNo"] == json!(charge.transaction_no.as_ref().map(TransactionNo::as_str))
         });
     }
     let account = app().account(entry["source"].as_str().unwrap_or_default());
