@@ -37,8 +37,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# Longest input, in bytes: room for a request of several items, and short enough to be changed often.
-bytes_max=4096
+# Longest input, in bytes: room for several calls, each of several items, and short enough to be changed often.
+bytes_max=1024
 # Most files that are kept of a target, and how long they may be, so that they stay a few.
 kept_max=48
 kept_bytes_max=1024
@@ -74,7 +74,8 @@ fuzz() {
   FUZZ_TARGET=$1
   mkdir -p "$work/corpus/$1" "tests/fuzz/corpus/$1" "tests/fuzz/found/$1"
   found=$(find "tests/fuzz/found/$1" -type f | wc -l)
-  "$binary" -runs="$runs" -timeout="$seconds_max" -max_len="$bytes_max" -rss_limit_mb="$megabytes_max" \
+  # Long from the beginning: what a grammar makes calls of is used up soon.
+  "$binary" -runs="$runs" -timeout="$seconds_max" -max_len="$bytes_max" -len_control=0 -rss_limit_mb="$megabytes_max" \
     -dict=tests/fuzz/words.dict -artifact_prefix="tests/fuzz/found/$1/" -print_final_stats=1 -report_slow_units=5 \
     "$work/corpus/$1" "tests/fuzz/corpus/$1" "tests/fuzz/found/$1" >"$log" 2>&1 || status=$?
   folder="tests/fuzz/found/$1"

@@ -3,13 +3,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use refundctl::local::with_signer;
+use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Map, Value, json};
 use shared::edge::Request;
 use shared::epay::codec::AnswerType;
 
-use super::grammar::Grammar;
-use super::sandbox;
-use crate::world::CALLER;
+use super::grammar::{Grammar, Input};
+use super::{sandbox, taken};
+use crate::pingpp::KEY;
+use crate::{events, world::CALLER};
 
 /// A request, on its way through any gateway.
 #[derive(Debug, Clone, Default)]
@@ -127,19 +129,61 @@ const FUNCTIONS: [&str; 8] = [
     "record-entries",
 ];
 
+/// A function's sample event, as one kind of gateway or another has it.
+fn sample(grammar: &mut Grammar<'_>, binary: &str) -> String {
+    let text = std::fs::read_to_string(events::path(binary)).expect("there is a sample");
+    let gateway = Gateway::any(grammar);
+    if grammar.is_one_in(2) {
+        return text;
+    }
+    let sample: Value = serde_json::from_str(&text).expect("a sample is JSON");
+    let part = |name: &str| sample[name].as_str().unwrap_or_default();
+    let body = match sample["isBase64Encoded"] == true {
+        true => BASE64.decode(part("body")).expect("a sample's body is in Base64"),
+        false => part("body").as_bytes().to_vec(),
+    };
+    let known = ["content-type", "authorization", "x-api-key", "accept"];
+    let header = |name: &'static str| Some((name, sample["headers"][name].as_str()?.to_owned()));
+    let sent = Sent {
+        path: part("rawPath").to_owned(),
+        query: part("rawQueryString").to_owned(),
+        headers: known.into_iter().filter_map(header).collect(),
+        body,
+        is_signed: binary == "record-entries",
+        gateway,
+    };
+    sent.event()
+}
+
 /// Whatever a function's platform gives it, it answers in its protocol's words, and what is no event changes nothing.
-/// The first byte names the function.
+/// The first byte names the function; or a sample event, of which something is changed.
 pub fn events(input: &[u8]) {
-    let Some((function, event)) = input.split_first() else { return };
-    let Ok(event) = std::str::from_utf8(event) else { return };
-    let binary = FUNCTIONS[usize::from(*function) % FUNCTIONS.len()];
+    let (binary, event) = match Input::of(input) {
+        Input::Text([]) => return,
+        Input::Text([function, event @ ..]) => {
+            let binary = FUNCTIONS[usize::from(*function) % FUNCTIONS.len()];
+            (binary, String::from_utf8_lossy(event).into_owned())
+        }
+        Input::Grammar(mut grammar) => {
+            let binary = *grammar.pick(&FUNCTIONS);
+            let mut event = sample(&mut grammar, binary);
+            for _ in 1..grammar.count(4) {
+                event = grammar.changed_json(&event);
+            }
+            (binary, event)
+        }
+    };
+    let event = event.as_str();
+    let secrets: Vec<&str> =
+        [KEY, DEMO_API_KEY].into_iter().filter(|secret| event.matches(secret).count() == 1).collect();
     let read = Request::from_event(event);
     if let Ok(request) = &read {
+        taken();
         let is_signed = event.contains("Arn");
         assert!(request.signer.is_none() || is_signed, "nobody has signed it");
     }
     sandbox::with(input, |sandbox| {
-        let called = sandbox.call(binary, event, &[]);
+        let called = sandbox.call(binary, event, &secrets);
         check_answer(binary, called.response.content_type(), &called.response.bytes());
         assert!(read.is_ok() || called.writes.is_empty(), "a malformed event has changed something");
     });

@@ -2,6 +2,9 @@
 //! request that is authenticated and reaches the ledger.
 
 use arbitrary::{Arbitrary, Unstructured};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value};
 
 /// An input: a text as it stands, or, where it begins with a byte that no text begins with, what a grammar makes of the
 /// rest.
@@ -121,6 +124,75 @@ impl Grammar<'_> {
         }
     }
 
+    /// Bytes with something missing, new, turned over or cut off.
+    pub fn changed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut changed = bytes.to_vec();
+        let place = self.place(&changed);
+        match self.pick(&[0, 1, 2, 3]) {
+            0 => drop(changed.drain(place..changed.len().min(place + self.count(16)))),
+            1 => drop(changed.splice(place..place, self.bytes())),
+            2 => changed.truncate(place),
+            _ => {
+                if let Some(byte) = changed.get_mut(place) {
+                    *byte ^= 1 << (self.count(8) - 1);
+                }
+            }
+        }
+        changed
+    }
+
+    fn place(&mut self, bytes: &[u8]) -> usize {
+        self.0.int_in_range(0..=bytes.len()).unwrap_or_default()
+    }
+
+    /// A JSON text of which one value, however deep, is another one, or gone.
+    pub fn changed_json(&mut self, text: &str) -> String {
+        const PLACE: &str = "\u{1}here";
+        let Ok(mut json) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
+        let mut path = String::new();
+        while !self.is_one_in(6) {
+            match json.pointer(&path) {
+                Some(Value::Object(members)) if !members.is_empty() => {
+                    let names: Vec<&String> = members.keys().collect();
+                    let name = self.pick(&names).replace('~', "~0").replace('/', "~1");
+                    path = format!("{path}/{name}");
+                }
+                Some(Value::Array(values)) if !values.is_empty() => {
+                    path = format!("{path}/{}", self.count(values.len()) - 1);
+                }
+                _ => break,
+            }
+        }
+        let parent = path.rsplit_once('/').and_then(|(parent, name)| Some((json.pointer_mut(parent)?, name)));
+        match parent {
+            Some((Value::Object(members), name)) if self.is_one_in(6) => {
+                members.remove(name);
+                return json.to_string();
+            }
+            _ => {}
+        }
+        if let Some(value) = json.pointer_mut(&path) {
+            *value = Value::from(PLACE);
+        }
+        let other = self.json(2);
+        json.to_string().replacen(&quoted(PLACE), &other, 1)
+    }
+
+    /// A value as DynamoDB has it.
+    pub fn attribute(&mut self) -> Value {
+        match self.pick(&[0, 1, 2, 3, 4, 5, 6]) {
+            0 => serde_json::json!({"S": self.text()}),
+            1 => {
+                serde_json::json!({"N": *self.pick(&["0", "1", "-1", "2", "1.5", "1e3", "18446744073709551616"])})
+            }
+            2 => serde_json::json!({"BOOL": self.is_one_in(2)}),
+            3 => serde_json::json!({"B": BASE64.encode(self.bytes())}),
+            4 => serde_json::json!({"M": Map::new()}),
+            5 => serde_json::json!({"L": [{"S": self.text()}]}),
+            _ => serde_json::json!({"SS": [self.text()]}),
+        }
+    }
+
     /// An object's text: each member is in its place mostly, and what it should be.
     pub fn object(&mut self, members: &[Member]) -> String {
         let mut written = Vec::with_capacity(members.len());
@@ -153,5 +225,5 @@ impl Grammar<'_> {
 
 /// A text as JSON has it.
 pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }

@@ -21,17 +21,77 @@ use shared::epay::{Merchant, MerchantSettings};
 use shared::limits;
 use shared::pingpp::{App, AppSettings, Caller, Mode, SecretKey};
 
-use super::ebet;
-use super::grammar::{Grammar, Input};
+use super::grammar::{Grammar, Input, Member, of, quoted};
+use super::{ebet, taken};
 use crate::world::public_key;
 
 pub static PUBLIC_KEY: LazyLock<String> = LazyLock::new(public_key);
 
+/// `"valid"` stands for the demo key, here and wherever it is filled in.
+pub const PUBLIC_KEYS: &[&str] = &["[\"valid\"]", "[\"valid\",\"valid\"]", "[]", "[\"secret\"]"];
+pub const NETWORKS: &[&str] =
+    &["null", "[\"203.0.113.9\"]", "[\"2001:db8::/32\",\"10.0.0.0/8\"]", "[\"10.0.0.0/33\"]"];
+pub const FORMS: &[&str] =
+    &["[\"timestamp\"]", "[\"channelId+timestamp\",\"username+timestamp\"]", "[]", "[\"other\"]"];
+
+const CHANNEL: &[Member] = &[
+    of("channelId", &["1", "18446744073709551615", "-1"]),
+    of("currency", &["\"CNY\"", "\"USDT\"", "\"x\""]),
+    of("publicKeys", PUBLIC_KEYS),
+    of("allowedIps", NETWORKS),
+    of("refundLimit", &["null", "\"500\"", "\"0\"", "\"1e3\""]),
+    of("partialRefunds", &["false", "true"]),
+    of("enabled", &["true", "false"]),
+    of("maxAge", &["0", "18446744073709551615"]),
+    of("batchSignature", FORMS),
+];
+const HASH: &str = "\"7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\"";
+const MERCHANT: &[Member] = &[
+    of("merchant", &["\"demo\"", "\"a#b\"", "\"\""]),
+    of("currency", &["\"CNY\"", "\"x\""]),
+    of("keyHashes", &["[HASH]", "[HASH,HASH]", "[]", "[\"7692\"]"]),
+    of("enabled", &["true", "false"]),
+];
+const APP: &[Member] = &[
+    of("app", &["\"app_1\"", "\"1\"", "\"app_#\""]),
+    of("livemode", &["false", "true"]),
+    of("currency", &["\"cny\"", "\"CNY\"", "\"x\""]),
+    of("publicKey", &["null", "\"valid\"", "\"secret\""]),
+    of("requireSignature", &["false", "true"]),
+    of("enabled", &["true", "false"]),
+];
+
+/// A text with the demo key's public half where it says so.
+pub fn filled_in(text: &str) -> String {
+    text.replace("\"valid\"", &quoted(&PUBLIC_KEY))
+}
+
+fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(der))
+}
+
 /// Tenants' keys and settings, as PEM, as DER within it, and as JSON. What is taken is written and read as the same.
 pub fn keys(input: &[u8]) {
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(input));
-    key(&pem);
-    let Ok(text) = std::str::from_utf8(input) else { return };
+    match Input::of(input) {
+        Input::Text(text) => {
+            key(&pem(text));
+            texts(&String::from_utf8_lossy(text));
+        }
+        Input::Grammar(mut grammar) => match grammar.pick(&[0, 1, 2, 3, 4]) {
+            0 => {
+                let lines = PUBLIC_KEY.lines().filter(|line| !line.starts_with('-'));
+                let der = BASE64.decode(lines.collect::<String>()).expect("the demo key is in order");
+                key(&pem(&grammar.changed(&der)));
+            }
+            1 => key(&String::from_utf8_lossy(&grammar.changed(PUBLIC_KEY.as_bytes()))),
+            2 => texts(&filled_in(&grammar.object(CHANNEL))),
+            3 => texts(&grammar.object(MERCHANT).replace("HASH", HASH)),
+            _ => texts(&filled_in(&grammar.object(APP))),
+        },
+    }
+}
+
+fn texts(text: &str) {
     key(text);
     settings::<ChannelSettings>(text, |settings| Channel::new(settings).is_ok());
     settings::<MerchantSettings>(text, |settings| Merchant::new(settings).is_ok());
@@ -48,6 +108,7 @@ pub fn keys(input: &[u8]) {
 
 fn key(pem: &str) {
     let Ok(key) = PublicKey::from_pem(pem) else { return };
+    taken();
     // Whoever's it is, nobody has signed this.
     let signature =
         "b6mrUCFhI3FPteREYGcjx3HTdu4JJ5wARnM3FbDouFBO0CW8DvDBk02p/YbTSf4sD6aXAomeO0Q+JDI7OTkFTg==";
@@ -60,6 +121,9 @@ fn settings<T: DeserializeOwned + Serialize>(text: &str, is_usable: fn(&T) -> bo
     let read: T = serde_json::from_str(&printed).expect("what is written is read");
     assert_eq!(serde_json::to_string(&read).unwrap(), printed);
     assert_eq!(is_usable(&read), is_usable(&settings));
+    if is_usable(&read) {
+        taken();
+    }
 }
 
 /// A signature is good for what was signed, whatever white space it has, and for nothing else.
@@ -93,6 +157,7 @@ fn of_ebet(message: &str, signature: &str) {
     }
     let decoded = BASE64.decode(signature.split_ascii_whitespace().collect::<String>()).ok();
     if KEY.with(|key| key.verifies(message, signature)) {
+        taken();
         assert_eq!(decoded, BASE64.decode(ebet::signature(message)).ok(), "another signature is good");
         let other = format!("{message}0");
         assert!(!KEY.with(|key| key.verifies(&other, signature)), "it is good for another text");

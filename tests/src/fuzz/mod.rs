@@ -12,10 +12,26 @@ mod money;
 mod pingpp;
 mod sandbox;
 mod settle;
+mod stored;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-pub use sandbox::VERIFY_ONE_IN;
+pub use sandbox::SELDOM;
+
+thread_local! {
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// An input was not refused: it says something to what is fuzzed.
+fn taken() {
+    TAKEN.set(TAKEN.get() + 1);
+}
+
+/// How many inputs were not refused in this thread until now.
+pub fn inputs_taken() -> u64 {
+    TAKEN.get()
+}
 
 /// A function that takes any bytes, and panics where something that must hold does not.
 pub type Target = fn(&[u8]);
@@ -32,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("entries", entries::entries),
     ("import-lines", entries::import_lines),
     ("gateway-events", gateway::events),
+    ("stored-items", stored::items),
     // Handlers, on the demo data.
     ("refund-single-wallet", ebet::refund_single_wallet),
     ("auto-batch-refund", ebet::auto_batch_refund),

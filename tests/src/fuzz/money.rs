@@ -54,6 +54,7 @@ pub fn decimals(input: &[u8]) {
     let exact = Exact::of(text);
     match exact_decimal(text) {
         Ok(value) => {
+            super::taken();
             let printed = value.to_string();
             assert_eq!(Exact::of(&printed), exact, "{text} became {printed}");
             assert_eq!(exact_decimal(&printed), Ok(value));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
+use shared::ledger::{RefundId, TenantKey};
 use shared::store::ChangeRecord;
 
 use super::gateway::Gateway;
@@ -65,7 +66,7 @@ fn stream_event(grammar: &mut Grammar<'_>, ids: &[String]) -> String {
         .map(|number| {
             let id = &ids[ids.len() - grammar.count(ids.len())];
             let new = image(grammar, id);
-            let old = image(grammar, id);
+            let old = if grammar.is_one_in(3) { image(grammar, id) } else { Value::Null };
             json!({
                 "eventName": "MODIFY",
                 "dynamodb": {"Keys": {}, "SequenceNumber": number.to_string(), "NewImage": new, "OldImage": old},
@@ -82,10 +83,23 @@ fn image(grammar: &mut Grammar<'_>, id: &str) -> Value {
         return Value::Null;
     }
     let batches = format!("{APP}#batches#{}", id.get(2..6).unwrap_or_default());
-    let charge = format!("{APP}#ch_L8qn10mLmr1GS8e5OODmHaL4");
+    const CHARGE: &str = "ch_L8qn10mLmr1GS8e5OODmHaL4";
+    let charge = format!("{APP}#{CHARGE}");
     let partition =
         *grammar.pick(&[batches.as_str(), &charge, "ebet#1#demo", "pingpp#batches#1608", "pingpp"]);
-    let sort = *grammar.pick(&[id, "REFUND#re_1", "PAYMENT", "MONTHS", "15160816145354512x"]);
+    let refund = id.parse().ok().map(|batch| {
+        let charge = CHARGE.parse().expect("a charge's id");
+        format!(
+            "REFUND#{}",
+            RefundId::of_charge(
+                &TenantKey::in_mode("pingpp", "app_abcdefghweqzadfs", "test"),
+                &batch,
+                &charge
+            )
+        )
+    });
+    let refund = refund.unwrap_or_default();
+    let sort = *grammar.pick(&[id, &refund, "REFUND#re_1", "PAYMENT", "MONTHS", "15160816145354512x"]);
     let state = *grammar.pick(&[
         "created",
         "succeeded",

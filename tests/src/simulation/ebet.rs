@@ -190,6 +190,8 @@ struct World {
     entries: Entries,
     /// Nothing that is refused could ever be refunded later: no wallet, bet of the past or setting comes late.
     is_strict: bool,
+    /// Whether less than a bet may be refunded.
+    allows_parts: bool,
     /// Settings change.
     has_operator: bool,
     /// Records of requests vanish.
@@ -255,7 +257,9 @@ impl Scene {
         }
         let bodies = bodies(&mut rng, &bets, kind, has_small_transactions);
 
-        let mut lines = vec![channel_line(1)];
+        // In some, less than a bet may be refunded.
+        let allows_parts = bets.len().is_multiple_of(3);
+        let mut lines = vec![settings_line(allows_parts)];
         let mut late_wallets = HashSet::new();
         for (player, name) in PLAYERS.iter().enumerate().take(players) {
             if !is_strict && rng.u32(0..3) == 0 {
@@ -278,6 +282,7 @@ impl Scene {
         let has_operator = !is_strict && rng.bool();
         let world = Arc::new(World {
             simulation: simulation.clone(),
+            allows_parts,
             has_operator,
             bets,
             bodies,
@@ -599,13 +604,13 @@ impl World {
             self.simulation.pause(rng.u64(100..40_000)).await;
             // Some only want that there are settings, as an import does.
             let replaces = rng.u32(0..3) != 0;
-            let mut settings = channel_line(1);
+            let mut settings = settings_line(self.allows_parts);
             if !replaces {
                 settings["refundLimit"] = json!(NEVER);
             } else if turn % 2 == 0 {
                 match rng.u32(0..3) {
                     0 => settings["refundLimit"] = json!("2"),
-                    1 => settings["partialRefunds"] = json!(true),
+                    1 => settings["partialRefunds"] = json!(!self.allows_parts),
                     _ => settings["enabled"] = json!(false),
                 }
             }
@@ -617,7 +622,7 @@ impl World {
                 self.simulation.breach(format!("settings that were there are no more: {told:?}"));
             }
         }
-        let settings = settings_of(channel_line(1));
+        let settings = settings_of(settings_line(self.allows_parts));
         loop {
             let session = self.simulation.session("refundctl tenant");
             if session.put_settings(&ChannelId(1).tenant(), &settings, true).await.is_ok() {
@@ -895,7 +900,10 @@ impl World {
         let is_asked = |amount: &dyn ToString| amount.to_string() == money(item.cents);
         match code {
             207 => debit.is_some_and(|debit| match &debit.state {
-                DebitState::Open => !is_asked(&debit.amount),
+                DebitState::Open => {
+                    let is_part = item.cents < bet.cents && self.allows_parts && !self.has_operator;
+                    !is_asked(&debit.amount) && !is_part
+                }
                 DebitState::Refunded(refund) => {
                     refund.by == RefundedBy::Provider && !is_asked(&refund.amount)
                 }
@@ -1019,6 +1027,15 @@ fn whole(status: u64) -> Told {
         500 | 4003 | 4029 => Told::Unknown,
         status => Told::Refused(status),
     }
+}
+
+/// The channel's import line.
+fn settings_line(allows_parts: bool) -> Value {
+    let mut line = channel_line(1);
+    if allows_parts {
+        line["partialRefunds"] = json!(true);
+    }
+    line
 }
 
 /// A channel's settings, as its import line has them.

@@ -290,12 +290,17 @@ impl World {
             };
             self.ask(&begin(batch_no.clone())).await;
             self.ask(&end("T0", cents + 1)).await;
-            let (matching, later) = (end("T1", cents), rng.u64(0..40));
+            let (matching, later) = (end("T1", cents), Duration::from_millis(rng.u64(0..40)));
+            let (one, other) = if rng.bool() { (Duration::ZERO, later) } else { (later, Duration::ZERO) };
+            let fails = async {
+                tokio::time::sleep(one).await;
+                self.fail_despite_all(autoid, &batch_no).await;
+            };
             let ends = async {
-                tokio::time::sleep(Duration::from_millis(later)).await;
+                tokio::time::sleep(other).await;
                 self.ask(&matching).await
             };
-            join(self.fail_despite_all(autoid, &batch_no), ends).await;
+            join(fails, ends).await;
             self.ask(&begin(format!("P{turn}"))).await;
         }
     }

@@ -20,6 +20,7 @@ mod platform;
 mod table;
 mod weather;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
@@ -46,7 +47,7 @@ use network::Script;
 use pingpp::{Bus, Channel};
 use platform::{Life, Platform};
 use table::Table;
-use weather::{FROZEN_MAX, Fate, Weather};
+use weather::{FROZEN_MAX, Fate, Fault, Weather};
 
 pub const TABLE: &str = table::NAME;
 
@@ -104,12 +105,16 @@ pub struct Simulation {
     bus: Arc<Bus>,
     /// Whether records of requests are taken away in this run.
     records_expire: AtomicBool,
+    /// Whether who creates batches dies half-way in every second case.
+    leaves_halves: AtomicBool,
     /// The mutant whose weather it is.
     around: Option<Mutant>,
     mutant: Option<Mutant>,
     /// Whether processes die in it.
     is_deadly: bool,
     script: Mutex<Script>,
+    /// Who has taken a batch on, by what they marked it with: a process, by where it lives.
+    takers: Mutex<HashMap<String, usize>>,
 }
 
 /// Runs one seed to its end.
@@ -212,11 +217,13 @@ impl Simulation {
             channel: Arc::new(Channel::new(table, rng.fork())),
             bus: Arc::new(Bus::new(rng.fork())),
             records_expire: AtomicBool::default(),
+            leaves_halves: AtomicBool::default(),
             // One seed in three has nothing but its own; nor has one in which all takes equally long.
             around: options.mutant.clone().filter(|_| !seed.is_multiple_of(3) && !is_even),
             mutant: options.mutant.clone().filter(|_| !options.is_control),
             is_deadly: seed.is_multiple_of(2),
             script: Mutex::default(),
+            takers: Mutex::default(),
         }
     }
 
@@ -354,6 +361,17 @@ impl Simulation {
         Duration::from_millis(self.rng.lock().unwrap().u64(5..400))
     }
 
+    /// Whether somebody dies who has just put the first part of a batch on record.
+    fn leaves_half(&self, asked: &str) -> bool {
+        let dies = self.leaves_halves.load(Ordering::Relaxed)
+            && !self.weather.is_calm()
+            && asked.contains("\"state\":{\"S\":\"creating\"}");
+        if dies {
+            self.count_fault(Fault::DeathAfter.as_str());
+        }
+        dies
+    }
+
     fn clock_off(&self) -> i64 {
         let most = if self.weather.is_calm() { 0 } else { self.weather.clocks_off };
         if most > 0 {
@@ -408,6 +426,7 @@ impl Simulation {
 
     /// Carries a call out as it is; where it is refused, as a mutant makes it.
     fn carry_out_or(&self, life: &Life, operation: &str, asked: &str, mutated: Option<&str>) -> Answered {
+        let taken = (operation == "UpdateItem" && asked.contains("takenBy")).then(|| self.taken_by(asked));
         let leaves_out = self.mutant.as_ref().is_some_and(Mutant::leaves_out_writes);
         let mut answer = (0, String::new());
         if mutated.is_none() || !leaves_out {
@@ -421,6 +440,9 @@ impl Simulation {
                 self.count_fault(mutant::DIFFERENCE);
             }
         }
+        if let Some(taken) = taken {
+            self.check_taker(life, taken, self.taken_by(asked));
+        }
         let at = self.at();
         let mut history = self.history.lock().unwrap();
         for part in [at, asked.len() as u64, answer.0.into(), answer.1.len() as u64] {
@@ -430,6 +452,25 @@ impl Simulation {
         drop(history);
         mutant::see(operation, asked);
         answer
+    }
+
+    /// The mark of who has the item alone that a call is about.
+    fn taken_by(&self, asked: &str) -> Option<String> {
+        let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
+        Some(self.table.raw(&key_of(&asked["Key"]))?["takenBy"]["S"].as_str()?.to_owned())
+    }
+
+    /// Who has a batch alone lets go of it, and nobody else.
+    fn check_taker(&self, life: &Life, before: Option<String>, now: Option<String>) {
+        let process = std::ptr::from_ref(life).addr();
+        let mut takers = self.takers.lock().unwrap();
+        match (before, now) {
+            (before, Some(mark)) if before.as_ref() != Some(&mark) => drop(takers.insert(mark, process)),
+            (Some(mark), None) if takers.get(&mark) != Some(&process) => {
+                self.breach(format!("{} lets go of a batch that another has", life.name));
+            }
+            _ => {}
+        }
     }
 
     /// All changes of the table until now.

@@ -118,6 +118,9 @@ impl Network {
                     hang_or_fail(&network, sender).await;
                 }
                 Some(Fault::DeathAfter) => network.life.end(),
+                _ if answer.0 == 200 && is_other && network.simulation.leaves_half(&asked) => {
+                    network.life.end();
+                }
                 // Nobody may be there to hear it.
                 _ => drop(sender.send(answer)),
             }

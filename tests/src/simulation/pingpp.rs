@@ -2,6 +2,7 @@
 //! changes reach late, twice and out of order; and people who decide refunds by hand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Channel {
     pub fn new(table: Table, mut rng: Rng) -> Self {
         Self {
             table,
-            is_slow: rng.u32(0..3) == 0,
+            is_slow: rng.u32(0..2) == 0,
             asks_people: rng.u32(0..3) == 0,
             rng: Mutex::new(rng),
             is_calm: Mutex::default(),
@@ -97,8 +98,11 @@ impl Channel {
             true => (9, 1),
             false => {
                 let mut rng = self.rng.lock().unwrap();
-                let takes =
-                    if self.is_slow || rng.u32(0..20) == 0 { rng.u64(1_000..14_000) } else { rng.u64(0..40) };
+                let takes = match self.is_slow {
+                    true => rng.u64(4_000..14_000),
+                    false if rng.u32(0..20) == 0 => rng.u64(1_000..14_000),
+                    false => rng.u64(0..40),
+                };
                 (rng.u32(0..10), takes)
             }
         };
@@ -227,10 +231,11 @@ impl Scene {
         // Now and then batches that are created by two transactions.
         let is_large = rng.u32(0..8) == 0 && simulation.weather.actions.is_none();
         // Or many want what few charges have, in several transactions.
-        let is_contested = simulation.weather.actions.is_some() && rng.u32(0..3) == 0;
+        let is_contested = simulation.weather.actions.is_some() && rng.u32(0..3) != 2;
         let count = match (is_large, is_contested) {
             (true, _) => 100,
-            (_, true) => rng.usize(2..=4),
+            // More than one transaction holds.
+            (_, true) => rng.usize(2..=4) + simulation.weather.actions.unwrap_or_default().saturating_sub(4),
             _ => rng.usize(2..=8),
         };
         let amount = if is_large { 3 } else { 30 };
@@ -295,8 +300,12 @@ impl Scene {
                     .into_iter()
                     .take(wanted)
                     .map(|name| {
-                        // Two have room in a charge that many want, three seldom.
-                        let some = if is_contested { 8..=20 } else { 1..=amount + 1 };
+                        // Two have room in a charge that many want, three seldom; or one alone.
+                        let some = match is_contested {
+                            true if names.len().is_multiple_of(2) => 8..=20,
+                            true => 14..=28,
+                            false => 1..=amount + 1,
+                        };
                         let is_part = is_contested || rng.u32(0..3) == 0;
                         (name.clone(), is_part.then(|| rng.u64(some)))
                     })
@@ -364,6 +373,7 @@ impl Scene {
         }
         actors.push(Box::pin(world.clone().operators_systems(rng.fork())));
         if is_contested {
+            simulation.leaves_halves.store(simulation.is_deadly, Ordering::Relaxed);
             actors.push(Box::pin(world.clone().find_half(rng.fork())));
         }
         Self { world, actors: Mutex::new(actors) }
@@ -428,7 +438,10 @@ impl Scene {
         let mut out: HashMap<FundingSource, u64> = HashMap::new();
         for batch in &batches {
             match batch.state {
-                BatchState::Void => continue,
+                BatchState::Void => {
+                    simulation.count_done("batch taken back");
+                    continue;
+                }
                 BatchState::Ended { .. } => {}
                 state => simulation.breach(format!("batch {} is {state:?} at rest", batch.key.id)),
             }
@@ -802,7 +815,7 @@ impl World {
 
     async fn schedule(self: Arc<Self>, mut rng: Rng) {
         // Some come back until who had a batch before has let go of it.
-        let sweeps = if rng.bool() { 8 } else { rng.usize(1..=4) };
+        let sweeps = if rng.bool() { 12 } else { rng.usize(1..=4) };
         for _ in 0..sweeps {
             tokio::time::sleep(Duration::from_secs(rng.u64(1..=80))).await;
             self.simulation.count_done("settle-refunds");
@@ -879,7 +892,8 @@ impl World {
         }
     }
 
-    /// Several find a batch at once of which only the first part is there, while others let go of what it lacks.
+    /// Several find a batch at once of which only the first part is there, while others let go of what it lacks, or after
+    /// others have taken it.
     async fn find_half(self: Arc<Self>, mut rng: Rng) {
         for _ in 0..150 {
             tokio::time::sleep(Duration::from_millis(rng.u64(5..40))).await;
@@ -887,6 +901,17 @@ impl World {
             let Some(half) = batches.iter().find(|batch| batch.state == BatchState::Creating) else {
                 continue;
             };
+            if let Some(last) = half.items.last().filter(|_| rng.bool()) {
+                let wants_it = |body: &Body| {
+                    let mut charges = body.charges.iter();
+                    body.batch_no != half.batch_no.as_str()
+                        && charges.any(|asked| asked.charge == last.charge.as_str())
+                };
+                let rivals = (0..self.bodies.len()).filter(|body| wants_it(&self.bodies[*body]));
+                if let Some(rival) = rng.choice(rivals.collect::<Vec<_>>()) {
+                    self.create(rival).await;
+                }
+            }
             let mut work: Vec<BoxFuture<'static, ()>> = Vec::new();
             for _ in 0..3 {
                 let (world, key, later) = (self.clone(), half.key.clone(), rng.u64(0..80));
