@@ -28,6 +28,9 @@ struct Read {
     items: Arc<Items>,
     /// What each call has made of the items that it wrote, in their order: nothing of those that it removed.
     writes: Vec<Vec<(Key, Option<Arc<Stored>>)>>,
+    /// Whether nobody asks how it was before: then it is read when somebody asks how it is.
+    has_no_past: bool,
+    is_stale: bool,
 }
 
 /// The table as it was when it had been written so many times.
@@ -52,27 +55,44 @@ impl Table {
             calls.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
         }
         let answer = self.embedded.carry_out(operation, asked);
-        if answer.0 == 200 && is_write(operation) {
+        if answer.0 == 200 && is_write(operation) && self.is_followed() {
             let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
             let written = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
             let write: Vec<_> = written.map(|key| (key.clone(), self.get(&key).map(Arc::new))).collect();
             let mut read = self.read.lock().unwrap();
-            let Read { items, writes } = &mut *read;
+            let Read { items, writes, .. } = &mut *read;
             apply(&write, Arc::make_mut(items));
             writes.push(write);
         }
         answer
     }
 
+    /// Whether each write is to be followed now.
+    fn is_followed(&self) -> bool {
+        let mut read = self.read.lock().unwrap();
+        read.is_stale = read.has_no_past;
+        !read.has_no_past
+    }
+
+    /// From now on nobody asks how it was before.
+    pub fn forget_the_past(&self) {
+        let mut read = self.read.lock().unwrap();
+        (read.has_no_past, read.is_stale) = (true, true);
+    }
+
     /// All items.
     pub fn items(&self) -> Arc<Items> {
+        if self.read.lock().unwrap().is_stale {
+            return self.items_anew();
+        }
         self.read.lock().unwrap().items.clone()
     }
 
     /// All items, each of which is read again.
     pub fn items_anew(&self) -> Arc<Items> {
         let items = Arc::new(self.scan());
-        self.read.lock().unwrap().items = items.clone();
+        let mut read = self.read.lock().unwrap();
+        (read.items, read.is_stale) = (items.clone(), false);
         items
     }
 
