@@ -2,8 +2,10 @@
 //! out; alone, and another one while it is recovered from. Exhaustively, and the same each time. Whoever recovers, the end
 //! must be the one of an operation that nothing happened to.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -97,22 +99,25 @@ impl Operation {
         };
         let calls = made[0];
         assert!(calls > 0, "{}: it makes no calls", self.name);
-        let mut played = Played { calls, ..Played::default() };
-        for first in 0..calls {
-            for death in DEATHS {
-                let (end, made) = self.play(start, &[(first, death)]);
-                compare(&[(first, death)], &end);
-                played.alone += 1;
-                for second in 0..made[1] {
-                    for again in DEATHS {
-                        let deaths = [(first, death), (second, again)];
-                        compare(&deaths, &self.play(start, &deaths).0);
-                        played.pairs += 1;
-                    }
+        let alone: Vec<_> = (0..calls).flat_map(|call| DEATHS.map(|death| (call, death))).collect();
+        let (next, pairs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let play_some = || {
+            while let Some(first) = alone.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (end, made) = self.play(start, &[*first]);
+                compare(&[*first], &end);
+                for second in (0..made[1]).flat_map(|call| DEATHS.map(|death| (call, death))) {
+                    let deaths = [*first, second];
+                    compare(&deaths, &self.play(start, &deaths).0);
+                    pairs.fetch_add(1, Ordering::Relaxed);
                 }
             }
-        }
-        played
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(2, NonZero::get) {
+                scope.spawn(play_some);
+            }
+        });
+        Played { calls, alone: alone.len(), pairs: pairs.into_inner() }
     }
 
     /// Keeps the table that it starts from in a file.

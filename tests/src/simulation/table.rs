@@ -1,6 +1,6 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
@@ -28,9 +28,8 @@ struct Read {
     items: Arc<Items>,
     /// What each call has made of the items that it wrote, in their order: nothing of those that it removed.
     writes: Vec<Vec<(Key, Option<Arc<Stored>>)>>,
-    /// Whether nobody asks how it was before: then it is read when somebody asks how it is.
-    has_no_past: bool,
-    is_stale: bool,
+    /// Where nobody asks how it was before: keys that were written since it was read.
+    written: Option<BTreeSet<Key>>,
 }
 
 /// The table as it was when it had been written so many times.
@@ -55,44 +54,45 @@ impl Table {
             calls.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
         }
         let answer = self.embedded.carry_out(operation, asked);
-        if answer.0 == 200 && is_write(operation) && self.is_followed() {
+        if answer.0 == 200 && is_write(operation) {
             let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
-            let written = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
-            let write: Vec<_> = written.map(|key| (key.clone(), self.get(&key).map(Arc::new))).collect();
+            let keys = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
             let mut read = self.read.lock().unwrap();
-            let Read { items, writes, .. } = &mut *read;
-            apply(&write, Arc::make_mut(items));
-            writes.push(write);
+            let Read { items, writes, written } = &mut *read;
+            if let Some(written) = written {
+                written.extend(keys);
+            } else {
+                let write: Vec<_> = keys.map(|key| (key.clone(), self.get(&key))).collect();
+                apply(&write, Arc::make_mut(items));
+                writes.push(write);
+            }
         }
         answer
     }
 
-    /// Whether each write is to be followed now.
-    fn is_followed(&self) -> bool {
-        let mut read = self.read.lock().unwrap();
-        read.is_stale = read.has_no_past;
-        !read.has_no_past
-    }
-
     /// From now on nobody asks how it was before.
     pub fn forget_the_past(&self) {
-        let mut read = self.read.lock().unwrap();
-        (read.has_no_past, read.is_stale) = (true, true);
+        self.items_anew();
+        self.read.lock().unwrap().written = Some(BTreeSet::new());
     }
 
     /// All items.
     pub fn items(&self) -> Arc<Items> {
-        if self.read.lock().unwrap().is_stale {
-            return self.items_anew();
+        let mut read = self.read.lock().unwrap();
+        let Read { items, written, .. } = &mut *read;
+        for key in written.as_mut().map(take).into_iter().flatten() {
+            let stored = self.get(&key);
+            apply(&[(key, stored)], Arc::make_mut(items));
         }
-        self.read.lock().unwrap().items.clone()
+        items.clone()
     }
 
     /// All items, each of which is read again.
     pub fn items_anew(&self) -> Arc<Items> {
         let items = Arc::new(self.scan());
         let mut read = self.read.lock().unwrap();
-        (read.items, read.is_stale) = (items.clone(), false);
+        read.items = items.clone();
+        read.written.iter_mut().for_each(BTreeSet::clear);
         items
     }
 
@@ -116,8 +116,8 @@ impl Table {
         }
     }
 
-    fn get(&self, key: &Key) -> Option<Stored> {
-        self.raw(key).map(|item| Stored::of(&item_of(&item)))
+    fn get(&self, key: &Key) -> Option<Arc<Stored>> {
+        self.raw(key).map(|item| Arc::new(Stored::of(&item_of(&item))))
     }
 
     /// The item under a key, as it is stored.
