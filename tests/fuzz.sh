@@ -106,7 +106,7 @@ minimise() {
   rm -rf "$kept"
   mkdir "$kept"
   # Written in the order in which they were chosen.
-  find "$merged" -type f -printf '%T@ %p\n' | sort | head -n "$kept_max" | cut -d ' ' -f 2- | xargs -r cp --target-directory "$kept"
+  find "$merged" -type f -printf '%T@ %p\n' | sort | sed -n "1,${kept_max}p" | cut -d ' ' -f 2- | xargs -r cp --target-directory "$kept"
   echo "$1: $(find "$kept" -type f | wc -l) of $(find "$merged" -type f | wc -l)"
 }
 
