@@ -1,5 +1,8 @@
 //! API Gateway's events: made of requests, and made up.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use refundctl::local::with_signer;
@@ -131,12 +134,16 @@ const FUNCTIONS: [&str; 8] = [
 
 /// A function's sample event, as one kind of gateway or another has it.
 fn sample(grammar: &mut Grammar<'_>, binary: &str) -> String {
-    let text = std::fs::read_to_string(events::path(binary)).expect("there is a sample");
+    static SAMPLES: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
+        let read = |binary| std::fs::read_to_string(events::path(binary)).expect("there is a sample");
+        FUNCTIONS.into_iter().map(|binary| (binary, read(binary))).collect()
+    });
+    let text = &SAMPLES[binary];
     let gateway = Gateway::any(grammar);
     if grammar.is_one_in(2) {
-        return text;
+        return text.clone();
     }
-    let sample: Value = serde_json::from_str(&text).expect("a sample is JSON");
+    let sample: Value = serde_json::from_str(text).expect("a sample is JSON");
     let part = |name: &str| sample[name].as_str().unwrap_or_default();
     let body = match sample["isBase64Encoded"] == true {
         true => BASE64.decode(part("body")).expect("a sample's body is in Base64"),

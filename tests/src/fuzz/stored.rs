@@ -1,4 +1,4 @@
-//! Items of the table, as the ledger reads them: what somebody has changed behind its back is found, and breaks nothing.
+//! Items of the table, as the ledger reads them: what somebody has changed behind its back breaks nothing.
 
 use refundctl::verify;
 use serde_json::Value;

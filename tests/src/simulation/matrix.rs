@@ -99,12 +99,13 @@ impl Operation {
         };
         let calls = made[0];
         assert!(calls > 0, "{}: it makes no calls", self.name);
-        let alone: Vec<_> = (0..calls).flat_map(|call| DEATHS.map(|death| (call, death))).collect();
-        let (next, pairs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let firsts: Vec<_> = (0..calls).flat_map(|call| DEATHS.map(|death| (call, death))).collect();
+        let (next, alone, pairs) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let play_some = || {
-            while let Some(first) = alone.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(first) = firsts.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let (end, made) = self.play(start, &[*first]);
                 compare(&[*first], &end);
+                alone.fetch_add(1, Ordering::Relaxed);
                 for second in (0..made[1]).flat_map(|call| DEATHS.map(|death| (call, death))) {
                     let deaths = [*first, second];
                     compare(&deaths, &self.play(start, &deaths).0);
@@ -117,7 +118,7 @@ impl Operation {
                 scope.spawn(play_some);
             }
         });
-        Played { calls, alone: alone.len(), pairs: pairs.into_inner() }
+        Played { calls, alone: alone.into_inner(), pairs: pairs.into_inner() }
     }
 
     /// Keeps the table that it starts from in a file.

@@ -86,6 +86,7 @@ impl Network {
         let delivery = async move {
             let Fate { ways: [there, back], .. } = fate;
             tokio::time::sleep(there).await;
+            // Of what can go wrong in two ways, which: it follows from how long the call was on its way.
             let is_other = there.as_millis() % 2 == 1;
             let answer = match fault {
                 Some(Fault::LostRequest) => {
