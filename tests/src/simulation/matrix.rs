@@ -141,7 +141,7 @@ impl Operation {
         in_a_world(move |world| {
             Box::pin(async move {
                 world.table.embedded.database.restore_from(start.to_str().unwrap()).unwrap();
-                world.table.forget_the_past();
+                world.table.items_anew();
                 // Longer than anybody has a batch for himself.
                 tokio::time::sleep(Duration::from_secs(200)).await;
                 let mut made = Vec::new();

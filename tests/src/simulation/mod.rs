@@ -148,7 +148,6 @@ fn in_a_world<T: Send + 'static>(
         simulation.weather.calm();
         ACTIONS_PER_TRANSACTION.set(None);
         simulation.channel.calm();
-        simulation.table.forget_the_past();
         let worked = work(simulation.clone()).await;
         simulation.platform.end();
         worked

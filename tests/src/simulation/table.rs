@@ -1,6 +1,6 @@
 //! The table as it is at one moment, past all functions, networks and clients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
@@ -28,8 +28,6 @@ struct Read {
     items: Arc<Items>,
     /// What each call has made of the items that it wrote, in their order: nothing of those that it removed.
     writes: Vec<Vec<(Key, Option<Arc<Stored>>)>>,
-    /// Where nobody asks how it was before: keys that were written since it was read.
-    written: Option<BTreeSet<Key>>,
 }
 
 /// The table as it was when it had been written so many times.
@@ -58,41 +56,23 @@ impl Table {
             let asked: Value = serde_json::from_str(asked).expect("a call is JSON");
             let keys = actions(operation, &asked).into_iter().map(|(_, action)| key_of_action(action));
             let mut read = self.read.lock().unwrap();
-            let Read { items, writes, written } = &mut *read;
-            if let Some(written) = written {
-                written.extend(keys);
-            } else {
-                let write: Vec<_> = keys.map(|key| (key.clone(), self.get(&key))).collect();
-                apply(&write, Arc::make_mut(items));
-                writes.push(write);
-            }
+            let Read { items, writes } = &mut *read;
+            let write: Vec<_> = keys.map(|key| (key.clone(), self.get(&key))).collect();
+            apply(&write, Arc::make_mut(items));
+            writes.push(write);
         }
         answer
     }
 
-    /// From now on nobody asks how it was before.
-    pub fn forget_the_past(&self) {
-        self.items_anew();
-        self.read.lock().unwrap().written = Some(BTreeSet::new());
-    }
-
     /// All items.
     pub fn items(&self) -> Arc<Items> {
-        let mut read = self.read.lock().unwrap();
-        let Read { items, written, .. } = &mut *read;
-        for key in written.as_mut().map(take).into_iter().flatten() {
-            let stored = self.get(&key);
-            apply(&[(key, stored)], Arc::make_mut(items));
-        }
-        items.clone()
+        self.read.lock().unwrap().items.clone()
     }
 
     /// All items, each of which is read again.
     pub fn items_anew(&self) -> Arc<Items> {
         let items = Arc::new(self.scan());
-        let mut read = self.read.lock().unwrap();
-        read.items = items.clone();
-        read.written.iter_mut().for_each(BTreeSet::clear);
+        self.read.lock().unwrap().items = items.clone();
         items
     }
 
