@@ -14,6 +14,7 @@ pub enum Decision {
     BeginWithoutAnswerIsDone,
     GuardIsReadOnce,
     BatchRefusalIsNotReadAgain,
+    LackOfFundsIsNotReadAgain,
     HalfABatchIsTold,
     EverybodyHasTakenOn,
     UnknownIsNo,
@@ -26,7 +27,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::RefundWithoutAnswerIsDone,
         Self::RefusalsAreNotReadAgain,
         Self::NoTombstones,
@@ -37,6 +38,7 @@ impl Decision {
         Self::BeginWithoutAnswerIsDone,
         Self::GuardIsReadOnce,
         Self::BatchRefusalIsNotReadAgain,
+        Self::LackOfFundsIsNotReadAgain,
         Self::HalfABatchIsTold,
         Self::EverybodyHasTakenOn,
         Self::UnknownIsNo,
@@ -62,6 +64,9 @@ impl Decision {
             Self::GuardIsReadOnce => "a confirmation is told unknown from a read before it was recorded",
             Self::BatchRefusalIsNotReadAgain => {
                 "a batch is refused by what was read before its own first attempt"
+            }
+            Self::LackOfFundsIsNotReadAgain => {
+                "a batch is refused for funds and charges that were read at different moments"
             }
             Self::HalfABatchIsTold => "a batch is told as created that holds its first charges only",
             Self::EverybodyHasTakenOn => "a batch is settled by all who come, at the same time",

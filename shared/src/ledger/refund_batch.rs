@@ -241,6 +241,13 @@ pub struct BatchSnapshot {
     pub guard: Option<(RefundBatchId, Fingerprint)>,
 }
 
+impl BatchSnapshot {
+    /// Whether charges and funds are as they were in an earlier read: then they all were so at the moment between both.
+    pub fn has_the_same_money(&self, earlier: &Self) -> bool {
+        self.charges == earlier.charges && self.accounts == earlier.accounts
+    }
+}
+
 /// What is decided of a request.
 #[derive(Debug, Clone)]
 pub enum Creating {

@@ -167,7 +167,8 @@ impl Session {
     }
 
     /// Whether a refusal is true now. What it was read from is not of one moment: the very batch that is asked for
-    /// may have been committed in between, and its guard with it; and the number's batch may never come to be.
+    /// may have been committed in between, and its guard with it; what is left of the charges and what the funds hold may
+    /// never have been so together; and the number's batch may never come to be.
     async fn stands(
         &self,
         request: &BatchRequest,
@@ -177,13 +178,20 @@ impl Session {
         if mutants::is_on(Decision::BatchRefusalIsNotReadAgain) {
             return Ok(true);
         }
-        let Some((id, _)) = snapshot.guard.as_ref().filter(|_| *refusal == BatchRefusal::BatchNoReused)
-        else {
-            return Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none());
-        };
-        let key = RefundBatchKey { tenant: request.tenant.clone(), id: id.clone() };
-        let batch = self.bring_on(&key).await?;
-        Ok(batch.is_some_and(|batch| batch.state != BatchState::Void))
+        match (refusal, &snapshot.guard) {
+            (BatchRefusal::BatchNoReused, Some((id, _))) => {
+                let key = RefundBatchKey { tenant: request.tenant.clone(), id: id.clone() };
+                let batch = self.bring_on(&key).await?;
+                Ok(batch.is_some_and(|batch| batch.state != BatchState::Void))
+            }
+            (BatchRefusal::InsufficientFunds { .. }, _)
+                if !mutants::is_on(Decision::LackOfFundsIsNotReadAgain) =>
+            {
+                let later = self.read_batch_snapshot(request).await?;
+                Ok(later.guard.is_none() && later.has_the_same_money(snapshot))
+            }
+            _ => Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none()),
+        }
     }
 
     /// Brings on those of `batches` that are being created; whether any of them no longer holds what it held, or

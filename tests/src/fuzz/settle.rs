@@ -78,25 +78,18 @@ fn stream_event(grammar: &mut Grammar<'_>, ids: &[String]) -> String {
 
 /// An item with something of a batch, or of one of its refunds.
 fn image(grammar: &mut Grammar<'_>, id: &str) -> Value {
-    const APP: &str = "pingpp#app_abcdefghweqzadfs#test";
+    let app = TenantKey::in_mode("pingpp", "app_abcdefghweqzadfs", "test");
     if grammar.is_one_in(8) {
         return Value::Null;
     }
-    let batches = format!("{APP}#batches#{}", id.get(2..6).unwrap_or_default());
+    let batches = format!("{app}#batches#{}", id.get(2..6).unwrap_or_default());
     const CHARGE: &str = "ch_L8qn10mLmr1GS8e5OODmHaL4";
-    let charge = format!("{APP}#{CHARGE}");
+    let charge = format!("{app}#{CHARGE}");
     let partition =
         *grammar.pick(&[batches.as_str(), &charge, "ebet#1#demo", "pingpp#batches#1608", "pingpp"]);
     let refund = id.parse().ok().map(|batch| {
         let charge = CHARGE.parse().expect("a charge's id");
-        format!(
-            "REFUND#{}",
-            RefundId::of_charge(
-                &TenantKey::in_mode("pingpp", "app_abcdefghweqzadfs", "test"),
-                &batch,
-                &charge
-            )
-        )
+        format!("REFUND#{}", RefundId::of_charge(&app, &batch, &charge))
     });
     let refund = refund.unwrap_or_default();
     let sort = *grammar.pick(&[id, &refund, "REFUND#re_1", "PAYMENT", "MONTHS", "15160816145354512x"]);
@@ -111,7 +104,7 @@ fn image(grammar: &mut Grammar<'_>, id: &str) -> Value {
     ]);
     let mut image = json!({
         "pk": {"S": partition}, "sk": {"S": sort}, "state": {"S": state},
-        "tenant": {"S": APP}, "batchId": {"S": id},
+        "tenant": {"S": app.to_string()}, "batchId": {"S": id},
     });
     let attribute = *grammar.pick(&["none", "pk", "sk", "state", "tenant", "batchId"]);
     if grammar.is_one_in(4) && attribute != "none" {

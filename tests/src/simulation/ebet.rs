@@ -20,7 +20,7 @@ use shared::store::{Content, SettingsChange};
 use super::attempts::{Attempts, Begun};
 use super::entries::{self, Entries};
 use super::platform::Life;
-use super::table::{Items, Moment, content};
+use super::table::{Items, Moment, balance, content};
 use super::{Simulation, TABLE};
 use crate::embedded::Key;
 use crate::world::{channel_line, event_of};
@@ -90,10 +90,7 @@ impl Bet {
 
     /// What its player has.
     fn balance(&self, items: &Items) -> Option<Decimal> {
-        match content(items, &self.wallet(), "ACCOUNT") {
-            Some(Content::Account(account)) => Some(account.balance.value()),
-            _ => None,
-        }
+        balance(items, &self.wallet())
     }
 }
 

@@ -21,7 +21,7 @@ use shared::store::{Content, Stored};
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::platform::Came;
-use super::table::{Items, Moment, Table, content};
+use super::table::{Items, Moment, Table, balance, content};
 use crate::pingpp::KEY;
 use crate::world::{entries_event, event_of};
 
@@ -993,7 +993,7 @@ impl World {
                 is_recorded(&self.simulation.table.items(), entry)
             }
             (200, "refused") => self.simulation.table.was_ever(&before, |items| {
-                let Some(balance) = balance(items, FundingSource::Unsettled) else { return false };
+                let Some(balance) = funds_of(items, FundingSource::Unsettled) else { return false };
                 outcome["message"] == format!("the balance is {balance}")
                     && balance + Decimal::from(entry["amount"].as_i64().unwrap_or_default()) < Decimal::ZERO
                     && !is_recorded(items, entry)
@@ -1121,11 +1121,8 @@ fn left(items: &Items, charge: &str) -> Option<u64> {
     charge_of(items, charge).map(Charge::refundable)
 }
 
-fn balance(items: &Items, source: FundingSource) -> Option<Decimal> {
-    match content(items, app().account(source.as_str()).as_str(), "ACCOUNT") {
-        Some(Content::Account(account)) => Some(account.balance.value()),
-        _ => None,
-    }
+fn funds_of(items: &Items, source: FundingSource) -> Option<Decimal> {
+    balance(items, app().account(source.as_str()).as_str())
 }
 
 fn batch_of<'a>(items: &'a Items, batch: &RefundBatch) -> Option<&'a RefundBatch> {
@@ -1177,7 +1174,7 @@ fn is_refused(items: &Items, body: &Body, error: &Value) -> bool {
             let wanted =
                 of_source.map(|asked| asked.amount.or_else(|| left(items, &asked.charge)).unwrap_or(0));
             message.contains(source.as_str())
-                && balance(items, source).is_none_or(|balance| balance < Decimal::from(wanted.sum::<u64>()))
+                && funds_of(items, source).is_none_or(|balance| balance < Decimal::from(wanted.sum::<u64>()))
         });
     }
     body.charges.iter().enumerate().any(|(position, Asked { charge, amount, .. })| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 
@@ -145,6 +146,14 @@ pub fn content<'a>(items: &'a Items, partition: &str, sort: &str) -> Option<&'a 
     let stored = items.get(&(partition.to_owned(), sort.to_owned()))?;
     // What can't be read is found where the whole table is looked at.
     stored.content.as_ref().ok()
+}
+
+/// What an account has, if there is one.
+pub fn balance(items: &Items, account: &str) -> Option<Decimal> {
+    match content(items, account, "ACCOUNT") {
+        Some(Content::Account(account)) => Some(account.balance.value()),
+        _ => None,
+    }
 }
 
 fn apply(write: &[(Key, Option<Arc<Stored>>)], items: &mut Items) {
