@@ -435,6 +435,11 @@ pub const PLANTED: &[Planted] = &[
         found: &[Kind::ContradictingState],
     },
     Planted {
+        what: "a further confirmation that is gone",
+        plant: |items| set(items, "epay#demo#batchno#B3", "CONFIRMATION", "further", number(1)),
+        found: &[Kind::ContradictingState],
+    },
+    Planted {
         what: "a request's record that is gone before its time",
         plant: |items| remove(items, "ebet#1#request#refundSingleWallet#single", "REQUEST"),
         found: &[Kind::MissingRecord],

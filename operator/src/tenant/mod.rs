@@ -205,22 +205,17 @@ async fn name_merchant(store: &Store, credential: &CredentialKey, tenant: &Tenan
 
 /// Lets a secret name an app, beside those that it names already.
 async fn name_app(store: &Store, key: &SecretKey, app: &AppId) -> Result<()> {
-    let session = session(store);
-    let named = session.shared_credential(&key.credential).await?;
-    let is_shared = named.is_some();
-    let mut ids = named.unwrap_or_default();
-    if !ids.iter().any(|id| id == app.as_str()) {
-        ids.push(app.to_string());
-        ids.sort();
-    }
-    let tenant_of = |id: &str| tenant_of(id, key.mode);
-    let change = session.put_shared_credential(&key.credential, &ids, tenant_of, is_shared).await;
-    match change.context(UNDECIDED)? {
-        SettingsChange::Created | SettingsChange::Unchanged | SettingsChange::Replaced => Ok(()),
-        SettingsChange::Kept => {
-            bail!("someone else let this key name apps meanwhile: it names only those; run it again")
+    let with_it = |named: &[String]| {
+        let mut ids = named.to_vec();
+        if !ids.iter().any(|id| id == app.as_str()) {
+            ids.push(app.to_string());
+            ids.sort();
         }
-    }
+        ids
+    };
+    let tenant_of = |id: &str| tenant_of(id, key.mode);
+    let change = session(store).change_shared_credential(&key.credential, with_it, tenant_of, None).await;
+    change.context(UNDECIDED).map(|_| ())
 }
 
 /// How soon all processes know of a change.

@@ -210,10 +210,9 @@ async fn unname_app(
     mode: Mode,
     stays: Option<(&TenantKey, &str)>,
 ) -> Result<()> {
-    let session = session(store);
-    let ids = others(&session, credential, app).await?;
+    let without_it = |named: &[String]| named.iter().filter(|id| *id != app.as_str()).cloned().collect();
     let tenant_of = |id: &str| tenant_of(id, mode);
-    let change = session.replace_shared_credential(credential, &ids, tenant_of, stays).await;
+    let change = session(store).change_shared_credential(credential, without_it, tenant_of, stays).await;
     change.context(UNDECIDED).map(|_| ())
 }
 

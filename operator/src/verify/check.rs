@@ -553,11 +553,22 @@ fn check_number(path: &str, rows: &[Row]) -> Vec<Breach> {
         })
         .collect();
     let mut breaches = Vec::new();
-    let is_first = |row: &&Row| matches!(row.fact, Fact::Confirmed { is_first: true, .. });
-    let further = rows.iter().find(|row| matches!(row.fact, Fact::Confirmed { is_first: false, .. }));
-    if let (None, Some(further)) = (rows.iter().find(is_first), further) {
-        let what = format!("the first confirmation under {path} is gone");
-        breaches.push(Breach::new(Kind::ContradictingState, what, [further]));
+    let counted = rows.iter().find_map(|row| match row.fact {
+        Fact::Confirmed { further: Some(further), .. } => Some((row, further)),
+        _ => None,
+    });
+    let is_further = |row: &&Row| matches!(row.fact, Fact::Confirmed { further: None, .. });
+    let further = rows.iter().filter(is_further).count() as u64;
+    match (counted, rows.iter().find(is_further)) {
+        (None, Some(row)) => {
+            let what = format!("the first confirmation under {path} is gone");
+            breaches.push(Breach::new(Kind::ContradictingState, what, [row]));
+        }
+        (Some((row, counted)), _) if counted != further => {
+            let what = format!("of {counted} further confirmations under {path} {further} are on record");
+            breaches.push(Breach::new(Kind::ContradictingState, what, [row]));
+        }
+        _ => {}
     }
     for row in rows {
         let Fact::Completed { trade_no, amount, refund } = &row.fact else { continue };

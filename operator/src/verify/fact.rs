@@ -96,7 +96,8 @@ pub enum Fact {
     Confirmed {
         trade_no: String,
         amount: String,
-        is_first: bool,
+        /// How many more there are, as the first one has it.
+        further: Option<u64>,
     },
     Completed {
         trade_no: String,
@@ -462,10 +463,9 @@ impl Facts {
                 rows.push(Group::Application(application.path()), 1, fact);
             }
             Content::Guard { path, guard } => rows.guard(path, guard),
-            Content::Confirmation { path, confirmation } => {
+            Content::Confirmation { path, confirmation, further } => {
                 let (trade_no, amount) = (confirmation.trade_no.to_string(), confirmation.amount.to_string());
-                let is_first = !stored.sort.contains('#');
-                let fact = Fact::Confirmed { trade_no, amount, is_first };
+                let fact = Fact::Confirmed { trade_no, amount, further: *further };
                 rows.push(Group::Number(path.clone()), 0, fact);
             }
         }

@@ -102,7 +102,9 @@ fn check_signature(app: &App, request: &Request, now: SystemTime) -> Result<(), 
         return Ok(());
     }
     let timestamp = header(TIMESTAMP).unwrap_or_default();
-    let signed_at = timestamp.parse().ok().and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
+    // Written in one way only: nothing marks where the URI ends in what is signed, and a zero of it could begin this.
+    let seconds = timestamp.parse().ok().filter(|at: &u64| at.to_string() == timestamp);
+    let signed_at = seconds.and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
     let age = signed_at.map(|at| now.duration_since(at).unwrap_or_else(|ahead| ahead.duration()));
     if age.is_none_or(|age| age > limits::REQUEST_SIGNATURE_AGE) {
         return Err(ApiError::unsigned("The request's timestamp is missing, or more than 5 minutes off."));

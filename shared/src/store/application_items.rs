@@ -146,6 +146,11 @@ pub(super) fn confirmation_item(key: Item, batch: &BatchKey, said: &Confirmation
     item
 }
 
+/// How many confirmations there are beside the first, as that one has it.
+pub(super) fn further(confirmations: u64) -> (String, AttributeValue) {
+    number("further", confirmations)
+}
+
 pub(super) fn failed_item(application: &ApplicationKey, failed: &FailedRefund) -> Item {
     let mut item = failed_key(application, &failed.refund.batch_no);
     item.extend([("refund".to_owned(), refund_value(&failed.refund)), number("at", failed.at)]);

@@ -219,22 +219,60 @@ impl Session {
 
     /// Puts a confirmation on record; said again, it is there already.
     async fn record(&self, batch: &BatchKey, said: &Confirmation) -> Result<Recorded, StoreError> {
-        let keys =
-            [app_items::first_confirmation_key(batch), app_items::further_confirmation_key(batch, said)];
-        for (key, is_first) in keys.into_iter().zip([true, false]) {
-            let item = app_items::confirmation_item(key, batch, said);
-            let confirmation = match self.put_new(item).await? {
-                None => said.clone(),
-                Some(existing) => Reader::new(&existing).confirmation()?,
+        let mut first = app_items::confirmation_item(app_items::first_confirmation_key(batch), batch, said);
+        first.extend([app_items::further(0)]);
+        let confirmation = match self.put_new(first).await? {
+            None => said.clone(),
+            Some(existing) => Reader::new(&existing).confirmation()?,
+        };
+        if confirmation.is_same(said) {
+            return Ok(Recorded { confirmation, is_first: true });
+        }
+        let confirmation = self.record_further(batch, said).await?;
+        match confirmation.is_same(said) {
+            true => Ok(Recorded { confirmation, is_first: false }),
+            false => Err(StoreError::Damaged {
+                key: batch.path(),
+                what: "a confirmation is not the one that its key names".to_owned(),
+            }),
+        }
+    }
+
+    /// Puts a confirmation beside the first one, which counts it: who fails the refund is bound to that count.
+    async fn record_further(
+        &self,
+        batch: &BatchKey,
+        said: &Confirmation,
+    ) -> Result<Confirmation, StoreError> {
+        let key = app_items::further_confirmation_key(batch, said);
+        let item = app_items::confirmation_item(key, batch, said);
+        let counted = Change {
+            key: app_items::first_confirmation_key(batch),
+            expression: "ADD further :one",
+            // It is there, and stays.
+            condition: None,
+            name: None,
+            values: Item::from([items::number(":one", 1)]),
+        };
+        let actions =
+            vec![(counted.action(self.store.table())?, item.clone()), (self.put_action(&item)?, item)];
+        let mut backoff = Backoff::default();
+        loop {
+            let (has_time, cause) = match self.transact(actions.clone()).await? {
+                Transacted::Done => return Ok(said.clone()),
+                Transacted::Cancelled(conditions) => match conditions.into_iter().nth(1) {
+                    Some(Condition::Failed(Some(existing))) => return Reader::new(&existing).confirmation(),
+                    _ => (
+                        backoff.pause_after_race(self).await,
+                        "others were writing to the same items".to_owned(),
+                    ),
+                },
+                Transacted::Unknown(cause) => (backoff.pause(self).await, cause),
             };
-            if confirmation.is_same(said) {
-                return Ok(Recorded { confirmation, is_first });
+            if !has_time {
+                return Err(StoreError::DeadlinePassed { cause: Some(cause) });
             }
         }
-        Err(StoreError::Damaged {
-            key: batch.path(),
-            what: "a confirmation is not the one that its key names".to_owned(),
-        })
     }
 
     async fn guard(&self, batch: &BatchKey) -> Result<Option<BatchGuard>, StoreError> {
@@ -386,10 +424,10 @@ impl Session {
             if let Some(kept) = batch.confirmations.iter().find(stands) {
                 return Ok(Failing::Confirmed(kept.confirmation.clone()));
             }
-            let is_confirmed = !batch.confirmations.is_empty();
+            let confirmations = batch.confirmations.len();
             let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
             let (has_time, cause) =
-                match self.transact(self.failing(application, &failed, is_confirmed)?).await? {
+                match self.transact(self.failing(application, &failed, confirmations)?).await? {
                     Transacted::Done => return Ok(Failing::Failed(failed)),
                     // Whatever it was: look again.
                     Transacted::Cancelled(_) => {
@@ -404,12 +442,13 @@ impl Session {
         }
     }
 
-    /// The application's way back to requested, and the failed refund for its history.
+    /// The application's way back to requested, and the failed refund for its history, while there are so many
+    /// confirmations.
     fn failing(
         &self,
         application: &ApplicationKey,
         failed: &FailedRefund,
-        is_confirmed: bool,
+        confirmations: usize,
     ) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
         let batch = BatchKey { merchant: application.merchant.clone(), no: failed.refund.batch_no.clone() };
         let change = Change {
@@ -434,23 +473,26 @@ impl Session {
             values: Item::from([items::number(":at", failed.at)]),
         };
         let item = app_items::failed_item(application, failed);
-        let mut actions = vec![
+        let (condition, values) = match confirmations.checked_sub(1) {
+            None => (format!("attribute_not_exists({PARTITION_KEY})"), None),
+            Some(further) => {
+                ("further = :further".to_owned(), Some(Item::from([items::number(":further", further)])))
+            }
+        };
+        let no_others = ConditionCheck::builder()
+            .table_name(self.store.table())
+            .set_key(Some(app_items::first_confirmation_key(&batch)))
+            .condition_expression(condition)
+            .set_expression_attribute_values(values)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        let no_others = TransactWriteItem::builder().condition_check(no_others).build();
+        Ok(vec![
             (change.action(self.store.table())?, item.clone()),
             (self.put_action(&item)?, item.clone()),
             (mark.action(self.store.table())?, item),
-        ];
-        // A first confirmation stays as it was read; further ones complete nothing once the application is requested.
-        if !is_confirmed {
-            let unconfirmed = ConditionCheck::builder()
-                .table_name(self.store.table())
-                .set_key(Some(app_items::first_confirmation_key(&batch)))
-                .condition_expression(format!("attribute_not_exists({PARTITION_KEY})"))
-                .build()
-                .map_err(|error| StoreError::Refused(error.to_string()))?;
-            let unconfirmed = TransactWriteItem::builder().condition_check(unconfirmed).build();
-            actions.push((unconfirmed, Item::new()));
-        }
-        Ok(actions)
+            (no_others, Item::new()),
+        ])
     }
 
     /// An application with all that happened to it, if there is such an application. Not a snapshot: it is read

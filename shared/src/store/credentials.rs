@@ -64,40 +64,43 @@ impl Session {
         tenant_of: impl Fn(&str) -> TenantKey,
         replace: bool,
     ) -> Result<SettingsChange, StoreError> {
-        self.name_tenants(credential, ids, tenant_of, replace, None).await
+        let whole = |named: Option<&[String]>| {
+            (named.is_none_or(|named| replace || named == ids)).then(|| ids.to_vec())
+        };
+        self.name_tenants(credential, whole, tenant_of, None).await
     }
 
-    /// Lets a secret name the tenants with these ids, and no others, whatever it named before; if the tenant of `stays`
-    /// still has that other secret, by its hash.
+    /// Lets a secret name other tenants, by the ids of those that it names when it does; if the tenant of `stays` still has
+    /// that other secret, by its hash.
     ///
     /// # Errors
     /// As [`Self::put_shared_credential`], and if it no longer has that.
-    pub async fn replace_shared_credential(
+    pub async fn change_shared_credential(
         &self,
         credential: &CredentialKey,
-        ids: &[String],
+        change: impl Fn(&[String]) -> Vec<String>,
         tenant_of: impl Fn(&str) -> TenantKey,
         stays: Option<(&TenantKey, &str)>,
     ) -> Result<SettingsChange, StoreError> {
-        self.name_tenants(credential, ids, tenant_of, true, stays).await
+        let changed = |named: Option<&[String]>| Some(change(named.unwrap_or_default()));
+        self.name_tenants(credential, changed, tenant_of, stays).await
     }
 
     /// One transaction, bound to what the secret names as it is read; decided anew where that has changed meanwhile.
     async fn name_tenants(
         &self,
         credential: &CredentialKey,
-        ids: &[String],
+        ids: impl Fn(Option<&[String]>) -> Option<Vec<String>>,
         tenant_of: impl Fn(&str) -> TenantKey,
-        replace: bool,
         stays: Option<(&TenantKey, &str)>,
     ) -> Result<SettingsChange, StoreError> {
         let mut backoff = Backoff::default();
         loop {
             let named = self.shared_credential(credential).await?;
+            let Some(ids) = ids(named.as_deref()) else { return Ok(SettingsChange::Kept) };
             let change = match &named {
                 None => SettingsChange::Created,
-                Some(named) if named == ids => return Ok(SettingsChange::Unchanged),
-                Some(_) if !replace => return Ok(SettingsChange::Kept),
+                Some(named) if *named == ids => return Ok(SettingsChange::Unchanged),
                 Some(_) => SettingsChange::Replaced,
             };
             let as_read = match &named {
@@ -108,9 +111,9 @@ impl Session {
                     values: Item::from([items::texts(":named", named)]),
                 },
             };
-            let item = shared_item(credential, ids);
+            let item = shared_item(credential, &ids);
             let mut actions: Vec<Action> = vec![(self.put_action_if(&item, Some(as_read))?, item)];
-            for id in ids {
+            for id in &ids {
                 let item = key_of_tenant(&tenant_of(id), credential);
                 actions.push((self.put_action_if(&item, None)?, item));
             }
@@ -173,29 +176,5 @@ impl Session {
             sort.and_then(|sort| sort.strip_prefix(KEY_PREFIX)).map(str::to_owned)
         };
         Ok(found.iter().filter_map(hash).collect())
-    }
-
-    /// Puts other settings in the place of those that were read; whether they were still the same.
-    pub async fn change_settings(
-        &self,
-        tenant: &TenantKey,
-        read: &str,
-        settings: &str,
-    ) -> Result<bool, StoreError> {
-        let change = super::change::Change {
-            key: items::tenant_key(tenant),
-            expression: "SET settings = :settings",
-            condition: Some("settings = :read"),
-            name: None,
-            values: Item::from([items::text(":settings", settings), items::text(":read", read)]),
-        };
-        match self.change(&change).await? {
-            super::change::Changed::Done => Ok(true),
-            // An attempt whose answer was lost may have done it.
-            super::change::Changed::Refused(item) => {
-                let now = item.as_ref().map(|item| Reader::new(item).text("settings")).transpose()?;
-                Ok(now == Some(settings))
-            }
-        }
     }
 }

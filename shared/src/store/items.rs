@@ -107,9 +107,9 @@ pub(super) fn map(members: impl IntoIterator<Item = (String, AttributeValue)>) -
     AttributeValue::M(members.into_iter().collect())
 }
 
-pub(super) fn settings_item(tenant: &TenantKey, settings: &str) -> Item {
+pub(super) fn settings_item(tenant: &TenantKey, settings: &str, version: u64) -> Item {
     let mut item = tenant_key(tenant);
-    item.extend([text("settings", settings)]);
+    item.extend([text("settings", settings), number("version", version)]);
     item
 }
 

@@ -117,18 +117,50 @@ impl Session {
         settings: &str,
         replace: bool,
     ) -> Result<SettingsChange, StoreError> {
-        let item = items::settings_item(tenant, settings);
-        let Some(existing) = self.put_new(item.clone()).await? else {
-            return Ok(SettingsChange::Created);
-        };
-        if Reader::new(&existing).text("settings")? == settings {
-            return Ok(SettingsChange::Unchanged);
+        loop {
+            let Some(existing) = self.put_new(items::settings_item(tenant, settings, 1)).await? else {
+                return Ok(SettingsChange::Created);
+            };
+            let existing = Reader::new(&existing);
+            if existing.text("settings")? == settings {
+                return Ok(SettingsChange::Unchanged);
+            }
+            if !replace {
+                return Ok(SettingsChange::Kept);
+            }
+            if self.replace_settings(tenant, existing.integer("version")?, settings).await? {
+                return Ok(SettingsChange::Replaced);
+            }
+            // Others have changed them meanwhile.
         }
-        if !replace {
-            return Ok(SettingsChange::Kept);
+    }
+
+    /// Puts other settings in the place of those that were read; whether they were still the same.
+    pub async fn change_settings(
+        &self,
+        tenant: &TenantKey,
+        read: &str,
+        settings: &str,
+    ) -> Result<bool, StoreError> {
+        let Some(item) = self.read_item(items::tenant_key(tenant)).await? else { return Ok(false) };
+        let now = Reader::new(&item);
+        match now.text("settings")? == read {
+            true => self.replace_settings(tenant, now.integer("version")?, settings).await,
+            false => Ok(false),
         }
-        self.put(item, None).await?;
-        Ok(SettingsChange::Replaced)
+    }
+
+    /// Whether settings took the place of those of a version: what arrives late, when others were told that theirs are in
+    /// force, comes to nothing.
+    async fn replace_settings(
+        &self,
+        tenant: &TenantKey,
+        read: u64,
+        settings: &str,
+    ) -> Result<bool, StoreError> {
+        let is_put = self.replace_if_version(items::settings_item(tenant, settings, read + 1), read).await?;
+        // An attempt whose answer was lost may have done it.
+        Ok(is_put || self.settings(tenant).await?.as_deref() == Some(settings))
     }
 
     /// A tenant's settings (JSON), if there is such a tenant.

@@ -97,6 +97,8 @@ pub enum Content {
     Confirmation {
         path: String,
         confirmation: Box<Confirmation>,
+        /// How many more there are, as the first one counts them; none of the others does.
+        further: Option<u64>,
     },
 }
 
@@ -168,7 +170,8 @@ impl Content {
         }
         if sort.starts_with(app_items::CONFIRMATION) {
             let confirmation = Box::new(reader.confirmation()?);
-            return Ok(Self::Confirmation { path: partition.to_owned(), confirmation });
+            let further = (sort == app_items::CONFIRMATION).then(|| reader.integer("further")).transpose()?;
+            return Ok(Self::Confirmation { path: partition.to_owned(), confirmation, further });
         }
         Ok(match sort {
             items::TENANT => Self::Tenant { tenant: tenant(), settings: reader.text("settings")?.to_owned() },
@@ -215,15 +218,17 @@ impl Content {
                 // One under another number is told of as that.
                 batch.path() != *path || *item == app_items::guard_item(&batch, guard)
             }
-            Self::Confirmation { path, confirmation } => {
+            Self::Confirmation { path, confirmation, further } => {
                 let Some((merchant, no)) = path.rsplit_once("#batchno#") else { return false };
                 let Ok(no) = unescaped(no).parse() else { return false };
                 let batch = BatchKey { merchant: TenantKey::recorded(merchant), no };
-                let keys = [
-                    app_items::first_confirmation_key(&batch),
-                    app_items::further_confirmation_key(&batch, confirmation),
-                ];
-                keys.into_iter().any(|key| *item == app_items::confirmation_item(key, &batch, confirmation))
+                let key = match further {
+                    Some(_) => app_items::first_confirmation_key(&batch),
+                    None => app_items::further_confirmation_key(&batch, confirmation),
+                };
+                let mut due = app_items::confirmation_item(key, &batch, confirmation);
+                due.extend(further.map(app_items::further));
+                *item == due
             }
             Self::Tenant { .. }
             | Self::Credential { .. }
@@ -248,7 +253,7 @@ impl Content {
                 let partition = batch_items::open_partition(batch_items::shard_of(&batch.key));
                 Some((partition, format!("#{}", batch.key.id)))
             }
-            Self::Confirmation { path, confirmation } => {
+            Self::Confirmation { path, confirmation, .. } => {
                 let (merchant, no) = path.rsplit_once("#batchno#")?;
                 let merchant = TenantKey::recorded(merchant);
                 Some((app_items::trade_partition(&merchant, &confirmation.trade_no), unescaped(no)))

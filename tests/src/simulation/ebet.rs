@@ -206,6 +206,8 @@ struct World {
     decided: Mutex<BTreeMap<(usize, usize), Told>>,
     /// Items that were refused for good.
     final_refusals: Mutex<BTreeSet<(usize, usize)>>,
+    /// The settings that an operator was told last to be in force.
+    last_settings: Mutex<Option<String>>,
     /// Bets of which somebody was told that they are not there: they must never be taken.
     never: Mutex<HashSet<usize>>,
     /// Bets that the channel gave back on its own, or tried to.
@@ -293,6 +295,7 @@ impl Scene {
             denied: Mutex::default(),
             decided: Mutex::default(),
             final_refusals: Mutex::default(),
+            last_settings: Mutex::default(),
             never: Mutex::default(),
             given_back: Mutex::default(),
         });
@@ -613,8 +616,13 @@ impl World {
             }
             let settings = settings_of(settings);
             let session = self.simulation.session("refundctl tenant");
+            let since = self.simulation.table.moment();
             let told = session.put_settings(&ChannelId(1).tenant(), &settings, replaces).await;
             self.simulation.tell(|| format!("settings {settings}: {told:?}"));
+            let were_so = || self.simulation.table.was_ever(&since, |items| has_settings(items, &settings));
+            if matches!(told, Ok(told) if told != SettingsChange::Kept) && !were_so() {
+                self.simulation.breach(format!("{told:?}, and never in force: {settings}"));
+            }
             if !replaces && matches!(told, Ok(SettingsChange::Created | SettingsChange::Replaced)) {
                 self.simulation.breach(format!("settings that were there are no more: {told:?}"));
             }
@@ -626,9 +634,10 @@ impl World {
                 break;
             }
         }
+        *self.last_settings.lock().unwrap() = Some(settings);
     }
 
-    /// Settings that were there have not given way to those that may only be the first.
+    /// Settings that were there have not given way to those that may only be the first, nor the last ones to any.
     fn check_settings(&self) {
         let is_never = |change: &Arc<Value>| {
             let image = &change["dynamodb"]["NewImage"];
@@ -637,6 +646,11 @@ impl World {
         };
         if self.simulation.changes().log.iter().any(is_never) {
             self.simulation.breach("settings that were there are no more".to_owned());
+        }
+        if let Some(settings) = &*self.last_settings.lock().unwrap()
+            && !has_settings(&self.simulation.table.items(), settings)
+        {
+            self.simulation.breach(format!("what was told last is not in force: {settings}"));
         }
     }
 
@@ -1033,6 +1047,11 @@ fn settings_line(allows_parts: bool) -> Value {
         line["partialRefunds"] = json!(true);
     }
     line
+}
+
+fn has_settings(items: &Items, settings: &str) -> bool {
+    let there = content(items, ChannelId(1).tenant().as_str(), "TENANT");
+    matches!(there, Some(Content::Tenant { settings: there, .. }) if there == settings)
 }
 
 /// A channel's settings, as its import line has them.

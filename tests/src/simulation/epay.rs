@@ -1,7 +1,7 @@
 //! A merchant's back office, which begins refunds of applications, and its payment provider, which confirms them;
 //! customers who withdraw, and operators who record that a refund was refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use fastrand::Rng;
 use futures::future::{BoxFuture, join};
 use refundctl::send::epay::DEMO_API_KEY;
 use serde_json::{Value, json};
-use shared::ledger::{ApplicationState, BatchGuard, Confirmation, TradeNo};
+use shared::ledger::{Amount, ApplicationState, BatchGuard, Confirmation, TradeNo};
 use shared::store::{Content, Failing};
 
 use super::Simulation;
@@ -290,6 +290,9 @@ impl World {
             };
             self.ask(&begin(batch_no.clone())).await;
             self.ask(&end("T0", cents + 1)).await;
+            if rng.bool() {
+                self.ask(&end("T2", cents + 2)).await;
+            }
             let (matching, later) = (end("T1", cents), Duration::from_millis(rng.u64(0..40)));
             let (one, other) = if rng.bool() { (Duration::ZERO, later) } else { (later, Duration::ZERO) };
             let fails = async {
@@ -369,19 +372,22 @@ impl World {
         }
     }
 
-    /// Nothing has failed that was confirmed before; but where people overrule what does not match.
+    /// Nothing has failed that was confirmed before: where people overrule what does not match, by one that matches.
     fn check_failed(&self) {
-        if self.overrules {
-            return;
-        }
-        let mut confirmed = BTreeSet::new();
+        let mut confirmed: BTreeMap<String, Vec<Amount>> = BTreeMap::new();
         for (partition, sort) in self.simulation.insertions() {
-            if sort.starts_with("CONFIRMATION") {
-                confirmed.insert(partition);
-            } else if let Some(batch_no) = sort.strip_prefix("FAILED#")
-                && confirmed.contains(&partition_of(batch_no))
-            {
-                self.simulation.breach(format!("{partition}: {sort}, which was confirmed before"));
+            match self.simulation.table.content(&partition, &sort) {
+                Some(Content::Confirmation { confirmation, .. }) => {
+                    confirmed.entry(partition).or_default().push(confirmation.amount);
+                }
+                Some(Content::Failed { failed, .. }) => {
+                    let before = confirmed.get(&partition_of(failed.refund.batch_no.as_str()));
+                    let counts = |amount: &&Amount| !self.overrules || **amount == failed.refund.amount;
+                    if before.into_iter().flatten().any(|amount| counts(&amount)) {
+                        self.simulation.breach(format!("{partition}: {sort}, which was confirmed before"));
+                    }
+                }
+                _ => {}
             }
         }
     }

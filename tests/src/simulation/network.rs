@@ -215,7 +215,8 @@ fn conflicts(asked: &str, there: Duration) -> Value {
     let actions = asked["TransactItems"].as_array().map_or(0, Vec::len);
     let way = there.as_millis() as usize;
     let met = way % actions.max(1);
-    let code = if (way / actions.max(1)).is_multiple_of(4) { "ThrottlingError" } else { "TransactionConflict" };
+    let code =
+        if (way / actions.max(1)).is_multiple_of(4) { "ThrottlingError" } else { "TransactionConflict" };
     let reason = |action| json!({"Code": if action == met { code } else { "None" }});
     (0..actions).map(reason).collect()
 }

@@ -264,13 +264,15 @@ async fn a_signature_of_ebet_lasts_a_day_and_no_digit_moves_between_a_name_and_a
 
 // ---- Ping++ ----
 
-/// A scene whose apps have public keys, and must sign.
+/// A scene whose apps have public keys, and must sign; in live mode the merchant has another key.
 async fn signing_scene() -> Scene {
     use rsa::pkcs8::{EncodePublicKey, LineEnding};
     let scene = Scene::new().await;
     let rivals = rival_key().to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
-    for (app, key) in [("app_1", public_key()), ("app_rival", rivals)] {
-        let line = json!({"kind": "app", "app": app, "livemode": false, "currency": "cny", "publicKey": key,
+    for (app, livemode, key) in
+        [("app_1", false, public_key()), ("app_1", true, rivals.clone()), ("app_rival", false, rivals)]
+    {
+        let line = json!({"kind": "app", "app": app, "livemode": livemode, "currency": "cny", "publicKey": key,
                           "requireSignature": true});
         scene.world.import_replacing(&[line]).await;
     }
@@ -381,6 +383,7 @@ async fn no_letter_of_what_a_merchant_has_signed_moves_into_another_part_of_the_
     let before = scene.world.items().await;
     let timestamp = unix_seconds().to_string();
     let query = list(KEY, "app=app_1&page=1");
+    let tenth = list(KEY, "app=app_1&page=10");
     let looked = retrieve(KEY, &scene.our_batch);
     let created = scene.good(CREATE);
     let (id, last) = scene.our_batch.split_at(scene.our_batch.len() - 1);
@@ -391,6 +394,7 @@ async fn no_letter_of_what_a_merchant_has_signed_moves_into_another_part_of_the_
         (&query, list(KEY, "app=app_1&page="), format!("1{timestamp}")),
         (&query, list(KEY, &format!("app=app_1&page=1{}", &timestamp[..1])), timestamp[1..].to_owned()),
         (&looked, retrieve(KEY, id), format!("{last}{timestamp}")),
+        (&tenth, list(KEY, "app=app_1&page=1"), format!("0{timestamp}")),
         (
             &looked,
             retrieve(KEY, &format!("{}{}", scene.our_batch, &timestamp[..1])),
@@ -425,17 +429,19 @@ async fn a_signed_batch_that_is_sent_again_is_the_same_batch_and_with_another_bo
         body[member] = value;
         call.clone().saying(body.to_string())
     };
-    for other in [
-        with("batch_no", json!("batch2")),
-        with("charges", json!(["ch_b"])),
-        with("charges", json!([{"charge": "ch_a", "amount": 1}])),
-        with("app", json!("app_rival")),
-        call.clone().saying(String::from_utf8(call.body.clone()).unwrap().replace(':', ": ")),
-        call.clone().without("authorization").with("authorization", &bearer(RIVAL_KEY)),
-        call.clone().without("authorization").with("authorization", &bearer(LIVE_KEY)),
+    for (other, status) in [
+        (with("batch_no", json!("batch2")), 401),
+        (with("charges", json!(["ch_b"])), 401),
+        (with("charges", json!([{"charge": "ch_a", "amount": 1}])), 401),
+        (call.clone().saying(String::from_utf8(call.body.clone()).unwrap().replace(':', ": ")), 401),
+        // The same in the other mode.
+        (call.clone().without("authorization").with("authorization", &bearer(LIVE_KEY)), 401),
+        // These are refused before: the key does not name the app.
+        (with("app", json!("app_rival")), 400),
+        (call.clone().without("authorization").with("authorization", &bearer(RIVAL_KEY)), 400),
     ] {
         let answer = signed(&other).answer(&scene.world).await;
-        assert!([400, 401].contains(&answer.status), "{answer:?}");
+        assert_eq!(answer.status, status, "{answer:?}");
         assert_eq!(scene.world.items().await, before, "{answer:?}");
     }
 }

@@ -240,18 +240,29 @@ async fn a_change_that_names_another_tenant_settles_and_tells_nothing() {
     let mut stream = world.stream().await;
     let created = create(KEY, &new_batch("app_1", "batch1", json!(["ch_a"]))).answer(&world).await;
     assert_eq!(created.status, 200, "{created:?}");
-    let change = world.changes(&mut stream).await.unwrap();
-    let before = world.items().await;
-    for other in ["app_1#live", "app_rival#test", "app_nobody#test"] {
+    let worker = || {
         let (store, _wire) = world.store_of("settle-refunds", no_faults());
         let (channel, bus) = (Arc::new(Told::default()), Arc::new(Kept::default()));
-        let worker = SettleRefunds::new(store, channel.clone(), bus.clone());
-        let invocation =
-            Invocation { request_id: "test".to_owned(), ends: SystemTime::now() + Duration::from_secs(50) };
-        let forged = change.replace("app_1#test", other);
-        assert_ne!(forged, change);
-        assert_eq!(worker.work(&forged, &invocation).await, Ok(Worked::default()), "{other}");
-        assert!(channel.asked.lock().unwrap().is_empty() && bus.events.lock().unwrap().is_empty(), "{other}");
-        assert_eq!(world.items().await, before, "{other}");
+        (SettleRefunds::new(store, channel.clone(), bus.clone()), channel, bus)
+    };
+    let invocation =
+        || Invocation { request_id: "test".to_owned(), ends: SystemTime::now() + Duration::from_secs(50) };
+    // What is to be settled, and then what is to be told.
+    for is_settled in [false, true] {
+        let change = world.changes(&mut stream).await.unwrap();
+        let before = world.items().await;
+        for other in ["app_1#live", "app_rival#test", "app_nobody#test"] {
+            let (worker, channel, bus) = worker();
+            let forged = change.replace("app_1#test", other);
+            assert_ne!(forged, change);
+            assert_eq!(worker.work(&forged, &invocation()).await, Ok(Worked::default()), "{other}");
+            let (asked, told) = (channel.asked.lock().unwrap().clone(), bus.facts());
+            assert!(asked.is_empty() && told.is_empty(), "{other}: {asked:?} {told:?}");
+            assert_eq!(world.items().await, before, "{other}");
+        }
+        let (worker, channel, bus) = worker();
+        worker.work(&change, &invocation()).await.unwrap();
+        assert_eq!(channel.asked.lock().unwrap().len(), usize::from(!is_settled));
+        assert_eq!(bus.facts().is_empty(), !is_settled, "{:?}", bus.facts());
     }
 }
