@@ -40,6 +40,17 @@ const IMPLIED: &[(Part, &[Part])] = &[
             "refund.batchNo = :batchNo",
         )],
     ),
+    // A refund is completed by a confirmation that is on record before, and further ones are counted.
+    (
+        (
+            "Update epay PAYMENT SET #state = :requested, failures = if_not_exists(failures, :none) + :one REMOVE refund",
+            "#state = :processing",
+        ),
+        &[
+            ("ConditionCheck epay CONFIRMATION if attribute_not_exists(pk)", "attribute_not_exists(pk)"),
+            ("ConditionCheck epay CONFIRMATION if further = :further", "further = :further"),
+        ],
+    ),
     // What is held for a refund is there until the refund is decided.
     (
         (
