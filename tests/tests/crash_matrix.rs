@@ -19,6 +19,6 @@ fn whoever_dies_at_any_call_of_any_operation_and_again_in_its_recovery_leaves_wh
         let played = operation.play_all();
         let seconds = began.elapsed().as_secs_f64();
         println!("{:>5}  {:>5}  {:>5}  {name}, {seconds:.1} s", played.calls, played.alone, played.pairs);
-        assert!(played.alone == 2 * played.calls && played.pairs >= played.alone, "{name}: {played:?}");
+        assert!(played.pairs >= played.alone, "{name}: {played:?}");
     }
 }

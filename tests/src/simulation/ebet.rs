@@ -710,7 +710,7 @@ impl World {
             Api::Batch => self.batch(body, status, &answer),
         };
         for (item, told) in told.iter().enumerate() {
-            self.check(number, item, *told, is_alone.then_some(&begun), was_refunded[item]);
+            self.check(number, item, *told, is_alone.then_some(&begun), was_refunded[item], &before);
             if let Told::Refused(code) = told {
                 let has_reasons = match body.api {
                     Api::Single => !answer["resultList"].is_null(),
@@ -795,7 +795,15 @@ impl World {
     }
 
     /// What an item was told is so.
-    fn check(&self, number: usize, position: usize, told: Told, alone: Option<&Begun>, was_refunded: bool) {
+    fn check(
+        &self,
+        number: usize,
+        position: usize,
+        told: Told,
+        alone: Option<&Begun>,
+        was_refunded: bool,
+        since: &Moment,
+    ) {
         let body = &self.bodies[number];
         let item = &body.items[position];
         let bet = &self.bets[item.bet];
@@ -824,7 +832,8 @@ impl World {
             (Told::Refunded | Told::ByChannel, None) => breach("it is not refunded"),
             (Told::Refused(code), _) => {
                 let rivals_may = body.has_rivals && code == 4025;
-                let must_not = self.is_strict || alone.is_some() || was_refunded;
+                // Under a number that another body has, too, that one may do it meanwhile.
+                let must_not = was_refunded || alone.is_some() || self.is_strict && !body.has_rivals;
                 if self.is_refunded_by(number, position) && !rivals_may && must_not && !is_twice {
                     breach("it is refunded by this very request");
                 }
@@ -841,6 +850,10 @@ impl World {
         match decided.get(&(number, position)) {
             // A refusal claims nothing: it may come to have another reason, and the channel may give back on its own.
             Some(Told::Refused(_)) if told != Told::Refunded => {}
+            // Nor is one late that was decided before the channel gave back.
+            Some(Told::ByChannel)
+                if matches!(told, Told::Refused(_))
+                    && bet.debit(since.items()).is_some_and(|debit| debit.state == DebitState::Open) => {}
             Some(before) if *before != told => {
                 breach(&format!("told {before:?} before"));
             }

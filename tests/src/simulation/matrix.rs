@@ -9,13 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use refundctl::application::confirm;
+use refundctl::import::{self, Source};
 use refundctl::self_refund;
 use refundctl::send::epay::DEMO_API_KEY;
+use refundctl::verify::{self, Breach, Kind};
 use serde_json::{Value, json};
 use settle_refunds::SWEEP;
 use shared::ebet::ChannelId;
-use shared::ledger::{BatchState, ItemState};
-use shared::pingpp::{advance, decide_refund};
+use shared::ledger::{BatchState, Confirmation, ItemState, TenantKey};
+use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
+use shared::pingpp::{SecretKey, advance, decide_refund};
 use shared::store::{Content, Stored};
 use tempfile::NamedTempFile;
 
@@ -42,6 +46,8 @@ enum Recovery {
     Sweep,
     /// A call for something that it holds brings it on, and is told one thing or another by that.
     Rival,
+    /// An operator goes on with open batches, and confirms what was confirmed.
+    Operator,
 }
 
 pub struct Operation {
@@ -50,7 +56,14 @@ pub struct Operation {
     /// What happens before.
     before: for<'a> fn(&'a World) -> BoxFuture<'a, ()>,
     act: for<'a> fn(&'a World) -> BoxFuture<'a, Told>,
-    recovery: Recovery,
+    /// Actions that a transaction holds here, if fewer than anywhere else.
+    actions: Option<usize>,
+    /// It is played with each of these.
+    recoveries: &'static [Recovery],
+    /// What is in the table in the end, if nothing happens to it.
+    comes_to: &'static [&'static str],
+    /// What `verify` may find until it is made again.
+    leaves: &'static [Kind],
 }
 
 /// What came of an operation.
@@ -59,6 +72,8 @@ struct End {
     told: Told,
     /// What is in the table, without times and ids.
     table: Vec<String>,
+    /// Whether so much was done when the first one died that whoever recovers may do nothing else than the rest.
+    is_begun: bool,
 }
 
 /// How many deaths an operation was played with.
@@ -73,28 +88,44 @@ pub struct Played {
 const DEATHS: [Fault; 2] = [Fault::DeathBefore, Fault::DeathDuring];
 
 impl Operation {
-    /// Plays it with every death and every pair of deaths.
+    /// Plays it with every death and every pair of deaths, and each recovery.
     ///
     /// # Panics
     /// Where the end is another one, naming the deaths.
     pub fn play_all(&self) -> Played {
         let file = NamedTempFile::new().expect("there is a place for files");
-        let start = file.path();
-        self.begin(start);
-        let (undisturbed, made) = self.play(start, &[]);
+        self.begin(file.path());
+        let mut all = Played::default();
+        for recovery in self.recoveries {
+            let played = self.play_all_with(file.path(), *recovery);
+            assert!(played.alone == DEATHS.len() * played.calls, "{}: {played:?}", self.name);
+            all = Played {
+                calls: played.calls,
+                alone: all.alone + played.alone,
+                pairs: all.pairs + played.pairs,
+            };
+        }
+        all
+    }
+
+    fn play_all_with(&self, start: &Path, recovery: Recovery) -> Played {
+        let (undisturbed, made) = self.play(start, recovery, &[]);
+        for line in self.comes_to {
+            let has_come = undisturbed.table.iter().any(|other| other == line);
+            assert!(has_come, "{}: no {line} in {:#?}", self.name, undisturbed.table);
+        }
         // Where nobody asks again, what was never begun may never be.
-        let untouched = (self.recovery != Recovery::Resend).then(|| {
+        let untouched = (recovery != Recovery::Resend).then(|| {
             let operation = Self { act: |_| Box::pin(async { None }), ..*self };
-            operation.play(start, &[]).0.table
+            operation.play(start, recovery, &[]).0.table
         });
-        let ends = [Some(undisturbed.table.clone()), untouched];
         let compare = |deaths: &[(usize, Fault)], end: &End| {
-            let is_told_alike = self.recovery != Recovery::Resend || end.told == undisturbed.told;
-            let is_one_of = ends.iter().flatten().any(|table| *table == end.table);
+            let is_told_alike = recovery != Recovery::Resend || end.told == undisturbed.told;
+            let is_untouched = !end.is_begun && untouched.as_ref() == Some(&end.table);
             let name = self.name;
             assert!(
-                is_told_alike && is_one_of,
-                "{name}, deaths {deaths:?}: {end:#?}\nundisturbed: {undisturbed:#?}"
+                is_told_alike && (is_untouched || end.table == undisturbed.table),
+                "{name}, {recovery:?}, deaths {deaths:?}: {end:#?}\nundisturbed: {undisturbed:#?}"
             );
         };
         let calls = made[0];
@@ -103,12 +134,12 @@ impl Operation {
         let (next, alone, pairs) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let play_some = || {
             while let Some(first) = firsts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let (end, made) = self.play(start, &[*first]);
+                let (end, made) = self.play(start, recovery, &[*first]);
                 compare(&[*first], &end);
                 alone.fetch_add(1, Ordering::Relaxed);
                 for second in (0..made[1]).flat_map(|call| DEATHS.map(|death| (call, death))) {
                     let deaths = [*first, second];
-                    compare(&deaths, &self.play(start, &deaths).0);
+                    compare(&deaths, &self.play(start, recovery, &deaths).0);
                     pairs.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -123,9 +154,10 @@ impl Operation {
 
     /// Keeps the table that it starts from in a file.
     fn begin(&self, file: &Path) {
-        let (lines, before, file) = ((self.lines)(), self.before, file.to_owned());
+        let (lines, before, actions, file) = ((self.lines)(), self.before, self.actions, file.to_owned());
         in_a_world(move |world| {
             Box::pin(async move {
+                ACTIONS_PER_TRANSACTION.set(actions);
                 world.import(&lines).await;
                 before(&world).await;
                 std::fs::remove_file(&file).unwrap();
@@ -135,22 +167,31 @@ impl Operation {
     }
 
     /// Plays it in a new world: each attempt but the last dies so. What came of it, and how many calls each attempt made.
-    fn play(&self, start: &Path, deaths: &[(usize, Fault)]) -> (End, Vec<usize>) {
-        let (name, act, recovery) = (self.name, self.act, self.recovery);
+    fn play(&self, start: &Path, recovery: Recovery, deaths: &[(usize, Fault)]) -> (End, Vec<usize>) {
+        let (name, act, actions, leaves) = (self.name, self.act, self.actions, self.leaves);
         let (start, deaths) = (start.to_owned(), deaths.to_vec());
         in_a_world(move |world| {
             Box::pin(async move {
+                ACTIONS_PER_TRANSACTION.set(actions);
                 world.table.embedded.database.restore_from(start.to_str().unwrap()).unwrap();
                 world.table.items_anew();
+                let at_first = state(&world);
                 // Longer than anybody has a batch for himself.
                 tokio::time::sleep(Duration::from_secs(200)).await;
-                let mut made = Vec::new();
+                let (mut made, mut is_begun) = (Vec::new(), false);
                 for (number, (call, death)) in deaths.iter().enumerate() {
                     world.set_script(Script::dies_at(*call, *death));
                     attempt(&world, act, recovery, number).await;
                     made.push(world.take_script());
+                    assert!(made[number] > *call, "{name}, {recovery:?}, deaths {deaths:?}: made {made:?}");
                     // What was on its way arrives.
                     tokio::time::sleep(Duration::from_secs(150)).await;
+                    let items = world.table.items();
+                    let breaches = verify::check_items(items.values().map(|stored| &**stored)).unwrap();
+                    let is_left = |breach: &&Breach| !leaves.contains(&breach.kind);
+                    let left: Vec<&Breach> = breaches.iter().filter(is_left).collect();
+                    assert!(left.is_empty(), "{name}, {recovery:?}, deaths {deaths:?}: {left:#?}");
+                    is_begun |= number == 0 && !is_being_created(&world) && state(&world) != at_first;
                 }
                 world.set_script(Script::default());
                 let told = attempt(&world, act, recovery, deaths.len()).await;
@@ -159,11 +200,12 @@ impl Operation {
                     Recovery::Resend => {}
                     Recovery::Sweep => come_to_rest(&world).await,
                     Recovery::Rival => drop(rival(&world).await),
+                    Recovery::Operator => operate(&world).await,
                 }
                 world.look("after the recovery");
-                let breaches = world.breaches();
-                assert!(breaches.is_empty(), "{name}, deaths {deaths:?}: {breaches:#?}");
-                (End { told: told.map(plain), table: state(&world) }, made)
+                let breaches = [world.breaches(), world.channel.complaints()].concat();
+                assert!(breaches.is_empty(), "{name}, {recovery:?}, deaths {deaths:?}: {breaches:#?}");
+                (End { told: told.map(plain), table: state(&world), is_begun }, made)
             })
         })
     }
@@ -178,8 +220,46 @@ async fn attempt(
     match recovery {
         Recovery::Sweep if number > 0 => ask(world, "settle-refunds", SWEEP.to_owned()).await,
         Recovery::Rival if number > 0 => rival(world).await,
-        Recovery::Resend | Recovery::Sweep | Recovery::Rival => act(world).await,
+        Recovery::Operator if number > 0 => {
+            operate(world).await;
+            None
+        }
+        Recovery::Resend | Recovery::Sweep | Recovery::Rival | Recovery::Operator => act(world).await,
     }
+}
+
+/// Whether a batch is there of which nobody can say yet whether it will be.
+fn is_being_created(world: &World) -> bool {
+    let is_one = |stored: &Arc<Stored>| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state == BatchState::Creating);
+    world.table.items().values().any(is_one)
+}
+
+/// An operator goes on with each open batch until it has ended, and confirms what is on record as confirmed; or dies.
+async fn operate(world: &World) {
+    let life = Life::new("refundctl".to_owned());
+    let work = async {
+        let session = world.session_of(&life);
+        for _ in 0..3 {
+            for stored in world.table.items().values() {
+                match &stored.content {
+                    Ok(Content::Batch(batch)) if batch.state.is_open() => {
+                        advance(&session, &*world.channel, &batch.key, super::now()).await.unwrap();
+                    }
+                    Ok(Content::Confirmation { path, confirmation, .. }) => {
+                        let (merchant, batch_no) = path.rsplit_once("#batchno#").unwrap();
+                        let merchant = merchant.strip_prefix("epay#").unwrap().parse().unwrap();
+                        let Confirmation { trade_no, amount, .. } = &**confirmation;
+                        // One that does not match the refund is refused.
+                        confirm(&session, &merchant, &batch_no.parse().unwrap(), trade_no, *amount)
+                            .await
+                            .ok();
+                    }
+                    _ => {}
+                }
+            }
+        }
+    };
+    life.unless_ended(work).await;
 }
 
 /// Somebody else asks for the first charge.
@@ -254,6 +334,8 @@ fn state(world: &World) -> Vec<String> {
             }
             // A void batch has freed its number, and may have named its month.
             Content::Months { .. } => continue,
+            Content::Tenant { settings, .. } => format!("{key}: {settings}"),
+            Content::SharedCredential { ids } => format!("{key}: {}", ids.join(" ")),
             _ => key,
         });
     }
@@ -365,22 +447,32 @@ async fn create(world: &World, batch_no: &str, charges: std::ops::Range<usize>) 
     ask(world, "create-batch-refund", event.to_string()).await
 }
 
-/// A batch of 100 charges whose creation died half-way, and of which another has taken a charge since.
+/// So many that a batch's first transaction holds two charges, and its second one the third.
+const FEW_ACTIONS: Option<usize> = Some(6);
+
+/// A batch of three charges whose creation died half-way.
 fn half_a_batch(world: &World) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         // The credential, the app, the reads, the month, the first transaction.
         // The month is named by one of them, and is there for the next: each twice.
         for call in (0..10).flat_map(|call| [call; 2]) {
             world.set_script(Script::dies_at(call, Fault::DeathDuring));
-            create(world, "large", 0..100).await;
+            create(world, "large", 0..3).await;
             world.take_script();
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let is_half = |stored: &Arc<Stored>| matches!(&stored.content, Ok(Content::Batch(batch)) if batch.state == BatchState::Creating);
-            if world.table.items().values().any(is_half) {
+            if is_being_created(world) {
                 break;
             }
         }
-        assert_eq!(create(world, "small", 99..100).await.unwrap()["status"], "created");
+        assert!(is_being_created(world));
+    })
+}
+
+/// And of which another has taken a charge since.
+fn half_a_batch_that_lacks_a_charge(world: &World) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        half_a_batch(world).await;
+        assert_eq!(create(world, "small", 2..3).await.unwrap()["status"], "created");
         // That one is settled by a change of the table, so that the sweep finds the other alone.
         let batch = world.table.items().values().find_map(|stored| match &stored.content {
             Ok(Content::Batch(batch)) if batch.state == BatchState::Created => Some(batch.key.clone()),
@@ -389,20 +481,23 @@ fn half_a_batch(world: &World) -> BoxFuture<'_, ()> {
         let session = world.session("settle-refunds");
         let pays = Pays::default();
         advance(&session, &pays, &batch.unwrap(), super::now()).await.unwrap();
-        assert!(state(world).contains(&"refund of ch_99: succeeded".to_owned()));
+        assert!(state(world).contains(&"refund of ch_2: succeeded".to_owned()));
     })
 }
 
 /// All operations that write.
 pub fn operations() -> Vec<Operation> {
-    use Recovery::{Resend, Rival, Sweep};
+    use Recovery::{Operator, Resend, Rival, Sweep};
     vec![
         Operation {
             name: "a single refund",
             lines: players,
             before: nothing,
             act: |world| Box::pin(single(world, "n", &[("ann", "ann0", "10")])),
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["ebet#1#ann ACCOUNT: 110, posting 1", "ebet#1#ann PAYMENT#ann0: refunded"],
+            leaves: &[],
         },
         Operation {
             name: "a single call for two players' bets, one that is not there, and a wrong amount",
@@ -420,7 +515,14 @@ pub fn operations() -> Vec<Operation> {
                     ],
                 ))
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[
+                "ebet#1#ann PAYMENT#ann1: open",
+                "ebet#1#ann PAYMENT#never",
+                "ebet#1#bob ACCOUNT: 110, posting 1",
+            ],
+            leaves: &[],
         },
         Operation {
             name: "a single call for more bets than a transaction holds",
@@ -434,7 +536,10 @@ pub fn operations() -> Vec<Operation> {
                     single(world, "n", &items).await
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["ebet#1#ann ACCOUNT: 200, posting 100"],
+            leaves: &[],
         },
         Operation {
             name: "a batch of three players",
@@ -453,7 +558,14 @@ pub fn operations() -> Vec<Operation> {
                     ],
                 ))
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[
+                "ebet#1#ann ACCOUNT: 110, posting 1",
+                "ebet#1#bob ACCOUNT: 110, posting 1",
+                "ebet#1#eve ACCOUNT: 120, posting 2",
+            ],
+            leaves: &[],
         },
         Operation {
             name: "a refund by the channel",
@@ -469,7 +581,10 @@ pub fn operations() -> Vec<Operation> {
                     Some(json!(refund.posting.after.to_string()))
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["ebet#1#ann ACCOUNT: 110, posting 1"],
+            leaves: &[],
         },
         Operation {
             name: "entries of a wallet",
@@ -487,7 +602,10 @@ pub fn operations() -> Vec<Operation> {
                     entries(world, &said).await
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["ebet#1#ann ACCOUNT: 25, posting 3", "ebet#1#ann PAYMENT#bet: settled"],
+            leaves: &[],
         },
         Operation {
             name: "a bet that the wallet does not hold, and one that it does",
@@ -502,7 +620,10 @@ pub fn operations() -> Vec<Operation> {
                     entries(world, &[bet("large", "1000"), bet("small", "100")]).await
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["ebet#1#ann ACCOUNT: 0, posting 1", "ebet#1#ann PAYMENT#small: open"],
+            leaves: &[],
         },
         Operation {
             name: "a settlement by itself",
@@ -515,21 +636,30 @@ pub fn operations() -> Vec<Operation> {
                     entries(world, &[settle]).await
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["ebet#1#ann PAYMENT#ann0: settled"],
+            leaves: &[],
         },
         Operation {
             name: "begin",
             lines: merchant,
             before: nothing,
             act: |world| Box::pin(begin(world, 1, "B1")),
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["epay#demo#1 PAYMENT: Processing"],
+            leaves: &[],
         },
         Operation {
             name: "end",
             lines: merchant,
             before: |world| Box::pin(async move { drop(begin(world, 1, "B1").await) }),
             act: |world| Box::pin(end(world, "B1", "T1", "2")),
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend, Operator],
+            comes_to: &["epay#demo#1 PAYMENT: Done"],
+            leaves: &[],
         },
         Operation {
             name: "an end after one of another amount",
@@ -541,7 +671,10 @@ pub fn operations() -> Vec<Operation> {
                 })
             },
             act: |world| Box::pin(end(world, "B1", "T1", "2")),
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend, Operator],
+            comes_to: &["epay#demo#1 PAYMENT: Done", "epay#demo#batchno#B1 CONFIRMATION#2#T1"],
+            leaves: &[],
         },
         Operation {
             name: "a withdrawal of an application",
@@ -552,7 +685,10 @@ pub fn operations() -> Vec<Operation> {
                     entries(world, &[json!({"kind": "withdraw", "merchant": "demo", "autoid": 1})]).await
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["epay#demo#1 PAYMENT: Withdrawn"],
+            leaves: &[],
         },
         Operation {
             name: "a failed refund of an application",
@@ -564,42 +700,86 @@ pub fn operations() -> Vec<Operation> {
                     entries(world, &[fail]).await
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["epay#demo#1 FAILED#B1", "epay#demo#1 PAYMENT: Requested"],
+            leaves: &[],
         },
         Operation {
             name: "a batch of charges",
             lines: || charges(3),
             before: nothing,
             act: |world| Box::pin(create(world, "batch1", 0..3)),
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["batch batch1: Created", "pingpp#app_1#test#ch_0 PAYMENT: 0 refunded, 30 held"],
+            leaves: &[],
         },
         Operation {
             name: "a batch of charges that two transactions hold",
             lines: || charges(100),
             before: nothing,
             act: |world| Box::pin(create(world, "batch1", 0..100)),
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["batch batch1: Created", "pingpp#app_1#test#ch_99 PAYMENT: 0 refunded, 30 held"],
+            leaves: &[],
         },
         Operation {
             name: "a batch of charges that two transactions hold, and whose first one another asks for",
-            lines: || charges(97),
+            lines: || charges(3),
             before: nothing,
-            act: |world| Box::pin(create(world, "batch1", 0..97)),
-            recovery: Rival,
+            act: |world| Box::pin(create(world, "batch1", 0..3)),
+            actions: FEW_ACTIONS,
+            recoveries: &[Rival, Sweep, Operator],
+            comes_to: &["pingpp#app_1#test#batchno#batch1 GUARD"],
+            leaves: &[],
         },
         Operation {
             name: "half a batch that is taken back",
-            lines: || charges(100),
+            lines: || charges(3),
+            before: half_a_batch_that_lacks_a_charge,
+            act: |world| Box::pin(async move { ask(world, "settle-refunds", SWEEP.to_owned()).await }),
+            actions: FEW_ACTIONS,
+            recoveries: &[Sweep],
+            comes_to: &["pingpp#app_1#test#ch_0 PAYMENT: 0 refunded, 0 held"],
+            leaves: &[],
+        },
+        Operation {
+            name: "half a batch that is completed",
+            lines: || charges(3),
             before: half_a_batch,
             act: |world| Box::pin(async move { ask(world, "settle-refunds", SWEEP.to_owned()).await }),
-            recovery: Sweep,
+            actions: FEW_ACTIONS,
+            recoveries: &[Sweep],
+            comes_to: &["batch large: PartiallySucceeded"],
+            leaves: &[],
+        },
+        Operation {
+            name: "the settling of a batch by its change of the table",
+            lines: || charges(3),
+            before: |world| Box::pin(async move { drop(create(world, "batch1", 0..3).await) }),
+            act: |world| {
+                Box::pin(async move {
+                    let changes: Vec<Value> =
+                        world.changes_from(0).0.iter().map(|change| (**change).clone()).collect();
+                    ask(world, "settle-refunds", json!({ "Records": changes }).to_string()).await
+                })
+            },
+            actions: None,
+            recoveries: &[Sweep],
+            comes_to: &["batch batch1: PartiallySucceeded"],
+            leaves: &[],
         },
         Operation {
             name: "the settling of a batch",
             lines: || charges(3),
             before: |world| Box::pin(async move { drop(create(world, "batch1", 0..3).await) }),
             act: |world| Box::pin(ask(world, "settle-refunds", SWEEP.to_owned())),
-            recovery: Sweep,
+            actions: None,
+            recoveries: &[Sweep, Operator],
+            comes_to: &["batch batch1: PartiallySucceeded"],
+            leaves: &[],
         },
         Operation {
             name: "a refund that people decide",
@@ -620,7 +800,10 @@ pub fn operations() -> Vec<Operation> {
                     Some(json!(format!("{decided:?}").starts_with("Some(Done")))
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["refund of ch_0: failed"],
+            leaves: &[],
         },
         Operation {
             name: "settings",
@@ -636,10 +819,61 @@ pub fn operations() -> Vec<Operation> {
                     let tenant = ChannelId(1).tenant();
                     let put = session.put_settings(&tenant, &settings, true);
                     life.unless_ended(put).await?.unwrap();
+                    Some(json!(settings))
+                })
+            },
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[],
+            leaves: &[],
+        },
+        Operation {
+            name: "an import of a channel, an app and a merchant with all that they have",
+            lines: Vec::new,
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl import".to_owned());
+                    let store = world.store(&life);
+                    let lines = [players()[..2].to_vec(), charges(1), merchant()[..1].to_vec()].concat();
+                    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+                    let settings = import::Settings::default();
+                    let run = import::run(&store, Source::text(&lines), &settings);
+                    let report = life.unless_ended(run).await?.unwrap();
+                    Some(json!(report.conflicts.len()))
+                })
+            },
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[
+                "ebet#1#ann ACCOUNT: 100, posting 0",
+                "pingpp#app_1#test#recharge_funds ACCOUNT: 10000, posting 0",
+            ],
+            leaves: &[Kind::WithoutTenant],
+        },
+        Operation {
+            name: "a key that names another app, too",
+            lines: || {
+                let app = json!({"kind": "app", "app": "app_2", "livemode": false, "currency": "cny"});
+                charges(0).into_iter().chain([app]).collect()
+            },
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl tenant".to_owned());
+                    let session = world.session_of(&life);
+                    let key: SecretKey = KEY.parse().unwrap();
+                    let both = |_: &[String]| vec!["app_1".to_owned(), "app_2".to_owned()];
+                    let tenant_of = |id: &str| TenantKey::in_mode("pingpp", id, "test");
+                    let change = session.change_shared_credential(&key.credential, both, tenant_of, None);
+                    life.unless_ended(change).await?.unwrap();
                     Some(Value::Null)
                 })
             },
-            recovery: Resend,
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[],
+            leaves: &[],
         },
     ]
 }

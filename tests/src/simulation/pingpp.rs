@@ -72,6 +72,11 @@ impl Channel {
         *self.is_calm.lock().unwrap() = true;
     }
 
+    /// What was wrong with how it was asked.
+    pub fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap().clone()
+    }
+
     fn has_paid(&self, order_no: &str) -> bool {
         self.paid.lock().unwrap().contains(order_no)
     }
@@ -422,7 +427,7 @@ impl Scene {
     pub fn check_at_rest(&self) {
         let world = &self.world;
         let simulation = &world.simulation;
-        for what in &*simulation.channel.complaints.lock().unwrap() {
+        for what in &simulation.channel.complaints() {
             simulation.breach(what.clone());
         }
         let items = simulation.table.items();

@@ -38,6 +38,12 @@ pub struct Moment {
     writes: usize,
 }
 
+impl Moment {
+    pub fn items(&self) -> &Items {
+        &self.items
+    }
+}
+
 impl Table {
     pub fn new(embedded: Embedded, keeps_calls: bool) -> Self {
         Self { embedded, read: Arc::default(), calls: keeps_calls.then(Arc::default) }
