@@ -444,3 +444,45 @@ async fn a_signed_batch_that_is_sent_again_is_the_same_batch_and_with_another_bo
         assert_eq!(scene.world.items().await, before, "{answer:?}");
     }
 }
+
+/// A key of two apps, one of which must sign: what is not signed is about the other one alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_opens_unsigned_only_those_of_its_apps_that_need_not_sign() {
+    const BOTH: &str = "sk_test_bothAppsKey5rzfH4OqPW9KC";
+    let scene = Scene::new().await;
+    let strict = json!({"kind": "app", "app": "app_strict", "livemode": false, "currency": "cny",
+                        "publicKey": public_key(), "requireSignature": true, "unsettledFunds": 100});
+    let charge = |id: &str| {
+        json!({"kind": "charge", "app": "app_strict", "livemode": false, "id": id, "amount": 10, "currency": "cny",
+               "channel": "wx_pub", "orderNo": "o", "transactionNo": id, "created": 1, "timePaid": 2})
+    };
+    let key = json!({"kind": "key", "secret": BOTH, "apps": ["app_1", "app_strict"]});
+    scene.world.import(&[strict, key, charge("ch_strict"), charge("ch_strict2")]).await;
+    let signed = |call: &Call| {
+        let timestamp = unix_seconds().to_string();
+        let signature = sha256_signed(&demo_key(), &signed_text(call, &timestamp));
+        with_signature(call, Some(&timestamp), &signature)
+    };
+    let wanted = create(BOTH, &new_batch("app_strict", "strict1", json!(["ch_strict"])));
+    let created = signed(&wanted).answer(&scene.world).await;
+    assert_eq!(created.status, 200, "{created:?}");
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let before = scene.world.items().await;
+    for (call, status) in [
+        (create(BOTH, &new_batch("app_strict", "strict2", json!(["ch_strict2"]))), 401),
+        // Again, as it was done.
+        (wanted, 401),
+        // Of one of its apps, for the other.
+        (create(BOTH, &new_batch("app_1", "batch9", json!(["ch_strict2"]))), 400),
+        (list(BOTH, "app=app_strict"), 401),
+        (retrieve(BOTH, &id), 404),
+    ] {
+        let answer = call.answer(&scene.world).await;
+        assert_eq!(answer.status, status, "{}: {answer:?}", call.uri);
+        assert!(!answer.body.contains("strict1"), "{answer:?}");
+    }
+    let ours = list(BOTH, "app=app_1").answer(&scene.world).await;
+    assert_eq!(ours.status, 200, "{ours:?}");
+    assert_eq!(signed(&retrieve(BOTH, &id)).answer(&scene.world).await.json()["id"], id);
+    assert_eq!(scene.world.items().await, before);
+}
