@@ -41,7 +41,7 @@ pub use names::{
 pub(crate) use posting::FieldDigest;
 pub use posting::{Cause, Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
-    AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, RefundRequest, Refusal,
+    AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, Progress, RefundRequest, Refusal,
     RequestRecord, Snapshot, Transaction, Verdict, decide, is_conclusive, plan, tombstones_due,
 };
 pub use refund_batch::{

@@ -292,12 +292,38 @@ pub fn tombstones_due<'a>(
     debits.into_iter().collect()
 }
 
-/// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment.
+/// How far a request has come, as a read shows it: the version of its record, and which items it has refunded itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Progress {
+    version: Option<u64>,
+    executed: Vec<bool>,
+}
+
+impl Progress {
+    pub fn of(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> Self {
+        Self {
+            version: snapshot.record.as_ref().map(|record| record.version),
+            executed: verdicts.iter().map(|verdict| verdict.is_executed_by(request)).collect(),
+        }
+    }
+}
+
+/// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment. `before` is
+/// what the read before this one showed, if that was not conclusive.
 ///
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know. Nor is an account known to be
-/// missing where its debit is there: the two may have come between their reads.
-pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
+/// missing where its debit is there: the two may have come between their reads. A read that shows no more progress
+/// than the one before it was begun after all that is executed in it: each of its items is newer than that.
+pub fn is_conclusive(
+    request: &RefundRequest,
+    snapshot: &Snapshot,
+    verdicts: &[Verdict],
+    before: Option<&Progress>,
+) -> bool {
+    if before.is_some_and(|before| *before == Progress::of(request, snapshot, verdicts)) {
+        return true;
+    }
     let record = request.record(snapshot);
     let has_begun = record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
     let is_recorded = |position| record.is_some_and(|record| record.refused.contains_key(&position));

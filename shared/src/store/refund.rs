@@ -11,8 +11,8 @@ use super::transact::Commit;
 use super::{Session, StoreError, items};
 use crate::clock;
 use crate::ledger::{
-    Account, AccountKey, DebitKey, KeyReused, RefundRequest, Snapshot, Verdict, decide, is_conclusive, plan,
-    tombstones_due,
+    Account, AccountKey, DebitKey, KeyReused, Progress, RefundRequest, Snapshot, Verdict, decide,
+    is_conclusive, plan, tombstones_due,
 };
 use crate::limits;
 use crate::mutants::{self, Decision};
@@ -107,17 +107,14 @@ impl Session {
         };
         loop {
             refunds.decide(request, snapshot)?;
-            while !is_conclusive(request, snapshot, &refunds.verdicts)
+            let mut before = None;
+            while !is_conclusive(request, snapshot, &refunds.verdicts, before.as_ref())
                 && !mutants::is_on(Decision::RefusalsAreNotReadAgain)
             {
-                // If nothing of the request was executed during a read, all of it is newer than what was.
-                let executed = snapshot.record.as_ref().map(|record| record.version);
+                before = Some(Progress::of(request, snapshot, &refunds.verdicts));
                 refunds.reopen_refused();
                 *snapshot = self.read_snapshot(request).await?;
                 refunds.decide(request, snapshot)?;
-                if executed == snapshot.record.as_ref().map(|record| record.version) {
-                    break;
-                }
             }
             if request.part.is_none() && snapshot.record.is_some() {
                 claim.hold();
