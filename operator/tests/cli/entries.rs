@@ -1,14 +1,11 @@
-//! A wallet's whole life against the local stack, as the operator's own system and its provider live it: by the real
-//! binary, on free ports.
-
-mod stack;
+//! A wallet's whole life against the local stack, as the operator's own system and its provider live it.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::stack::{Local, lines, refundctl, run, signal, stderr, stdout};
 use serde_json::{Value, json};
-use stack::{Local, lines, refundctl, run, signal, stderr, stdout};
 
 fn bet(seq_no: &str, amount: &str) -> Value {
     json!({"kind": "debit", "channelId": 1, "username": "player1", "seqNo": seq_no, "roundCode": "B1-1",

@@ -1,11 +1,15 @@
-//! refundctl as people use it: the real binary, on free ports.
-#![allow(dead_code)] // each file of tests uses some of it
+//! A local stack of a test, and the binary's other commands.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use shared::store::client;
+
+/// The local stack's.
+pub const TABLE: &str = "refunds-dev";
 
 pub fn refundctl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_refundctl"));
@@ -40,8 +44,12 @@ pub struct Local {
 
 impl Local {
     pub fn start(options: &[&str]) -> Self {
-        let arguments = [&["local", "--port", "0", "--dynamodb-port", "0"], options].concat();
-        let mut process = refundctl(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = refundctl(&["local", "--port", "0"]);
+        match std::env::var("DYNAMODB_ENDPOINT") {
+            Ok(endpoint) => command.args(elsewhere(&endpoint, options)),
+            Err(_) => command.args(["--dynamodb-port", "0"]).args(options),
+        };
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = || {
             let mut line = String::new();
@@ -52,7 +60,7 @@ impl Local {
         let second = line();
         let rest = second.strip_prefix("dynamodb on ").expect("the second line says where DynamoDB is");
         let (dynamodb, table) = rest.split_once(" table ").expect("and names the table");
-        assert_eq!(table, "refunds-dev");
+        assert_eq!(table, TABLE);
         let dynamodb = dynamodb.to_owned();
         Self { process, output, url, dynamodb }
     }
@@ -94,6 +102,18 @@ impl Local {
         self.table(&[command, &["--yes"], why].concat())
     }
 
+    /// Runs a command until it says something; the worker may have the batch for a moment.
+    pub fn until(&self, command: &[&str], said: &str) -> String {
+        let since = Instant::now();
+        loop {
+            let (_, told) = self.table(command);
+            if told.contains(said) {
+                return told;
+            }
+            assert!(since.elapsed() < Duration::from_secs(20), "{command:?} does not say {said:?}: {told}");
+        }
+    }
+
     pub fn import(&self, file: &Path, options: &[&str]) -> Output {
         let agreed = ["--yes", "--reason", "test"];
         run(&[&["import", file.to_str().unwrap(), "--endpoint", &self.dynamodb], &agreed[..], options]
@@ -106,6 +126,29 @@ impl Drop for Local {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Options for a stack on the DynamoDB that is at `endpoint`. All stacks have the same table there: it is made anew for
+/// each, but for one that goes on with a file of data, which stands for it.
+fn elsewhere(endpoint: &str, options: &[&str]) -> Vec<String> {
+    let (others, file) = match options.iter().position(|option| *option == "--data") {
+        Some(at) => ([&options[..at], &options[at + 2..]].concat(), Some(Path::new(options[at + 1]))),
+        None => (options.to_vec(), None),
+    };
+    if !file.is_some_and(Path::exists) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let deleted = client(Some(endpoint)).await.delete_table().table_name(TABLE).send().await;
+            let fails =
+                deleted.is_err_and(|error| !error.into_service_error().is_resource_not_found_exception());
+            assert!(!fails, "{TABLE} at {endpoint} cannot be deleted");
+        });
+    }
+    if let Some(file) = file {
+        std::fs::write(file, "").unwrap();
+    }
+    let others = others.into_iter().map(str::to_owned);
+    ["--dynamodb-endpoint".to_owned(), endpoint.to_owned()].into_iter().chain(others).collect()
 }
 
 pub fn signal(process: &Child, name: &str) {

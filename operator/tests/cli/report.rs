@@ -1,11 +1,7 @@
-//! `refundctl report` as people use it: the real binary, on free ports.
+//! `refundctl report`.
 
-mod stack;
-
-use std::time::{Duration, Instant};
-
+use crate::stack::{Local, run, stderr, stdout};
 use serde_json::{Value, json};
-use stack::{Local, run, stderr, stdout};
 
 /// An Alipay charge: someone must confirm its refund.
 const CONFIRMED_CHARGE: &str = "ch_Pq8S4K5yPi1G0mHeX1qDemo0";
@@ -35,18 +31,6 @@ impl Local {
         local
     }
 
-    /// Runs a command until it says something; the worker may have the batch for a moment.
-    fn until(&self, command: &[&str], said: &str) {
-        let since = Instant::now();
-        loop {
-            let (_, told) = self.table(command);
-            if told.contains(said) {
-                return;
-            }
-            assert!(since.elapsed() < Duration::from_secs(20), "{command:?} does not say {said:?}: {told}");
-        }
-    }
-
     /// What a report prints.
     fn report(&self, options: &[&str]) -> String {
         let output = run(&[&["report", "--endpoint", &self.dynamodb], options].concat());
@@ -54,7 +38,7 @@ impl Local {
         stdout(&output)
     }
 
-    fn json(&self, options: &[&str]) -> Value {
+    fn reported(&self, options: &[&str]) -> Value {
         serde_json::from_str(&self.report(&[options, &["--output", "json"]].concat())).unwrap()
     }
 }
@@ -74,7 +58,7 @@ fn refunds_of_all_protocols_are_added_up_by_provider_tenant_and_day() {
     let ebet = json!([2, "1020.00", 1, "100.00", 0, "0.00", 0, "0.00"]);
     let epay = json!([1, "2.00", 0, "0.00", 0, "0.00", 1, "358.50"]);
     let pingpp = json!([2, "0.20", 0, "0.00", 0, "0.00", 1, "50.00"]);
-    let report = local.json(&["--by", "provider"]);
+    let report = local.reported(&["--by", "provider"]);
     assert_eq!(
         sums(&report, "provider"),
         [json!(["eBET", "CNY", ebet]), json!(["EPay", "CNY", epay]), json!(["Ping++", "CNY", pingpp])]
@@ -86,7 +70,7 @@ fn refunds_of_all_protocols_are_added_up_by_provider_tenant_and_day() {
     let app = "app app_abcdefghweqzadfs in test mode";
     assert_eq!(open, [json!(["merchant demo", "358.50"]), json!([app, "50.00"])]);
 
-    let report = local.json(&["--by", "tenant", "--segments", "1", "--max-rcu", "1000"]);
+    let report = local.reported(&["--by", "tenant", "--segments", "1", "--max-rcu", "1000"]);
     assert_eq!(
         sums(&report, "tenant"),
         [
@@ -96,11 +80,11 @@ fn refunds_of_all_protocols_are_added_up_by_provider_tenant_and_day() {
         ]
     );
     // They were made before and after midnight, maybe.
-    let by_day = sums(&local.json(&[]), "day");
+    let by_day = sums(&local.reported(&[]), "day");
     let count = |at: usize| by_day.iter().map(|row| row[2][at].as_u64().unwrap()).sum::<u64>();
     assert_eq!((count(0), count(2), count(4), count(6)), (5, 1, 0, 2));
 
-    let before = local.json(&["--from", "2020-01-01", "--to", "2020-01-31"]);
+    let before = local.reported(&["--from", "2020-01-01", "--to", "2020-01-31"]);
     let open = json!([0, "0.00", 0, "0.00", 0, "0.00", 2, "408.50"]);
     assert_eq!(sums(&before, "day"), [json!([null, "CNY", open])], "what is open is so whatever the period");
     assert_eq!(
@@ -111,7 +95,7 @@ fn refunds_of_all_protocols_are_added_up_by_provider_tenant_and_day() {
     let (code, told) =
         local.agreed(&["application", "fail", "demo", "2", "B1", "--reason", "account closed"]);
     assert_eq!(code, Some(0), "{told}");
-    let report = local.json(&["--by", "provider"]);
+    let report = local.reported(&["--by", "provider"]);
     assert_eq!(sums(&report, "provider")[1][2], json!([1, "2.00", 0, "0.00", 1, "358.50", 0, "0.00"]));
     assert_eq!(report["open"].as_array().unwrap().len(), 1);
 }

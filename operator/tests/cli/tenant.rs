@@ -1,10 +1,9 @@
-//! Tenants with refundctl, as people use it: the real binary, on free ports.
-
-mod stack;
+//! Tenants with refundctl.
 
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::stack::{Local, TABLE, is_not_stored, lines, refundctl, run, stderr, stdout};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use refundctl::target::session;
@@ -13,7 +12,6 @@ use sha2::{Digest, Sha256};
 use shared::epay::{Merchant, MerchantId};
 use shared::ledger::{Intervention, TenantKey};
 use shared::store::{Session, Store, client};
-use stack::{Local, is_not_stored, lines, refundctl, run, stderr, stdout};
 
 /// What a command came to: its exit code, and what it wrote on either output.
 struct Told {
@@ -84,7 +82,7 @@ impl Local {
 
     fn with_table<T>(&self, work: impl AsyncFnOnce(Session) -> T) -> T {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let store = Store::new(client(Some(&self.dynamodb)).await, "refunds-dev");
+            let store = Store::new(client(Some(&self.dynamodb)).await, TABLE);
             work(session(&store)).await
         })
     }

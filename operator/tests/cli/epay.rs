@@ -1,9 +1,7 @@
-//! EPay with refundctl, as people use it: the real binary, on free ports.
+//! EPay with refundctl.
 
-mod stack;
-
+use crate::stack::{Local, is_not_stored, lines, run, stderr, stdout};
 use serde_json::json;
-use stack::{Local, lines, run, stderr, stdout};
 
 impl Local {
     /// The exit code and all that is printed of a call.
@@ -183,5 +181,5 @@ fn merchants_and_applications_are_imported_once_and_of_a_key_the_hash_alone_is_s
     assert!(stderr(&local.import(&file, &["--replace"])).contains("a currency can't be changed"));
 
     drop(local);
-    stack::is_not_stored(folder.path(), secret);
+    is_not_stored(folder.path(), secret);
 }

@@ -1,9 +1,7 @@
 //! What commands show fits on 80 columns, has no colours, and is as exact for programs: the real binary, through a pipe.
 
-mod stack;
-
+use crate::stack::{Local, run, stderr, stdout};
 use serde_json::Value;
-use stack::{Local, run, stderr, stdout};
 
 const APP: &str = "app_abcdefghweqzadfs";
 

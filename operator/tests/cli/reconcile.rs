@@ -1,14 +1,12 @@
-//! Statements of providers against the ledger, as operators reconcile them: the real binary, on free ports.
-
-mod stack;
+//! Statements of providers against the ledger, as operators reconcile them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::stack::{Local, lines, refundctl, run, stderr, stdout};
 use serde_json::{Value, json};
-use stack::{Local, lines, refundctl, run, stderr, stdout};
 use tempfile::TempDir;
 
 const APP: &str = "app_abcdefghweqzadfs";

@@ -1,12 +1,10 @@
-//! refundctl as people use it: the real binary, on free ports.
-
-mod stack;
+//! The local stack, eBET's calls, and what an operator does first.
 
 use std::io::{BufRead, Write};
 use std::process::{Output, Stdio};
 
+use crate::stack::{Local, lines, refundctl, run, signal, stderr, stdout};
 use serde_json::{Value, json};
-use stack::{Local, lines, refundctl, run, signal, stderr, stdout};
 
 #[test]
 fn the_local_stack_answers_the_documents_example_and_stops_when_told() {
@@ -176,7 +174,7 @@ fn a_channel_with_a_key_of_its_own_is_imported_and_called() {
 }
 
 fn facts() -> Vec<Value> {
-    let key = include_str!("../demo/data.jsonl").lines().next().unwrap();
+    let key = include_str!("../../demo/data.jsonl").lines().next().unwrap();
     let channel: Value = serde_json::from_str(key).unwrap();
     vec![
         channel,

@@ -1,11 +1,9 @@
-//! Batches of refunds that do not end by themselves, as an operator finds them: the real binary, on free ports.
-
-mod stack;
+//! Batches of refunds that do not end by themselves, as an operator finds them.
 
 use std::time::{Duration, Instant};
 
+use crate::stack::{Local, run, stderr, stdout};
 use serde_json::{Value, json};
-use stack::{Local, run, stderr, stdout};
 
 /// Of the demo data: someone must confirm its refund.
 const CHARGE: &str = "ch_Pq8S4K5yPi1G0mHeX1qDemo0";

@@ -1,11 +1,7 @@
-//! Ping++ with refundctl, as people use it: the real binary, on free ports.
+//! Ping++ with refundctl.
 
-mod stack;
-
-use std::time::{Duration, Instant};
-
+use crate::stack::{Local, is_not_stored, lines, run, signal, stderr, stdout};
 use serde_json::{Value, json};
-use stack::{Local, lines, run, stderr, stdout};
 
 const APP: &str = "app_abcdefghweqzadfs";
 const BATCH_NO: &str = "batchrefund20160801001";
@@ -26,18 +22,6 @@ impl Local {
         let (code, told) = self.pingpp(call, options);
         assert_eq!(code, Some(0), "{told}");
         serde_json::from_str(told.split("HTTP 200\n").nth(1).unwrap()).unwrap()
-    }
-
-    /// Runs a command until it says something; the worker may have the batch for a moment.
-    fn until(&self, command: &[&str], said: &str) -> String {
-        let since = Instant::now();
-        loop {
-            let (_, told) = self.table(command);
-            if told.contains(said) {
-                return told;
-            }
-            assert!(since.elapsed() < Duration::from_secs(20), "{command:?} does not say {said:?}: {told}");
-        }
     }
 }
 
@@ -156,7 +140,7 @@ fn a_batch_that_was_accepted_before_a_kill_is_settled_after_it() {
     // Killed as soon as the batch is accepted, whatever its worker has done by then.
     let mut local = Local::start(&options);
     local.json("create-batch-refund", &[]);
-    stack::signal(&local.process, "-KILL");
+    signal(&local.process, "-KILL");
     local.process.wait().unwrap();
     let local = Local::start(&options);
     let (_, told) = local.table(&["show", "batch", BATCH_NO]);
@@ -273,5 +257,5 @@ fn apps_keys_and_charges_are_imported_once_and_of_a_key_the_hash_alone_is_stored
     assert!(told.contains("HTTP 401"), "{told}");
 
     drop(local);
-    stack::is_not_stored(folder.path(), secret);
+    is_not_stored(folder.path(), secret);
 }

@@ -1,14 +1,12 @@
-//! verify and anchor as people use them: the real binary, on free ports.
-
-mod stack;
+//! verify and anchor.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::stack::{Local, TABLE, refundctl, run, signal, stderr, stdout};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
-use stack::{Local, refundctl, run, signal, stderr, stdout};
 
 /// A local stack with a sample in it, and a folder for what commands keep.
 fn with_sample(debits: &str) -> (Local, tempfile::TempDir) {
@@ -16,7 +14,7 @@ fn with_sample(debits: &str) -> (Local, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("sample.jsonl");
     let channel = r#"{"kind":"channel","channelId":1,"currency":"CNY","publicKeys":["KEY"]}"#;
-    let key = include_str!("../demo/data.jsonl").lines().next().unwrap();
+    let key = include_str!("../../demo/data.jsonl").lines().next().unwrap();
     let key: Value = serde_json::from_str(key).unwrap();
     let key = key["publicKeys"][0].to_string();
     let sample = run(&["sample", "--debits", debits, "--players", "50"]);
@@ -108,7 +106,7 @@ async fn a_breach_is_told_with_its_items_and_an_unreachable_table_is_not_taken_f
 
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let client = shared::store::client(Some(&local.dynamodb)).await;
-    let change = client.update_item().table_name("refunds-dev");
+    let change = client.update_item().table_name(TABLE);
     let change = change.key("pk", text("ebet#1#apitest01")).key("sk", text("ACCOUNT"));
     let change = change.update_expression("SET balance = balance + :cent");
     change.expression_attribute_values(":cent", AttributeValue::N("0.01".to_owned())).send().await.unwrap();
