@@ -156,18 +156,19 @@ async fn wrong_credentials_take_about_as_long_wherever_they_are_wrong() {
                     body["signature"] = json!(sign(&RIVAL_PEM, "p1577808000000").unwrap())
                 }),
             ),
-            (
-                "of a player that is not there",
-                with(endpoint, &|body| {
-                    body["username"] = json!("nobody");
-                }),
-            ),
         ]
     };
+    // A batch is of several players: their names are not signed.
+    let of_nobody =
+        ("of a player that is not there", with(SINGLE, &|body| body["username"] = json!("nobody")));
     for kinds in [
         wrong_key(&|key| epay(BEGIN, key, &begin(8_801, "B", "2")), DEMO_API_KEY, 0),
+        wrong_key(&|key| epay(END, key, &end("B-of-ours", "T", "2")), DEMO_API_KEY, 0),
+        wrong_key(&|key| create(key, &new_batch("app_1", "batch1", json!(["ch_a"]))), KEY, "sk_test_".len()),
         wrong_key(&|key| retrieve(key, "151608161453545122"), KEY, "sk_test_".len()),
-        wrong_signature(SINGLE),
+        wrong_key(&|key| list(key, "app=app_1"), KEY, "sk_test_".len()),
+        wrong_signature(SINGLE).into_iter().chain([of_nobody]).collect(),
+        wrong_signature(BATCH),
     ] {
         let instance = scene.world.instance_of(kinds[0].1.endpoint);
         let medians = medians(&kinds, &instance).await;
