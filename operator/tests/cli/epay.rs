@@ -3,14 +3,6 @@
 use crate::stack::{Local, is_not_stored, lines, run, stderr, stdout};
 use serde_json::json;
 
-impl Local {
-    /// The exit code and all that is printed of a call.
-    fn epay(&self, call: &str, options: &[&str]) -> (Option<i32>, String) {
-        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
-        (output.status.code(), stdout(&output) + &stderr(&output))
-    }
-}
-
 #[test]
 fn the_documents_example_is_begun_in_every_format_under_the_same_tag_and_then_done() {
     let local = Local::start(&[]);
@@ -26,14 +18,14 @@ fn the_documents_example_is_begun_in_every_format_under_the_same_tag_and_then_do
         (&["--format", "form", "--accept", "text/xml"], &xml),
         (&["--format", "json", "--accept", "application/bson"], &bson),
     ] {
-        let (code, told) = local.epay("begin-single-refund", options);
+        let (code, told) = local.sent("begin-single-refund", options);
         assert_eq!(code, Some(0), "{told}");
         assert!(told.contains("HTTP 200") && told.contains(answer), "{options:?}: {told}");
     }
     let (_, shown) = local.table(&["show", "application", "demo", "1"]);
     assert!(shown.contains("application 1 of merchant demo: being processed (1)"), "{shown}");
     for format in ["json", "xml", "form", "bson"] {
-        let (code, told) = local.epay("end-single-refund", &["--format", format]);
+        let (code, told) = local.sent("end-single-refund", &["--format", format]);
         assert_eq!(code, Some(0), "{told}");
         assert!(told.contains(tag), "{told}");
     }
@@ -47,7 +39,7 @@ fn the_documents_example_is_begun_in_every_format_under_the_same_tag_and_then_do
 fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
     let local = Local::start(&[]);
     let begin = |batch_no: &str| {
-        local.epay("begin-single-refund", &["--autoid", "2", "--amount", "358.50", "--batch-no", batch_no])
+        local.sent("begin-single-refund", &["--autoid", "2", "--amount", "358.50", "--batch-no", batch_no])
     };
     assert_eq!(begin("B1").0, Some(0));
     let (code, told) = local.agreed(&["application", "withdraw", "demo", "2"]);
@@ -66,7 +58,7 @@ fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
     let (code, told) = begin("B1");
     assert!(code == Some(1) && told.contains("批次号 B1 的退款已失败"), "{told}");
     let (code, told) =
-        local.epay("end-single-refund", &["--batch-no", "B1", "--trade-no", "T", "--amount", "358.50"]);
+        local.sent("end-single-refund", &["--batch-no", "B1", "--trade-no", "T", "--amount", "358.50"]);
     assert!(code == Some(1) && told.contains("303"), "{told}");
 
     let (code, told) =
@@ -84,7 +76,7 @@ fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
 
     let (code, told) = local.table(&["show", "confirmations", "demo", "B1"]);
     assert!(code == Some(0) && told.contains("refund rf_") && told.contains("COMPLETED NOTHING"), "{told}");
-    local.epay("end-single-refund", &["--batch-no", "unknown"]);
+    local.sent("end-single-refund", &["--batch-no", "unknown"]);
     let (_, told) = local.table(&["show", "confirmations", "demo", "unknown"]);
     assert!(told.contains("no refund was begun under it"), "{told}");
     let (code, told) = local.table(&["show", "confirmations", "demo", "nothing"]);
@@ -97,9 +89,9 @@ fn an_application_is_failed_begun_again_and_withdrawn_and_its_history_tells() {
 #[test]
 fn a_confirmation_that_came_too_early_is_completed_by_its_operator() {
     let local = Local::start(&[]);
-    let (code, told) = local.epay("end-single-refund", &[]);
+    let (code, told) = local.sent("end-single-refund", &[]);
     assert!(code == Some(1) && told.contains("300"), "{told}");
-    assert_eq!(local.epay("begin-single-refund", &[]).0, Some(0));
+    assert_eq!(local.sent("begin-single-refund", &[]).0, Some(0));
     let (_, shown) = local.table(&["show", "application", "demo", "1"]);
     assert!(shown.contains("NOT COMPLETED YET"), "{shown}");
     let confirm = |amount: &str| {
@@ -115,7 +107,7 @@ fn a_confirmation_that_came_too_early_is_completed_by_its_operator() {
     assert!(code == Some(0) && told.starts_with("done: refund rf_"), "{told}");
     let (code, told) = confirm("2.00");
     assert!(code == Some(0) && told.starts_with("unchanged: refund rf_"), "{told}");
-    assert_eq!(local.epay("end-single-refund", &[]).0, Some(0));
+    assert_eq!(local.sent("end-single-refund", &[]).0, Some(0));
 }
 
 #[test]
@@ -138,7 +130,7 @@ fn merchants_and_applications_are_imported_once_and_of_a_key_the_hash_alone_is_s
     );
     let begin = |key: &str| {
         let options = ["--api-key", key, "--autoid", "7", "--amount", "10", "--batch-no", "B"];
-        local.epay("begin-single-refund", &options).1
+        local.sent("begin-single-refund", &options).1
     };
     assert!(begin(secret).contains("\"errcode\": 0"));
     assert!(begin("demo-key-for-this-machine-only").contains("HTTP 401"));

@@ -7,19 +7,13 @@ const APP: &str = "app_abcdefghweqzadfs";
 const BATCH_NO: &str = "batchrefund20160801001";
 
 impl Local {
-    /// The exit code and all that is printed of a call.
-    fn pingpp(&self, call: &str, options: &[&str]) -> (Option<i32>, String) {
-        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
-        (output.status.code(), stdout(&output) + &stderr(&output))
-    }
-
     /// What is retrieved of a batch.
     fn retrieve(&self, id: &str) -> Value {
         self.json("retrieve-batch-refund", &[id])
     }
 
     fn json(&self, call: &str, options: &[&str]) -> Value {
-        let (code, told) = self.pingpp(call, options);
+        let (code, told) = self.sent(call, options);
         assert_eq!(code, Some(0), "{told}");
         serde_json::from_str(told.split("HTTP 200\n").nth(1).unwrap()).unwrap()
     }
@@ -184,7 +178,7 @@ fn apps_keys_and_charges_are_imported_once_and_of_a_key_the_hash_alone_is_stored
     assert_eq!(all, (Some(0), "app created 1 charge created 1 key created 1".to_owned()));
     let create = |secret: &str, charge: &str, batch_no: &str| {
         let options = ["--app", "app_1", "--secret", secret, "--batch-no", batch_no, "--charge", charge];
-        local.pingpp("create-batch-refund", &options).1
+        local.sent("create-batch-refund", &options).1
     };
     assert!(create("sk_test_ibbTe5jLGCi5rzfH4OqPW9KC", "ch_1", "b01").contains("HTTP 401"));
     assert!(create(secret, "ch_1=31", "b01").contains("has 30 left to be refunded"));
@@ -253,7 +247,7 @@ fn apps_keys_and_charges_are_imported_once_and_of_a_key_the_hash_alone_is_stored
     // A running function knows a key for half a minute.
     drop(local);
     let local = Local::start(&["--no-demo", "--data", data.to_str().unwrap()]);
-    let (_, told) = local.pingpp("list-batch-refunds", &["--app", "app_1", "--secret", secret]);
+    let (_, told) = local.sent("list-batch-refunds", &["--app", "app_1", "--secret", secret]);
     assert!(told.contains("HTTP 401"), "{told}");
 
     drop(local);

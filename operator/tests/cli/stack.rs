@@ -80,6 +80,12 @@ impl Local {
         (output.status.code(), serde_json::from_str(answer).unwrap())
     }
 
+    /// The exit code and all that is printed of a call.
+    pub fn sent(&self, call: &str, options: &[&str]) -> (Option<i32>, String) {
+        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
+        (output.status.code(), stdout(&output) + &stderr(&output))
+    }
+
     pub fn self_refund(&self, username: &str, bet: &str) -> Output {
         run(&["self-refund", "1", username, bet, "--endpoint", &self.dynamodb, "--yes", "--reason", "test"])
     }

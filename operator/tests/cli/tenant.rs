@@ -68,12 +68,6 @@ impl Local {
         Told::of(&run(&[&["tenant"], arguments, &["--endpoint", &self.dynamodb]].concat()))
     }
 
-    /// All that is printed of a call.
-    fn told(&self, call: &str, options: &[&str]) -> String {
-        let output = run(&[&["send", call, "--endpoint", &self.url], options].concat());
-        stdout(&output) + &stderr(&output)
-    }
-
     /// Stopped and started again on its file: functions know settings for half a minute.
     fn again(self, data: &Path) -> Self {
         drop(self);
@@ -129,7 +123,7 @@ fn a_merchant_is_added_gets_another_key_loses_its_old_one_and_is_switched_off_an
     assert!(local.import(&file, &[]).status.success());
     let begin = |local: &Local, key: &str| {
         let options = ["--api-key", key, "--autoid", "7", "--amount", "10", "--batch-no", "B"];
-        local.told("begin-single-refund", &options)
+        local.sent("begin-single-refund", &options).1
     };
     assert!(begin(&local, &first).contains("\"errcode\": 0"));
     let rotated = local.tenant(&["rotate-key", "merchant", "m"]);
@@ -219,7 +213,7 @@ fn a_merchants_key_is_taken_from_a_file_or_a_pipe_and_what_was_cut_off_is_comple
     std::io::Write::write_all(&mut piped.stdin.take().unwrap(), b"another-secret-of-its-own\n").unwrap();
     Told::of(&piped.wait_with_output().unwrap()).says("added, with key");
     for key in [secret, "another-secret-of-its-own"] {
-        let told = local.told("begin-single-refund", &["--api-key", key]);
+        let (_, told) = local.sent("begin-single-refund", &["--api-key", key]);
         assert!(!told.contains("HTTP 401") && told.contains("errcode"), "{told}");
     }
 
@@ -241,7 +235,7 @@ fn an_app_is_added_and_its_keys_may_be_other_apps_too() {
     let (file, data) = (folder.path().join("facts.jsonl"), folder.path().join("refunds.db"));
     let local = start(&data);
     let list = |local: &Local, app: &str, secret: &str| {
-        local.told("list-batch-refunds", &["--app", app, "--secret", secret])
+        local.sent("list-batch-refunds", &["--app", app, "--secret", secret]).1
     };
     let add = ["add", "app", "app_1", "--currency", "cny"];
     let first = local.tenant(&add).secret();
