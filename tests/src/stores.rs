@@ -39,10 +39,10 @@ const KNOWN: &[Known] = &[
     ),
 ];
 
+type Known = (&'static str, fn(&Value, &Value) -> bool, &'static str);
+
 /// More than the 16 MB of one read.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
-
-type Known = (&'static str, fn(&Value, &Value) -> bool, &'static str);
 
 /// Units are asserted on the embedded store alone.
 const NOTHING: &str = "DynamoDB takes half a unit or a unit for what is not there, Local nothing";
@@ -328,7 +328,7 @@ fn limits() -> impl Iterator<Item = Call> {
         .chain([transaction(100, 10), transaction(101, 10), read(100), read(101)])
         // A transaction has at most 4 MB.
         .chain([transaction(10, 390 * 1024), transaction(11, 390 * 1024)])
-        // A page of a query ends with the item that makes it 1 MB, and 100 keys are read in parts of 16 MB.
+        // A page of a query has about 1 MB, and 100 keys are read in parts of 16 MB.
         .chain([page(0), page(8)])
         .chain((10..60).map(move |sort| put(sort, 390 * 1024)))
         .chain([read(60)]);
