@@ -20,11 +20,19 @@ fn credential_item(credential: &CredentialKey, tenant: &TenantKey) -> Item {
     item
 }
 
-/// A secret that names several tenants, by their ids.
-fn shared_item(credential: &CredentialKey, ids: &[String]) -> Item {
+/// A secret that names several tenants, by their ids. It counts its changes.
+fn shared_item(credential: &CredentialKey, ids: &[String], version: u64) -> Item {
     let mut item = items::credential_key(credential);
-    item.extend([items::texts("ids", ids)]);
+    item.extend([items::texts("ids", ids), items::number("version", version)]);
     item
+}
+
+/// What a secret names.
+#[derive(Debug, Default)]
+struct Named {
+    ids: Vec<String>,
+    /// 0 of one that is not on record.
+    version: u64,
 }
 
 fn key_of_tenant(tenant: &TenantKey, credential: &CredentialKey) -> Item {
@@ -86,7 +94,8 @@ impl Session {
         self.name_tenants(credential, changed, tenant_of, stays).await
     }
 
-    /// One transaction, bound to what the secret names as it is read; decided anew where that has changed meanwhile.
+    /// One transaction, bound to the secret as it is read; decided anew where that has changed meanwhile. By its version,
+    /// not by what it names: a change that arrives late must not undo others' that came to the same.
     async fn name_tenants(
         &self,
         credential: &CredentialKey,
@@ -96,37 +105,35 @@ impl Session {
     ) -> Result<SettingsChange, StoreError> {
         let mut backoff = Backoff::default();
         loop {
-            let named = self.shared_credential(credential).await?;
-            let Some(ids) = ids(named.as_deref()) else { return Ok(SettingsChange::Kept) };
-            let change = match &named {
-                None => SettingsChange::Created,
-                Some(named) if *named == ids => return Ok(SettingsChange::Unchanged),
-                Some(_) => SettingsChange::Replaced,
+            let read = self.named(credential).await?;
+            let is_there = read.is_some();
+            let Some(ids) = ids(read.as_ref().map(|named| &*named.ids)) else {
+                return Ok(SettingsChange::Kept);
             };
-            let as_read = match &named {
-                None => PutCondition::absent(),
-                Some(named) => PutCondition {
-                    expression: "ids = :named",
-                    names: Default::default(),
-                    values: Item::from([items::texts(":named", named)]),
-                },
+            let named = read.unwrap_or_default();
+            let (change, as_read) = match is_there {
+                false => (SettingsChange::Created, PutCondition::absent()),
+                true if named.ids == ids => return Ok(SettingsChange::Unchanged),
+                true => (SettingsChange::Replaced, PutCondition::unchanged(named.version)),
             };
-            let item = shared_item(credential, &ids);
+            let item = shared_item(credential, &ids, named.version + 1);
             let mut actions: Vec<Action> = vec![(self.put_action_if(&item, Some(as_read))?, item)];
-            for id in &ids {
+            for id in ids.iter().filter(|id| !named.ids.contains(id)) {
                 let item = key_of_tenant(&tenant_of(id), credential);
                 actions.push((self.put_action_if(&item, None)?, item));
             }
-            for id in named.iter().flatten().filter(|id| !ids.contains(id)) {
+            for id in named.ids.iter().filter(|id| !ids.contains(id)) {
                 actions.push(self.delete_action(key_of_tenant(&tenant_of(id), credential))?);
             }
             if let Some((tenant, hash)) = stays {
                 actions.push(self.check_action(items::key(tenant.as_str(), &format!("{KEY_PREFIX}{hash}")))?);
             }
-            if actions.len() > limits::ACTIONS_PER_TRANSACTION_MAX {
-                let max = limits::ACTIONS_PER_TRANSACTION_MAX - 1;
+            let max = limits::ACTIONS_PER_TRANSACTION_MAX;
+            // One that names more could not be given up in one transaction.
+            if actions.len() > max || ids.len() >= max {
                 return Err(StoreError::Refused(format!(
-                    "a key names at most {max} apps, those included that it named before"
+                    "a key names at most {} apps, and no more than that can change at once",
+                    max - 1
                 )));
             }
             let cause = match self.transact(actions).await? {
@@ -164,8 +171,16 @@ impl Session {
         &self,
         credential: &CredentialKey,
     ) -> Result<Option<Vec<String>>, StoreError> {
+        Ok(self.named(credential).await?.map(|named| named.ids))
+    }
+
+    async fn named(&self, credential: &CredentialKey) -> Result<Option<Named>, StoreError> {
         let item = self.read_item(items::credential_key(credential)).await?;
-        item.map(|item| Reader::new(&item).texts("ids")).transpose()
+        let named = |item: Item| {
+            let reader = Reader::new(&item);
+            Ok(Named { ids: reader.texts("ids")?, version: reader.integer("version")? })
+        };
+        item.map(named).transpose()
     }
 
     /// The secrets that a tenant has which may be others' too, by their hashes.

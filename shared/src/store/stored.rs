@@ -175,7 +175,10 @@ impl Content {
         }
         Ok(match sort {
             items::TENANT => Self::Tenant { tenant: tenant(), settings: reader.text("settings")?.to_owned() },
-            items::CREDENTIAL if reader.has("ids") => Self::SharedCredential { ids: reader.texts("ids")? },
+            items::CREDENTIAL if reader.has("ids") => {
+                reader.integer("version")?;
+                Self::SharedCredential { ids: reader.texts("ids")? }
+            }
             items::CREDENTIAL => Self::Credential { tenant: TenantKey::recorded(reader.text("tenant")?) },
             items::ACCOUNT => Self::Account(reader.account()?),
             items::REQUEST => {

@@ -1,0 +1,248 @@
+//! Operators who let secret keys name apps and end them, several at once about few keys: as `refundctl tenant` and
+//! `refundctl import` do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fastrand::Rng;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use shared::ledger::{CredentialKey, TenantKey};
+use shared::pingpp::{Mode, SecretKey, tenant_of};
+use shared::store::{Content, Creation, SettingsChange, StoreError};
+
+use super::Simulation;
+use super::platform::Life;
+use super::table::{Items, Moment, content};
+
+const APPS: [&str; 3] = ["shop_1", "shop_2", "shop_3"];
+
+/// Of the keys that apps are given and that they lose one by one, those of the beginning; one more is made by whoever
+/// comes first.
+const NAMES: [&[&str]; 4] = [&["shop_1", "shop_2", "shop_3"], &["shop_1", "shop_3"], &["shop_2"], &[]];
+
+fn secret(key: usize) -> String {
+    format!("sk_test_sharedByTheShops{key}")
+}
+
+/// A key that files say all apps of, on its own: who has lost it has others.
+const OF_FILES: usize = NAMES.len();
+
+fn key(number: usize) -> CredentialKey {
+    secret(number).parse::<SecretKey>().expect("a key of test mode").credential
+}
+
+fn app(id: &str) -> TenantKey {
+    tenant_of(id, Mode::Test)
+}
+
+pub struct Scene {
+    world: Arc<World>,
+    actors: Mutex<Vec<BoxFuture<'static, ()>>>,
+}
+
+struct World {
+    simulation: Arc<Simulation>,
+    operators: usize,
+    beginning: Moment,
+    /// Which apps which keys name, as those were told who had it so; nothing where they do not know.
+    named: Mutex<BTreeMap<(usize, usize), Option<bool>>>,
+    /// Who has a secret that one merchant alone may have.
+    owners: Mutex<BTreeMap<u32, TenantKey>>,
+}
+
+impl Scene {
+    pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
+        let line = |app: &&str| json!({"kind": "app", "app": app, "livemode": false, "currency": "cny"});
+        let mut lines: Vec<Value> = APPS.iter().map(line).collect();
+        let keys = NAMES.iter().enumerate().filter(|(_, apps)| !apps.is_empty());
+        lines.extend(keys.map(|(key, apps)| json!({"kind": "key", "secret": secret(key), "apps": apps})));
+        simulation.import(&lines).await;
+        let pairs = (0..NAMES.len()).flat_map(|key| (0..APPS.len()).map(move |app| (key, app)));
+        let named = pairs.map(|(key, app)| ((key, app), Some(NAMES[key].contains(&APPS[app])))).collect();
+        let operators = rng.usize(2..=4);
+        let world = Arc::new(World {
+            simulation: simulation.clone(),
+            operators,
+            beginning: simulation.table.moment(),
+            named: Mutex::new(named),
+            owners: Mutex::default(),
+        });
+        let actor = |own| -> BoxFuture<'static, ()> { Box::pin(world.clone().operator(own, rng.fork())) };
+        let actors = (0..operators).map(actor).collect();
+        Self { world, actors: Mutex::new(actors) }
+    }
+
+    pub fn actors(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut self.actors.lock().unwrap())
+    }
+
+    pub fn check_at_rest(&self) {
+        let Self { world, .. } = self;
+        let pairs: Vec<_> = world.named.lock().unwrap().keys().copied().collect();
+        pairs.into_iter().for_each(|pair| world.check_named(pair));
+        world.check_owners();
+        // A key is only ended if another one stays; keys that files speak of don't count.
+        let has_none =
+            |items: &Items| APPS.iter().any(|app| !(0..NAMES.len()).any(|key| has(items, app, key)));
+        if world.simulation.table.was_ever(&world.beginning, has_none) {
+            world.simulation.breach("an app had lost its last key".to_owned());
+        }
+    }
+}
+
+/// Whether an app has a key.
+fn has(items: &Items, id: &str, number: usize) -> bool {
+    content(items, app(id).as_str(), &format!("KEY#{}", key(number).hash())).is_some()
+}
+
+/// The apps that a key names, if it is there.
+fn names(items: &Items, number: usize) -> Option<&[String]> {
+    match content(items, key(number).as_str(), "CREDENTIAL") {
+        Some(Content::SharedCredential { ids }) => Some(ids),
+        _ => None,
+    }
+}
+
+impl World {
+    async fn operator(self: Arc<Self>, own: usize, mut rng: Rng) {
+        for _ in 0..rng.usize(6..=20) {
+            let pause = if rng.u32(0..4) == 0 { 2_000 } else { 60 };
+            self.simulation.pause(rng.u64(0..pause)).await;
+            match rng.u32(0..8) {
+                0 => self.put_all(&mut rng).await,
+                1 => self.claim(own, rng.u32(0..3)).await,
+                _ => {
+                    let mut pairs: Vec<_> = self.named.lock().unwrap().keys().copied().collect();
+                    pairs.retain(|(key, app)| (key * APPS.len() + app) % self.operators == own);
+                    let pair = rng.choice(pairs).expect("each has some");
+                    self.check_named(pair);
+                    self.name_or_end(pair, &mut rng).await;
+                }
+            }
+        }
+    }
+
+    /// What somebody was told of a key and an app is so: nobody else changes this pair.
+    fn check_named(&self, (key, app): (usize, usize)) {
+        let known = self.named.lock().unwrap()[&(key, app)];
+        let is_named = has(&self.simulation.table.items(), APPS[app], key);
+        if known.is_some_and(|known| known != is_named) {
+            let what = format!("{} has key {key} is {is_named}, and was told otherwise", APPS[app]);
+            self.simulation.breach(what);
+        }
+    }
+
+    /// Lets a key name an app, or no longer, whichever it is not yet.
+    async fn name_or_end(&self, pair: (usize, usize), rng: &mut Rng) {
+        let (number, id) = (pair.0, APPS[pair.1]);
+        let credential = key(number);
+        let before = self.simulation.table.moment();
+        let is_named = has(before.items(), id, number);
+        let life = Life::new(format!("refundctl tenant {id}"));
+        let session = self.simulation.session_of(&life);
+        let mut stays = None;
+        if is_named {
+            // As `rotate-key --retire` does: another key is looked for, which must be there when this one is ended.
+            let hashes = life.unless_ended(session.keys_of_tenant(&app(id))).await;
+            let Some(Ok(hashes)) = hashes else { return };
+            let others = (0..NAMES.len())
+                .filter(|other| *other != number && hashes.iter().any(|hash| hash == key(*other).hash()));
+            stays = rng.choice(others.collect::<Vec<_>>());
+            if stays.is_none() {
+                return;
+            }
+        }
+        let change = |named: &[String]| {
+            let mut ids: Vec<String> = named.iter().filter(|named| *named != id).cloned().collect();
+            ids.extend((!is_named).then(|| id.to_owned()));
+            ids.sort();
+            ids
+        };
+        let (tenant, stays_hash) = (app(id), stays.map(|stays| key(stays).hash().to_owned()));
+        let bound = stays_hash.as_deref().map(|hash| (&tenant, hash));
+        let changing = session.change_shared_credential(&credential, change, app, bound);
+        let told = life.unless_ended(changing).await;
+        self.simulation.tell(|| format!("{id} has key {number} from now on is {}: {told:?}", !is_named));
+        self.simulation.count_done("key given or ended");
+        let was_ever = |is_so: &dyn Fn(&Items) -> bool| self.simulation.table.was_ever(&before, is_so);
+        let is_so = match &told {
+            Some(Ok(_)) => was_ever(&|items| has(items, id, number) != is_named),
+            Some(Err(StoreError::Refused(_))) => {
+                stays.is_some_and(|stays| was_ever(&|items| !has(items, id, stays)))
+            }
+            None | Some(Err(_)) => true,
+        };
+        if !is_so {
+            self.simulation.breach(format!("key {number} of {id} was told {told:?}, and it is not so"));
+        }
+        let known = matches!(told, Some(Ok(_))).then_some(!is_named);
+        self.named.lock().unwrap().insert(pair, known);
+    }
+
+    /// Says all apps that a key names, as a file does.
+    async fn put_all(&self, rng: &mut Rng) {
+        let ids = APPS.iter().filter(|_| rng.bool()).map(|id| (*id).to_owned());
+        let ids: Vec<String> = ids.collect();
+        let replaces = rng.bool();
+        let before = self.simulation.table.moment();
+        let life = Life::new("refundctl import".to_owned());
+        let session = self.simulation.session_of(&life);
+        let credential = key(OF_FILES);
+        let told = life.unless_ended(session.put_shared_credential(&credential, &ids, app, replaces)).await;
+        self.simulation.tell(|| format!("the key of files names {ids:?}, replaced {replaces}: {told:?}"));
+        self.simulation.count_done("key of a file");
+        let was_ever = |is_so: &dyn Fn(Option<&[String]>) -> bool| {
+            self.simulation.table.was_ever(&before, |items| is_so(names(items, OF_FILES)))
+        };
+        let is_so = match &told {
+            Some(Ok(SettingsChange::Kept)) => {
+                !replaces && was_ever(&|named| named.is_some_and(|named| named != ids))
+            }
+            Some(Ok(change)) => {
+                let may_replace = replaces || *change != SettingsChange::Replaced;
+                may_replace && was_ever(&|named| named == Some(&*ids))
+            }
+            None | Some(Err(StoreError::DeadlinePassed { .. })) => true,
+            Some(Err(_)) => false,
+        };
+        if !is_so {
+            self.simulation.breach(format!("the key of files was told {told:?}, and it is not so"));
+        }
+    }
+
+    /// Lets a secret name a merchant, which no other may have then.
+    async fn claim(&self, own: usize, number: u32) {
+        let merchant = TenantKey::new("epay", &format!("{own}"));
+        let life = Life::new("refundctl tenant add".to_owned());
+        let session = self.simulation.session_of(&life);
+        let credential = claimed(number);
+        let told = life.unless_ended(session.create_credential(&credential, &merchant)).await;
+        self.simulation.tell(|| format!("{merchant} claims secret {number}: {told:?}"));
+        self.simulation.count_done("secret claimed");
+        let owner = match told {
+            Some(Ok(Creation::Created)) => merchant,
+            Some(Ok(Creation::Existing(owner))) => owner,
+            None | Some(Err(_)) => return,
+        };
+        let owner = self.owners.lock().unwrap().entry(number).or_insert(owner.clone()).clone() == owner;
+        if !owner {
+            self.simulation.breach(format!("secret {number} was told to be another one's before"));
+        }
+        self.check_owners();
+    }
+
+    fn check_owners(&self) {
+        let items = self.simulation.table.items();
+        for (number, owner) in &*self.owners.lock().unwrap() {
+            let found = content(&items, claimed(*number).as_str(), "CREDENTIAL");
+            if !matches!(found, Some(Content::Credential { tenant }) if tenant == owner) {
+                self.simulation.breach(format!("secret {number} is {owner}'s, and is {found:?}"));
+            }
+        }
+    }
+}
+
+fn claimed(number: u32) -> CredentialKey {
+    CredentialKey::new("epay", &format!("claimed-{number}"))
+}
