@@ -28,7 +28,7 @@ pub enum Format {
 /// Why a body can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    #[error("the body is of type {0}")]
+    #[error("the body is of a type that is not read")]
     UnsupportedType(String),
     #[error("the event is malformed: {0}")]
     Event(#[from] crate::edge::MalformedEvent),
