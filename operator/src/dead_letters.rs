@@ -186,19 +186,22 @@ struct ChangesInfo {
 
 /// Changes of a table that could not be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Untold {
-    table: String,
+pub struct Untold {
+    pub table: String,
     /// When the first and the last of them were made, in Unix milliseconds.
-    first: u64,
-    last: u64,
+    pub first: u64,
+    pub last: u64,
     count: u64,
     /// Why Lambda gave them up, such as `RetryAttemptsExhausted`.
     condition: Option<String>,
 }
 
 impl Untold {
-    /// Reads a message; if it is of something else, says why.
-    fn read(body: &str) -> Result<Self, String> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// If it is of something else; says why.
+    pub fn read(body: &str) -> Result<Self, String> {
         let body: Body =
             serde_json::from_str(body).map_err(|error| format!("it is of no table's changes: {error}"))?;
         let ChangesInfo { stream_arn, batch_size, .. } = &body.changes;

@@ -2,7 +2,7 @@
 
 mod comparison;
 mod ledger;
-mod statement;
+pub mod statement;
 #[cfg(test)]
 mod tests;
 

@@ -17,7 +17,7 @@ const QUOTED_CHARS_MAX: usize = 60;
 
 /// What became of a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
+pub enum State {
     Succeeded,
     Failed,
     Pending,
@@ -31,7 +31,7 @@ impl State {
         (Self::Pending, &["pending", "processing", "open", "1"]),
     ];
 
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -53,34 +53,34 @@ impl State {
 
 /// A row of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) line: u64,
-    pub(super) id: String,
-    pub(super) amount: Amount,
+pub struct Row {
+    pub line: u64,
+    pub id: String,
+    pub amount: Amount,
     /// None if the statement has no states.
-    pub(super) state: Option<State>,
+    pub state: Option<State>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Statement {
-    pub(super) rows: Vec<Row>,
-    pub(super) has_states: bool,
+pub struct Statement {
+    pub rows: Vec<Row>,
+    pub has_states: bool,
 }
 
 /// What is wrong with a line of a statement.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) line: u64,
-    pub(super) what: String,
+pub struct Problem {
+    pub line: u64,
+    pub what: String,
 }
 
 /// What a statement's columns are called.
 #[derive(Debug)]
-pub(super) struct Columns<'a> {
-    pub(super) id: &'a str,
-    pub(super) amount: &'a str,
+pub struct Columns<'a> {
+    pub id: &'a str,
+    pub amount: &'a str,
     /// None: `status`, where there is one.
-    pub(super) status: Option<&'a str>,
+    pub status: Option<&'a str>,
 }
 
 /// Where they stand in a row.
@@ -96,7 +96,7 @@ impl Statement {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub(super) fn read(bytes: &[u8], columns: &Columns<'_>, is_minor: bool) -> Result<Self, Vec<Problem>> {
+    pub fn read(bytes: &[u8], columns: &Columns<'_>, is_minor: bool) -> Result<Self, Vec<Problem>> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -257,7 +257,7 @@ pub(super) struct Records<'a> {
     pub(super) text: &'a str,
     pub(super) reader: Reader<&'a [u8]>,
     /// The line at `counted`, which are bytes of the text.
-    pub(super) line: u64,
+    pub line: u64,
     pub(super) counted: usize,
 }
 

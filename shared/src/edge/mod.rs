@@ -10,5 +10,5 @@ pub use log::{
     BROKEN, Items, RequestLine, Trouble, WorkLine, counted, hashed, init_logging, init_logging_to,
     log_request, log_work,
 };
-pub use proxies::PROXY_KEY;
+pub use proxies::{PROXY_KEY, Proxies};
 pub use run::{Function, Invocation, invoke, run, serve, start};

@@ -12,7 +12,7 @@ pub const PROXY_KEY: &str = "x-proxy-key";
 
 /// The proxies that stand before the gateway, one after another.
 #[derive(Debug, Default)]
-pub(super) struct Proxies {
+pub struct Proxies {
     /// How many; none is the default.
     count: usize,
     /// SHA-256 of the keys that prove it, in hexadecimal digits. Several while a key is changed for another.
@@ -28,7 +28,7 @@ pub(super) static PROXIES: LazyLock<Proxies> = LazyLock::new(|| {
 impl Proxies {
     /// From a number, and hashes with commas between. What can't be read as a number are more proxies than any request
     /// comes through: then nobody's address is known, and who may only call from some is refused.
-    fn new(count: &str, keys: &str) -> Self {
+    pub fn new(count: &str, keys: &str) -> Self {
         let count = if count.is_empty() { 0 } else { count.parse().unwrap_or(usize::MAX) };
         let keys = keys.split(',').map(|key| key.trim().to_ascii_lowercase()).filter(|key| !key.is_empty());
         Self { count, keys: keys.collect() }
@@ -36,7 +36,7 @@ impl Proxies {
 
     /// The caller's address: what the outermost proxy says, and `peer` where there is none. None if the request did not
     /// come through all proxies: then whatever it says of its way may be made up.
-    pub(super) fn caller(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+    pub fn caller(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         if self.count == 0 {
             return peer;
         }

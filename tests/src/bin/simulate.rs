@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tests::embedded::Call;
 use tests::simulation::mutant::{self, Mutant};
-use tests::simulation::{Counts, Ended, Options, TABLE, run};
+use tests::simulation::{Counts, Ended, Options, TABLE, faults_by_chance, run};
 use tests::stores::{Compared, Stores, probes};
 use tokio::runtime::Builder;
 
@@ -23,6 +23,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Of so many seeds, one after another, two are run twice.
 const REPEATED_ONE_IN: u64 = 100;
+
+/// In so many seeds everything goes wrong that can: even the rarest does so in one of a few.
+const ALL_FAULTS_FROM: u64 = 1_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -216,6 +219,10 @@ fn many(
         one(failed.seed, options);
         bail!("seed {} has found a breach", failed.seed);
     }
+    if ran >= ALL_FAULTS_FROM {
+        let never: Vec<&str> = faults_by_chance().filter(|fault| !faults.0.contains_key(fault)).collect();
+        ensure!(never.is_empty(), "what never went wrong in so many seeds goes wrong no more: {never:?}");
+    }
     let strange = strange.into_inner().unwrap();
     ensure!(strange.is_empty(), "a seed did two things: {strange:?}");
     println!("no breach; {} seeds were run once more, and did the same", repeated.into_inner());
@@ -266,12 +273,23 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
         .filter(|(mutant, _)| only.is_empty() || only.iter().any(|only| mutant.to_string().contains(only)))
         .collect();
     println!("{} mutants, of what these seeds write", mutants.len());
+    let all: BTreeSet<String> = mutants.iter().map(|(mutant, _)| mutant.to_string()).collect();
+    // Who has found a mutant has made its write: where that is made no more, a world may lack something now.
+    let is_gone =
+        |(name, seed): &(&String, &u64)| only.is_empty() && **seed <= seeds_max && !all.contains(*name);
+    let gone: Vec<&String> = known.iter().filter(is_gone).map(|(name, _)| name).collect();
+    for name in &gone {
+        println!("GONE        {name}");
+    }
+    ensure!(
+        gone.is_empty(),
+        "no seed writes what {} mutants are of: if the ledger writes that no more, take them off {}",
+        gone.len(),
+        list.display()
+    );
     let bar = progress(mutants.len() as u64, "mutants");
     // What is known of others stays, and nothing is lost where somebody has no time to wait for all.
-    let all: BTreeSet<String> = mutants.iter().map(|(mutant, _)| mutant.to_string()).collect();
-    let stays = |name: &String| !only.is_empty() || all.contains(name);
-    let found: BTreeMap<String, u64> = known.clone().into_iter().filter(|(name, _)| stays(name)).collect();
-    let (found, alive, breaches) = (Mutex::new(found), AtomicU64::new(0), AtomicU64::new(0));
+    let (found, alive, breaches) = (Mutex::new(known.clone()), AtomicU64::new(0), AtomicU64::new(0));
     in_threads(mutants.len() as u64, |number| {
         let (mutant, seeds) = &mutants[number as usize];
         let name = mutant.to_string();

@@ -5,11 +5,13 @@
 mod ebet;
 mod entries;
 mod epay;
+mod files;
 mod gateway;
 mod grammar;
 mod keys;
 mod money;
 mod pingpp;
+mod proxies;
 mod sandbox;
 mod settle;
 mod stored;
@@ -48,7 +50,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("entries", entries::entries),
     ("import-lines", entries::import_lines),
     ("gateway-events", gateway::events),
+    ("proxies", proxies::proxies),
     ("stored-items", stored::items),
+    ("statements", files::statements),
+    ("anchors", files::anchors),
+    ("dead-letters", files::dead_letters),
     // Handlers, on the demo data.
     ("refund-single-wallet", ebet::refund_single_wallet),
     ("auto-batch-refund", ebet::auto_batch_refund),

@@ -76,6 +76,24 @@ impl Fault {
     }
 }
 
+/// What goes wrong elsewhere than with a call to the table, or with a call that fails in no other way.
+const OTHER_FAULTS: [&str; 9] = [
+    "answer lost at the gateway",
+    "call lost at the gateway",
+    "call that takes seconds",
+    "changes brought twice",
+    "changes out of order",
+    "function ended by its time-out",
+    "process with a clock that is off",
+    "record of a request that expires",
+    "the same request twice at once",
+];
+
+/// All that goes wrong by chance, as it is counted.
+pub fn faults_by_chance() -> impl Iterator<Item = &'static str> {
+    Fault::ALL.into_iter().map(Fault::as_str).chain(OTHER_FAULTS)
+}
+
 /// The longest that a call is on its way.
 pub const FROZEN_MAX: Duration = Duration::from_secs(5 * 60);
 
