@@ -229,6 +229,41 @@ impl Good {
     }
 }
 
+/// In every format and none, whole and cut, with what is planted as names and as values.
+fn formats(good: &Good) -> Vec<Value> {
+    let names = ["autoid", "batch_no", "batchno", "refundamount", "refundmoney", "refundaccount", "trandeno"];
+    let names: Vec<&str> = names.into_iter().filter(|name| !good.known_by.contains(name)).collect();
+    let xml: String = names.iter().map(|name| format!("<{name}>{BODY}</{name}>")).collect();
+    let root = |inner: &str| format!("<Root xmlns=\"urn:{BODY}\" {BODY}=\"{BODY}\">{inner}</Root>");
+    let form: Vec<String> = names.iter().map(|name| format!("{name}={BODY}")).collect();
+    let document: bson::Document = names.iter().map(|name| ((*name).to_owned(), BODY.into())).collect();
+    let strange = bson::doc! { BODY: BODY, "autoid": { BODY: [BODY] }, "trandeno": bson::Bson::MaxKey };
+    let bson = |document: bson::Document| document.to_vec().unwrap();
+    let in_type = |content_type: &str, body: &[u8]| {
+        let mut event = good.event();
+        event["headers"]["content-type"] = json!(content_type);
+        event["body"] = json!(BASE64.encode(body));
+        event["isBase64Encoded"] = json!(true);
+        event
+    };
+    let bodies = [
+        ("application/xml", root(&xml).into_bytes()),
+        ("text/xml", format!("<!DOCTYPE {BODY}>{}", root(&xml)).into_bytes()),
+        ("application/xml", root(&format!("<{BODY}>{BODY}</{BODY}x>&{BODY};")).into_bytes()),
+        ("application/xml; charset=planted-charset", root(&xml).into_bytes()),
+        ("application/x-www-form-urlencoded", form.join("&").into_bytes()),
+        ("application/x-www-form-urlencoded", format!("{BODY}={BODY}&{BODY}=%zz").into_bytes()),
+        ("application/bson", bson(document)),
+        ("application/bson", bson(strange)),
+        ("planted/type", good.text().into_bytes()),
+        ("application/planted-type; charset=planted", good.text().into_bytes()),
+        (BODY, good.text().into_bytes()),
+    ];
+    let cut = |(content_type, body): &(&str, Vec<u8>)| in_type(content_type, &body[..body.len() * 2 / 3]);
+    let whole = |(content_type, body): &(&str, Vec<u8>)| in_type(content_type, body);
+    bodies.iter().map(whole).chain(bodies.iter().map(cut)).collect()
+}
+
 /// The good request twice; with other credentials; with whatever else may be wrong with it.
 fn variants(good: &Good) -> Vec<Value> {
     let text = good.text();
@@ -293,6 +328,7 @@ fn variants(good: &Good) -> Vec<Value> {
         events.push(event);
     }
     events.extend([json!({}), json!({ "planted": BODY }), json!(BODY)]);
+    events.extend(formats(good));
 
     let member = json!(BODY).to_string();
     for text in [

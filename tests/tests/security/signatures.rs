@@ -59,11 +59,11 @@ fn almost(good: &str) -> Vec<(String, String)> {
     signatures
 }
 
-fn demo_key() -> RsaPrivateKey {
+pub(super) fn demo_key() -> RsaPrivateKey {
     RsaPrivateKey::from_pkcs8_pem(DEMO_KEY).unwrap()
 }
 
-fn sha256_signed(key: &RsaPrivateKey, text: &[u8]) -> String {
+pub(super) fn sha256_signed(key: &RsaPrivateKey, text: &[u8]) -> String {
     BASE64.encode(SigningKey::<Sha256>::new(key.clone()).sign(text).to_bytes())
 }
 
@@ -265,7 +265,7 @@ async fn a_signature_of_ebet_lasts_a_day_and_no_digit_moves_between_a_name_and_a
 // ---- Ping++ ----
 
 /// A scene whose apps have public keys, and must sign; in live mode the merchant has another key.
-async fn signing_scene() -> Scene {
+pub(super) async fn signing_scene() -> Scene {
     use rsa::pkcs8::{EncodePublicKey, LineEnding};
     let scene = Scene::new().await;
     let rivals = rival_key().to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
@@ -280,11 +280,11 @@ async fn signing_scene() -> Scene {
 }
 
 /// What the merchant's SDK signs: the body, the URI, and the time.
-fn signed_text(call: &Call, timestamp: &str) -> Vec<u8> {
+pub(super) fn signed_text(call: &Call, timestamp: &str) -> Vec<u8> {
     [&call.body[..], call.uri.as_bytes(), timestamp.as_bytes()].concat()
 }
 
-fn with_signature(call: &Call, timestamp: Option<&str>, signature: &str) -> Call {
+pub(super) fn with_signature(call: &Call, timestamp: Option<&str>, signature: &str) -> Call {
     let call = call.clone().with("pingplusplus-signature", signature);
     match timestamp {
         Some(timestamp) => call.with("pingplusplus-request-timestamp", timestamp),
@@ -292,7 +292,7 @@ fn with_signature(call: &Call, timestamp: Option<&str>, signature: &str) -> Call
     }
 }
 
-fn unix_seconds() -> u64 {
+pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 

@@ -2,8 +2,10 @@
 //! read, and beyond it refused unread. (`bad_input` has more of eBET's, `begin-single-refund`'s own tests hostile XML and
 //! BSON, refundctl's the gateway's limits and slow senders.)
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use refundctl::template::Template;
 use serde_json::{Value, json};
 use shared::limits::{BODY_BYTES_MAX, ENTRIES_BODY_BYTES_MAX, EPAY_BODY_BYTES_MAX};
 use tests::epay::{BEGIN, END};
@@ -153,4 +155,8 @@ fn every_endpoint_that_reads_a_body_has_its_limit_here() {
     let mut all = ENDPOINTS.to_vec();
     all.sort_unstable();
     assert_eq!(limited, all);
+    // And what is attacked here is all that is deployed.
+    let template = Template::built_in().unwrap();
+    let deployed: BTreeSet<&str> = template.routes.iter().map(|route| &*route.binary).collect();
+    assert!(deployed.into_iter().eq(all), "{:?}", template.routes);
 }
