@@ -12,10 +12,10 @@ mod ebet;
 mod entries;
 mod epay;
 mod history;
-mod keys;
 pub mod matrix;
 pub mod mutant;
 mod network;
+mod operators;
 mod pingpp;
 mod platform;
 mod table;
@@ -115,7 +115,7 @@ pub struct Simulation {
     /// Whether processes die in it.
     is_deadly: bool,
     /// Whether operators give keys and end them beside all else.
-    has_keys: bool,
+    has_operators: bool,
     script: Mutex<Script>,
     /// Who has taken a batch on, by what they marked it with: a process, by where it lives.
     takers: Mutex<HashMap<String, usize>>,
@@ -226,7 +226,7 @@ impl Simulation {
             around: options.mutant.clone().filter(|_| !seed.is_multiple_of(3) && !is_even),
             mutant: options.mutant.clone().filter(|_| !options.is_control),
             is_deadly: seed.is_multiple_of(2),
-            has_keys: seed.is_multiple_of(5),
+            has_operators: seed.is_multiple_of(5),
             script: Mutex::default(),
             takers: Mutex::default(),
         }
@@ -245,13 +245,14 @@ impl Simulation {
         let ebet = if shown[0] { Some(ebet::Scene::new(&self, rng.fork()).await) } else { None };
         let epay = if shown[1] { Some(epay::Scene::new(&self, rng.fork()).await) } else { None };
         let pingpp = if shown[2] { Some(pingpp::Scene::new(&self, rng.fork()).await) } else { None };
-        let keys = if self.has_keys { Some(keys::Scene::new(&self, rng.fork()).await) } else { None };
+        let operators =
+            if self.has_operators { Some(operators::Scene::new(&self, rng.fork()).await) } else { None };
 
         let mut actors = Vec::new();
         actors.extend(ebet.iter().flat_map(ebet::Scene::actors));
         actors.extend(epay.iter().flat_map(epay::Scene::actors));
         actors.extend(pingpp.iter().flat_map(pingpp::Scene::actors));
-        actors.extend(keys.iter().flat_map(keys::Scene::actors));
+        actors.extend(operators.iter().flat_map(operators::Scene::actors));
         let acting = actors.into_iter().map(tokio::spawn).collect::<Vec<_>>();
         let checks = tokio::spawn(self.clone().look_now_and_then(rng.fork()));
         for actor in acting {
@@ -286,8 +287,8 @@ impl Simulation {
         if let Some(pingpp) = &pingpp {
             pingpp.check_at_rest();
         }
-        if let Some(keys) = &keys {
-            keys.check_at_rest();
+        if let Some(operators) = &operators {
+            operators.check_at_rest();
         }
     }
 

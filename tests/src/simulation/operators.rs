@@ -1,5 +1,5 @@
-//! Operators who let secret keys name apps and end them, several at once about few keys: as `refundctl tenant` and
-//! `refundctl import` do.
+//! Operators who let secret keys name apps and end them, several at once about few keys, as `refundctl tenant` and
+//! `refundctl import` do; and systems of theirs that each know an application otherwise.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use shared::epay::MerchantId;
 use shared::ledger::{CredentialKey, TenantKey};
 use shared::pingpp::{Mode, SecretKey, tenant_of};
 use shared::store::{Content, Creation, SettingsChange, StoreError};
@@ -14,6 +15,11 @@ use shared::store::{Content, Creation, SettingsChange, StoreError};
 use super::Simulation;
 use super::platform::Life;
 use super::table::{Items, Moment, content};
+use crate::epay::merchant_line;
+use crate::world::entries_event;
+
+/// A merchant with nothing but applications.
+const MERCHANT: &str = "shops";
 
 const APPS: [&str; 3] = ["shop_1", "shop_2", "shop_3"];
 
@@ -49,6 +55,8 @@ struct World {
     named: Mutex<BTreeMap<(usize, usize), Option<bool>>>,
     /// Who has a secret that one merchant alone may have.
     owners: Mutex<BTreeMap<u32, TenantKey>>,
+    /// What is paid for applications, as it was told to be on record.
+    paid: Mutex<BTreeMap<i64, String>>,
 }
 
 impl Scene {
@@ -57,6 +65,7 @@ impl Scene {
         let mut lines: Vec<Value> = APPS.iter().map(line).collect();
         let keys = NAMES.iter().enumerate().filter(|(_, apps)| !apps.is_empty());
         lines.extend(keys.map(|(key, apps)| json!({"kind": "key", "secret": secret(key), "apps": apps})));
+        lines.push(merchant_line(MERCHANT, &["theirOwnApiKey00"]));
         simulation.import(&lines).await;
         let pairs = (0..NAMES.len()).flat_map(|key| (0..APPS.len()).map(move |app| (key, app)));
         let named = pairs.map(|(key, app)| ((key, app), Some(NAMES[key].contains(&APPS[app])))).collect();
@@ -67,6 +76,7 @@ impl Scene {
             beginning: simulation.table.moment(),
             named: Mutex::new(named),
             owners: Mutex::default(),
+            paid: Mutex::default(),
         });
         let actor = |own| -> BoxFuture<'static, ()> { Box::pin(world.clone().operator(own, rng.fork())) };
         let actors = (0..operators).map(actor).collect();
@@ -82,6 +92,7 @@ impl Scene {
         let pairs: Vec<_> = world.named.lock().unwrap().keys().copied().collect();
         pairs.into_iter().for_each(|pair| world.check_named(pair));
         world.check_owners();
+        world.check_paid();
         // A key is only ended if another one stays; keys that files speak of don't count.
         let has_none =
             |items: &Items| APPS.iter().any(|app| !(0..NAMES.len()).any(|key| has(items, app, key)));
@@ -109,9 +120,10 @@ impl World {
         for _ in 0..rng.usize(6..=20) {
             let pause = if rng.u32(0..4) == 0 { 2_000 } else { 60 };
             self.simulation.pause(rng.u64(0..pause)).await;
-            match rng.u32(0..8) {
+            match rng.u32(0..10) {
                 0 => self.put_all(&mut rng).await,
                 1 => self.claim(own, rng.u32(0..3)).await,
+                2 | 3 => self.say_application(own, rng.i64(1..=3)).await,
                 _ => {
                     let mut pairs: Vec<_> = self.named.lock().unwrap().keys().copied().collect();
                     pairs.retain(|(key, app)| (key * APPS.len() + app) % self.operators == own);
@@ -232,6 +244,42 @@ impl World {
         self.check_owners();
     }
 
+    /// Says an application, with an amount of its own: who comes first is on record, and who comes later is told so.
+    async fn say_application(&self, own: usize, autoid: i64) {
+        let amount = format!("{}", 2 + own % 2);
+        let entry = json!({"kind": "application", "merchant": MERCHANT, "autoid": autoid, "amount": amount,
+                           "orderNo": "order"});
+        let event = entries_event(json!({ "entries": [entry] }).to_string().as_bytes()).to_string();
+        let told = self.simulation.call("record-entries", event).await;
+        self.simulation.tell(|| format!("says application {autoid} of {amount}: {told:?}"));
+        let Some((status, answer)) = told else { return };
+        let items = self.simulation.table.items();
+        let on_record = paid(&items, autoid);
+        let is_so = match (status, answer["entries"][0]["outcome"].as_str().unwrap_or_default()) {
+            (503, "undecided") => return,
+            (200, "recorded" | "unchanged") => {
+                self.paid.lock().unwrap().insert(autoid, amount.clone());
+                on_record.as_ref() == Some(&amount)
+            }
+            (200, "refused") => on_record.is_some_and(|paid| paid != amount),
+            _ => false,
+        };
+        if !is_so {
+            self.simulation.breach(format!("application {autoid} of {amount} was told {answer}"));
+        }
+    }
+
+    /// What was told to be on record is so.
+    fn check_paid(&self) {
+        let items = self.simulation.table.items();
+        for (autoid, told) in &*self.paid.lock().unwrap() {
+            let found = paid(&items, *autoid);
+            if found.as_ref() != Some(told) {
+                self.simulation.breach(format!("application {autoid} was told to be of {told}: {found:?}"));
+            }
+        }
+    }
+
     fn check_owners(&self) {
         let items = self.simulation.table.items();
         for (number, owner) in &*self.owners.lock().unwrap() {
@@ -240,6 +288,15 @@ impl World {
                 self.simulation.breach(format!("secret {number} is {owner}'s, and is {found:?}"));
             }
         }
+    }
+}
+
+/// What is paid for an application, if it is on record.
+fn paid(items: &Items, autoid: i64) -> Option<String> {
+    let key = MERCHANT.parse::<MerchantId>().expect("a merchant's id").application(autoid);
+    match content(items, &key.path(), "PAYMENT") {
+        Some(Content::Application(application)) => Some(application.paid.to_string()),
+        _ => None,
     }
 }
 
