@@ -303,3 +303,48 @@ fn paid(items: &Items, autoid: i64) -> Option<String> {
 fn claimed(number: u32) -> CredentialKey {
     CredentialKey::new("epay", &format!("claimed-{number}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_dynamodb::Client;
+    use dynoxide::Database;
+    use shared::store::{Deadline, Store};
+
+    use super::*;
+    use crate::embedded::{Embedded, network};
+    use crate::simulation::{sdk, table, template};
+
+    #[tokio::test]
+    async fn a_change_of_a_key_that_arrives_late_does_not_undo_one_after_which_all_looks_as_before_it() {
+        let embedded = Embedded { database: Database::memory().unwrap() };
+        let calls: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+        let (seen, behind) = (calls.clone(), embedded.clone());
+        let network = network(move |operation, asked| {
+            seen.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
+            behind.carry_out(operation, asked)
+        });
+        let client = Client::from_conf(sdk().await.to_builder().http_client(network).build());
+        template().table.create_if_absent(&client, table::NAME).await.unwrap();
+        let session = Store::new(client, table::NAME).session(Deadline::after(Duration::from_secs(20)));
+        let ids = |count: usize| APPS[..count].iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let key = key(0);
+
+        session.put_shared_credential(&key, &ids(1), app, false).await.unwrap();
+        session.change_shared_credential(&key, |_| ids(2), app, None).await.unwrap();
+        let late = calls.lock().unwrap().pop().unwrap();
+        session.change_shared_credential(&key, |_| ids(1), app, None).await.unwrap();
+
+        // One that nobody heard of any more, and that was made again: it is no longer known by its token.
+        let mut asked: Value = serde_json::from_str(&late.1).unwrap();
+        assert!(
+            late.0 == "TransactWriteItems"
+                && asked.as_object_mut().unwrap().remove("ClientRequestToken").is_some()
+        );
+        let (status, answer) = embedded.carry_out(&late.0, &asked.to_string());
+        assert!(status == 400 && answer.contains("ConditionalCheckFailed"), "{answer}");
+        assert_eq!(session.shared_credential(&key).await.unwrap(), Some(ids(1)));
+        assert!(session.keys_of_tenant(&app(APPS[1])).await.unwrap().is_empty());
+    }
+}
