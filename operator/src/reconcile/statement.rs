@@ -257,7 +257,7 @@ pub(super) struct Records<'a> {
     pub(super) text: &'a str,
     pub(super) reader: Reader<&'a [u8]>,
     /// The line at `counted`, which are bytes of the text.
-    pub line: u64,
+    pub(super) line: u64,
     pub(super) counted: usize,
 }
 

@@ -106,16 +106,15 @@ impl Session {
         let mut backoff = Backoff::default();
         loop {
             let read = self.named(credential).await?;
-            let is_there = read.is_some();
             let Some(ids) = ids(read.as_ref().map(|named| &*named.ids)) else {
                 return Ok(SettingsChange::Kept);
             };
-            let named = read.unwrap_or_default();
-            let (change, as_read) = match is_there {
-                false => (SettingsChange::Created, PutCondition::absent()),
-                true if named.ids == ids => return Ok(SettingsChange::Unchanged),
-                true => (SettingsChange::Replaced, PutCondition::unchanged(named.version)),
+            let (change, as_read) = match &read {
+                None => (SettingsChange::Created, PutCondition::absent()),
+                Some(named) if named.ids == ids => return Ok(SettingsChange::Unchanged),
+                Some(named) => (SettingsChange::Replaced, PutCondition::unchanged(named.version)),
             };
+            let named = read.unwrap_or_default();
             let item = shared_item(credential, &ids, named.version + 1);
             let mut actions: Vec<Action> = vec![(self.put_action_if(&item, Some(as_read))?, item)];
             for id in ids.iter().filter(|id| !named.ids.contains(id)) {

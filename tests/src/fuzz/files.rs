@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use refundctl::dead_letters::Untold;
-use refundctl::reconcile::statement::{Columns, Row, State, Statement};
+use refundctl::reconcile::statement::{Columns, Row, Statement};
+use refundctl::screen::hex;
 use refundctl::verify::anchor::Anchor;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -46,7 +47,7 @@ fn written(statement: &Statement) -> String {
     for Row { id, amount, state, .. } in &statement.rows {
         let _ = write!(text, "\"{}\",{amount}", id.replace('"', "\"\""));
         if let Some(state) = state {
-            let _ = write!(text, ",{}", State::as_str(*state));
+            let _ = write!(text, ",{}", state.as_str());
         }
         text.push('\n');
     }
@@ -70,7 +71,7 @@ pub fn anchors(input: &[u8]) {
         if !written.ends_with(b"\n") {
             written.push(b'\n');
         }
-        let hash: String = Sha256::digest(&written).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&Sha256::digest(&written));
         let accounts = written.iter().filter(|byte| **byte == b'\n').count() - 1;
         written.extend(json!({"accounts": accounts, "sha256": hash}).to_string().bytes());
     }

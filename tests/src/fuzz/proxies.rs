@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderValue};
+use refundctl::screen::hex;
 use sha2::{Digest, Sha256};
 use shared::edge::{PROXY_KEY, Proxies};
 
@@ -30,8 +31,7 @@ pub fn proxies(input: &[u8]) {
     let count = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
     let key = lines.next().unwrap_or_default();
     let forwarded: Vec<&[u8]> = lines.collect();
-    let hash: String = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
-    let proxies = Proxies::new(&count, &hash);
+    let proxies = Proxies::new(&count, &hex(&Sha256::digest(KEY)));
     let peer: IpAddr = PEER.parse().unwrap();
     for peer in [None, Some(peer)] {
         let caller = proxies.caller(peer, &headers(key, forwarded.iter().copied()));

@@ -237,8 +237,8 @@ impl World {
             Some(Ok(Creation::Existing(owner))) => owner,
             None | Some(Err(_)) => return,
         };
-        let owner = self.owners.lock().unwrap().entry(number).or_insert(owner.clone()).clone() == owner;
-        if !owner {
+        let is_as_before = *self.owners.lock().unwrap().entry(number).or_insert(owner.clone()) == owner;
+        if !is_as_before {
             self.simulation.breach(format!("secret {number} was told to be another one's before"));
         }
         self.check_owners();

@@ -132,10 +132,7 @@ async fn wrong_credentials_take_about_as_long_wherever_they_are_wrong() {
         ebet(if endpoint == SINGLE { SINGLE } else { BATCH }, &body)
     };
     let edited = |body: &mut Value, at: usize| {
-        let signature = body["signature"].as_str().unwrap();
-        // Less than it was: a number above the public key's modulus is refused unchecked.
-        let other = if &signature[at..=at] == "A" { "B" } else { "A" };
-        body["signature"] = json!(format!("{}{other}{}", &signature[..at], &signature[at + 1..]));
+        body["signature"] = json!(other_letter(body["signature"].as_str().unwrap(), at));
     };
     let wrong_key = |call: &dyn Fn(&str) -> Call, key: &str, kind: usize| {
         let keys = wrong_keys(key, kind);
@@ -164,13 +161,9 @@ async fn wrong_credentials_take_about_as_long_wherever_they_are_wrong() {
         let call = signing.good(endpoint);
         let text = signed_text(&call, &timestamp);
         let good = sha256_signed(&demo_key(), &text);
-        let edited = |at: usize| {
-            let other = if &good[at..=at] == "A" { "B" } else { "A" };
-            format!("{}{other}{}", &good[..at], &good[at + 1..])
-        };
         [
-            ("the first letter wrong", edited(0)),
-            ("the last letter wrong", edited(good.trim_end_matches('=').len() - 2)),
+            ("the first letter wrong", other_letter(&good, 0)),
+            ("the last letter wrong", other_letter(&good, good.trim_end_matches('=').len() - 2)),
             ("over another text", sha256_signed(&demo_key(), b"x")),
             ("by another key", by_another_key(|text| sha256_signed(rival_key(), text.as_bytes()))),
         ]
@@ -202,6 +195,12 @@ async fn wrong_credentials_take_about_as_long_wherever_they_are_wrong() {
         let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
         assert!(*most < *least * APART, "{medians:?}");
     }
+}
+
+/// With another letter there: less than it was, for a number above the public key's modulus is refused unchecked.
+fn other_letter(signature: &str, at: usize) -> String {
+    let other = if &signature[at..=at] == "A" { "B" } else { "A" };
+    format!("{}{other}{}", &signature[..at], &signature[at + 1..])
 }
 
 /// A signature by a key that is not ours, of some text. Of a number above our key's modulus anybody can see that it is none,
