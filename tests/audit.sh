@@ -25,7 +25,10 @@ fetched=0
 timeout 60 "$tools/bin/cargo-deny" --config tests/deny.toml fetch db >"$tools/fetch.log" 2>&1 || fetched=$?
 if [ "$fetched" = 0 ]; then
   deny check --hide-inclusion-graph advisories
-else
+elif [ "$fetched" = 124 ] || grep -qE 'unable to access|Could not resolve|[Cc]onnect|timed out' "$tools/fetch.log"; then
   echo 'ADVISORIES WERE NOT CHECKED: their database can not be reached from here.'
   tail -n 3 "$tools/fetch.log"
+else
+  cat "$tools/fetch.log"
+  exit 1
 fi

@@ -87,8 +87,8 @@ fuzz() {
   local seconds=$((SECONDS - began))
   printf '%-24s %9s %8s %9s %7s %7s %6s\n' "$1" "${inputs:-?}" "$seconds" "$((${inputs:-0} / (seconds > 0 ? seconds : 1)))" \
     "${edges:-?}" "$corpus" "$found"
-  printf '{"target":"%s","inputs":%d,"seconds":%d,"edges":%d,"corpus":%d,"found":%d}\n' \
-    "$1" "${inputs:-0}" "$seconds" "${edges:-0}" "$corpus" "$found" >>"$figures"
+  printf '{"target":"%s","inputs":%d,"seconds":%d,"edges":%d,"corpus":%d,"found":%d,"commit":"%s"}\n' \
+    "$1" "${inputs:-0}" "$seconds" "${edges:-0}" "$corpus" "$found" "$(git describe --always --dirty)" >>"$figures"
   if [ "$status" != 0 ]; then
     grep -v '^#' "$log" | tail -n 30
     return 1

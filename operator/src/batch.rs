@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use settle_refunds::EventBridge;
 use shared::clock;
 use shared::ledger::{BatchState, RefundBatch};
-use shared::pingpp::{Event, EventBus, advance, payment_channel};
+use shared::pingpp::{Event, EventBus, advance_by_hand, payment_channel};
 
 use crate::agreement::{Agreement, Outcome};
 use crate::app::AppOptions;
@@ -134,7 +134,8 @@ async fn resume(options: &ResumeOptions) -> Result<ExitCode> {
     let session = long_session(&store).await?;
     let work = async {
         let now = clock::unix_now();
-        let batch = advance(&session, &*payment_channel(), &key, now).await.context("run it again")?;
+        let batch =
+            advance_by_hand(&session, &*payment_channel(), &key, now).await.context("run it again")?;
         batch.with_context(|| format!("batch {} is no longer there", key.id))
     };
     let batch = agreed.do_it(&store, &key.tenant, &format!("batch {}", key.id), "bring on", work).await?;

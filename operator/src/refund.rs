@@ -186,7 +186,7 @@ async fn decided(session: &Session, id: &RefundId, batch: &RefundBatch, action: 
             refund_state(&recorded.state)
         ),
         Some(Decided::Busy) => bail!(
-            "nothing was changed: another process is settling batch {} and may be asking for this refund; run it again in two minutes",
+            "nothing was changed: another process is settling batch {} and may be asking for this refund; run it again in some minutes",
             batch.key.id
         ),
         None => bail!("nothing was changed: batch {} was taken back", batch.key.id),

@@ -117,6 +117,10 @@ pub async fn run(
         Some(Verdict::Refunded(refund)) => Err(by_provider(&refund)?),
         Some(Verdict::Refused(Refusal::Settled)) => bail!("nothing was changed: the bet was played"),
         Some(Verdict::Refused(Refusal::UnknownAccount)) => bail!("player {username} has no wallet"),
+        // The bet took what is asked for: only a part of it was left to be refunded.
+        Some(Verdict::Refused(Refusal::WrongAmount)) => {
+            bail!("nothing was changed: its provider has had it refunded in part")
+        }
         Some(Verdict::Refused(refusal)) => bail!("nothing was changed: {}", refusal.as_str()),
         Some(Verdict::Due) | None => bail!("undecided; run it again"),
     }

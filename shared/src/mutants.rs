@@ -24,10 +24,13 @@ pub enum Decision {
     PaidIsOverruled,
     PartIsRefundedWhole,
     OpenIsRefused,
+    AnotherBodyIsTold,
+    FailedIsTold,
+    DisabledIsTold,
 }
 
 impl Decision {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::RefundWithoutAnswerIsDone,
         Self::RefusalsAreNotReadAgain,
         Self::NoTombstones,
@@ -48,6 +51,9 @@ impl Decision {
         Self::PaidIsOverruled,
         Self::PartIsRefundedWhole,
         Self::OpenIsRefused,
+        Self::AnotherBodyIsTold,
+        Self::FailedIsTold,
+        Self::DisabledIsTold,
     ];
 
     /// What is wrong with it.
@@ -77,6 +83,11 @@ impl Decision {
             Self::PaidIsOverruled => "a refund is failed in spite of a confirmation that matches it",
             Self::PartIsRefundedWhole => "a refund of a part gives back the whole",
             Self::OpenIsRefused => "a debit that could be refunded is told not to be there, now and then",
+            Self::AnotherBodyIsTold => {
+                "under another's key a request is told what is so, where it has nothing to do"
+            }
+            Self::FailedIsTold => "a begin whose refund has failed is told as done",
+            Self::DisabledIsTold => "a channel is told that it is disabled, now and then",
         }
     }
 }

@@ -349,7 +349,7 @@ fn a_merchants_refund_is_what_was_decided_of_its_batch_number() {
     };
     let application = |key: ApplicationKey, state: ApplicationState| {
         let (order_no, paid) = ("o".parse().unwrap(), "9".parse().unwrap());
-        Ok(Content::Application(Box::new(Application { key, order_no, paid, state, failures: 0 })))
+        Ok(Content::Application(Box::new(Application { key, order_no, paid, state, failures: None })))
     };
     let completion = Completion {
         confirmation: Confirmation {

@@ -113,7 +113,7 @@ fn application(state: ApplicationState) -> Content {
         order_no: "order".parse().unwrap(),
         paid: amount("1000"),
         state,
-        failures: 0,
+        failures: None,
     }))
 }
 

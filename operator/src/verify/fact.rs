@@ -11,7 +11,7 @@ use shared::ledger::{
     Movement, Posting, PostingFacts, RefundBatch, RefundId, RefundedBy, RequestKey, TenantKey, TransactionNo,
 };
 use shared::limits;
-use shared::store::{Content, Stored};
+use shared::store::{Content, IndexSort, Stored};
 
 use super::breach::{Breach, Kind};
 
@@ -394,7 +394,10 @@ impl Facts {
                 let has = Fact::HasSecret { tenant: tenant.to_string() };
                 rows.push(Group::Secret(hash.clone()), 1, has);
             }
-            Content::Intervention(_) | Content::Tombstone { .. } | Content::RequestPart { .. } => {}
+            Content::Intervention(_)
+            | Content::Tombstone { .. }
+            | Content::ApplicationTombstone { .. }
+            | Content::RequestPart { .. } => {}
             Content::Request { path, .. } => {
                 match path.split_once("#request#") {
                     Some((tenant, _)) => rows.of_tenant(tenant, None),
@@ -454,7 +457,7 @@ impl Facts {
                 rows.push(
                     Group::Application(path),
                     0,
-                    Fact::Application { paid, state, failures: application.failures },
+                    Fact::Application { paid, state, failures: application.failures.unwrap_or(0) },
                 );
             }
             Content::Failed { application, failed } => {
@@ -508,7 +511,9 @@ impl Facts {
             Content::Request { at, .. } | Content::RequestPart { at, .. } => {
                 Some(at / 1_000 + limits::REQUEST_RECORD_KEPT.as_secs())
             }
-            Content::Tombstone { since, .. } => Some(since / 1_000 + limits::TOMBSTONE_KEPT.as_secs()),
+            Content::Tombstone { since, .. } | Content::ApplicationTombstone { since, .. } => {
+                Some(since / 1_000 + limits::TOMBSTONE_KEPT.as_secs())
+            }
             _ => None,
         };
         if stored.expires != expires {
@@ -579,23 +584,20 @@ impl Facts {
     }
 
     fn is_indexed(self, stored: &Stored, content: &Content) -> bool {
-        let (due, index) = match (content.index_due(), &stored.index) {
+        let ((partition, sort), index) = match (content.index_due(), &stored.index) {
             (None, None) => return true,
             (Some(due), Some(index)) => (due, index),
             _ => return false,
         };
-        if due.0 != index.0 {
-            return false;
-        }
-        let Some(time) = index.1.strip_suffix(&due.1) else { return false };
-        // An open batch's sort key begins with when it is to be brought on: a day from now at most.
-        match due.1.strip_prefix('#') {
-            None => time.is_empty(),
-            Some(_) => {
+        let is_there = match sort {
+            IndexSort::Named(sort) => index.1 == sort,
+            // A day from now at most.
+            IndexSort::Timed(end) => index.1.strip_suffix(&end).is_some_and(|time| {
                 let at: Option<u64> = time.parse().ok().filter(|_| time.len() == 15);
                 at.is_some_and(|at| at <= self.now.saturating_add(DAY + HOUR))
-            }
-        }
+            }),
+        };
+        index.0 == partition && is_there
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Call, Channel, ChannelId, Code, Members, number, text};
 use crate::clock;
 use crate::ledger::TenantKey;
 use crate::limits;
+use crate::mutants::{self, Decision};
 use crate::store::{Session, SettingsCache, StoreError};
 
 /// The channels that a process has seen lately.
@@ -70,7 +71,8 @@ pub async fn authenticate<C: Call>(
     if !channel.allows(source_ip) {
         return Err(Code::IpDenied.into());
     }
-    if !channel.enabled {
+    let is_wrong = mutants::is_on(Decision::DisabledIsTold) && clock::unix_now().is_multiple_of(16);
+    if !channel.enabled || is_wrong {
         return Err(Code::Disabled.into());
     }
     Ok(channel)

@@ -392,7 +392,7 @@ impl WrittenApplication {
             order_no: member("orderNo", &self.order_no)?,
             paid: member("amount", &self.amount)?,
             state: ApplicationState::Requested,
-            failures: 0,
+            failures: None,
         }))
     }
 }

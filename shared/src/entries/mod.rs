@@ -69,7 +69,7 @@
 //!         order_no: "YC20160801003".parse()?,
 //!         paid: "2.00".parse()?,
 //!         state: ApplicationState::Requested,
-//!         failures: 0,
+//!         failures: None,
 //!     };
 //!     session.create_application(&application).await?;
 //!     match session.withdraw(&application.key, Some("changed my mind")).await? {

@@ -204,12 +204,16 @@ impl RefundRequest {
 /// [`KeyReused`] if the key's record has another fingerprint: then nothing of this request is done.
 pub fn decide(request: &RefundRequest, snapshot: &Snapshot) -> Result<Vec<Verdict>, KeyReused> {
     let record = request.record(snapshot);
-    if request.part.is_none() && snapshot.record.is_some() && record.is_none() {
-        return Err(KeyReused);
-    }
+    let is_reused = request.part.is_none() && snapshot.record.is_some() && record.is_none();
     let recorded = |position| record?.refused.get(&position).copied();
     let verdict = |(position, item)| decide_item(item, recorded(position), request, snapshot);
-    Ok(request.items.iter().enumerate().map(verdict).collect())
+    let verdicts: Vec<Verdict> = request.items.iter().enumerate().map(verdict).collect();
+    let is_told_all_the_same =
+        mutants::is_on(Decision::AnotherBodyIsTold) && !verdicts.contains(&Verdict::Due);
+    if is_reused && !is_told_all_the_same {
+        return Err(KeyReused);
+    }
+    Ok(verdicts)
 }
 
 /// The order matters where several things are true. What the request was told stays true, what it has

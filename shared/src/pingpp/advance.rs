@@ -19,6 +19,10 @@ const LEFT_ALONE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(
 /// channel is asked for one refund by two at once.
 pub const TAKEN_FOR: Duration = Duration::from_secs(120);
 
+/// How far an operator's clock may be off: DynamoDB refuses calls that are signed by one that is more so. Functions'
+/// clocks are right.
+pub const OPERATORS_CLOCK_OFF: Duration = Duration::from_secs(15 * 60);
+
 /// How long a payment channel has for its answer; then it is not known.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -42,11 +46,45 @@ pub async fn advance(
     key: &RefundBatchKey,
     now: u64,
 ) -> Result<Option<RefundBatch>, StoreError> {
+    advance_within(session, channel, key, now, Duration::ZERO).await
+}
+
+/// As [`advance`], by an operator's clock: one that is off does not take a batch from a process that has it.
+///
+/// # Errors
+/// As [`advance`].
+pub async fn advance_by_hand(
+    session: &Session,
+    channel: &dyn PaymentChannel,
+    key: &RefundBatchKey,
+    now: u64,
+) -> Result<Option<RefundBatch>, StoreError> {
+    advance_within(session, channel, key, now, OPERATORS_CLOCK_OFF).await
+}
+
+async fn advance_within(
+    session: &Session,
+    channel: &dyn PaymentChannel,
+    key: &RefundBatchKey,
+    now: u64,
+    clock_off: Duration,
+) -> Result<Option<RefundBatch>, StoreError> {
     let Some(batch) = session.bring_on(key).await? else { return Ok(None) };
     match batch.state {
-        BatchState::Created | BatchState::Settling => settle(session, channel, batch, now).await,
+        BatchState::Created | BatchState::Settling => settle(session, channel, batch, now, clock_off).await,
         BatchState::Creating | BatchState::Void | BatchState::Ended { .. } => Ok(Some(batch)),
     }
+}
+
+/// Takes a batch on by a clock that may be so much off, either way.
+async fn take_on(
+    session: &Session,
+    batch: &mut RefundBatch,
+    now: u64,
+    clock_off: Duration,
+) -> Result<Option<Taken>, StoreError> {
+    let off = milliseconds(clock_off);
+    session.take_on(batch, now.saturating_sub(off), now + milliseconds(TAKEN_FOR) + off).await
 }
 
 /// Brings a new batch on; one that was settled on before is left to those who come back to it in their time.
@@ -60,7 +98,9 @@ pub async fn advance_new(
     now: u64,
 ) -> Result<Option<RefundBatch>, StoreError> {
     match session.bring_on(key).await? {
-        Some(batch) if batch.state == BatchState::Created => settle(session, channel, batch, now).await,
+        Some(batch) if batch.state == BatchState::Created => {
+            settle(session, channel, batch, now, Duration::ZERO).await
+        }
         other => Ok(other),
     }
 }
@@ -71,8 +111,9 @@ async fn settle(
     channel: &dyn PaymentChannel,
     mut batch: RefundBatch,
     now: u64,
+    clock_off: Duration,
 ) -> Result<Option<RefundBatch>, StoreError> {
-    let Some(taken) = session.take_on(&mut batch, now, now + milliseconds(TAKEN_FOR)).await? else {
+    let Some(taken) = take_on(session, &mut batch, now, clock_off).await? else {
         return session.batch(&batch.key).await;
     };
     // Whatever becomes of single refunds, there is time to give money back, and to let go.
@@ -121,7 +162,7 @@ pub enum Decided {
 }
 
 /// Decides a refund by what its payment channel says to people, and brings its batch on without asking for the others.
-/// `now` is in Unix milliseconds. Nothing if the batch has no such refund, or was taken back.
+/// `now` is in Unix milliseconds, by an operator's clock. Nothing if the batch has no such refund, or was taken back.
 ///
 /// # Errors
 /// If the table can't be used, or the deadline comes first: then the same again goes on.
@@ -136,7 +177,7 @@ pub async fn decide_refund(
     let Some(item) = batch.items.iter().find(|item| item.refund == *refund).cloned() else { return Ok(None) };
     let taken = match batch.state {
         BatchState::Created | BatchState::Settling => {
-            session.take_on(&mut batch, now, now + milliseconds(TAKEN_FOR)).await?
+            take_on(session, &mut batch, now, OPERATORS_CLOCK_OFF).await?
         }
         BatchState::Creating | BatchState::Void | BatchState::Ended { .. } => None,
     };

@@ -12,7 +12,9 @@ mod id;
 mod object;
 mod request;
 
-pub use advance::{Decided, TAKEN_FOR, advance, advance_new, decide, decide_refund};
+pub use advance::{
+    Decided, OPERATORS_CLOCK_OFF, TAKEN_FOR, advance, advance_by_hand, advance_new, decide, decide_refund,
+};
 pub use app::{App, AppId, AppSettings, InvalidApp, Mode, SecretKey, tenant_of};
 pub use authenticate::{Caller, Checked, Keys, authenticate};
 pub use call::{Call, Endpoint, Report, object, shown, told_refunds};

@@ -211,7 +211,7 @@ fn metadata(value: Option<&RawValue>) -> Result<String, ApiError> {
     }
     let mut pairs: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
     for (name, value) in &written {
-        pairs.insert(name, plain(value).ok_or_else(|| invalid("must have no objects or lists within"))?);
+        pairs.insert(name, plain(value).map_err(invalid)?);
     }
     let text = serde_json::to_string(&pairs).map_err(|_| invalid("can't be kept"))?;
     if text.chars().count() > limits::METADATA_CHARS_MAX {
@@ -220,12 +220,18 @@ fn metadata(value: Option<&RawValue>) -> Result<String, ApiError> {
     Ok(text)
 }
 
-/// A value that has no others within: texts written one way, numbers as they are, so that none loses digits.
-fn plain(value: &RawValue) -> Option<Box<RawValue>> {
-    match value.get().chars().next()? {
-        '{' | '[' => None,
-        '"' => serde_json::value::to_raw_value(&serde_json::from_str::<String>(value.get()).ok()?).ok(),
-        _ => Some(value.to_owned()),
+/// A value that has no others within: texts written one way, numbers as they are, so that none loses digits. One that is
+/// too large for a double is refused: an answer with it could not be read by those who read them so.
+fn plain(value: &RawValue) -> Result<Box<RawValue>, &'static str> {
+    match value.get().as_bytes() {
+        [b'{' | b'[', ..] => Err("must have no objects or lists within"),
+        [b'"', ..] => serde_json::from_str::<String>(value.get())
+            .and_then(|text| serde_json::value::to_raw_value(&text))
+            .map_err(|_| "has a text that is none"),
+        [b'-' | b'0'..=b'9', ..] if serde_json::from_str::<f64>(value.get()).is_err() => {
+            Err("has a number that is too large")
+        }
+        _ => Ok(value.to_owned()),
     }
 }
 
@@ -370,6 +376,12 @@ mod tests {
         let escaped = format!("{{\"a\":\"{}\"}}", "\\u9000".repeat(900));
         assert_eq!(metadata(&escaped).unwrap().chars().count(), 908, "characters count, not escapes");
         assert_eq!(metadata(r#"{"a":1,"a":2}"#), Err("metadata names a pair twice.".to_owned()));
+        let too_large = Err("metadata has a number that is too large.".to_owned());
+        for (number, told) in
+            [("1e308", Ok(())), ("-1e309", too_large.clone()), ("1e-400", Ok(())), ("9e999", too_large)]
+        {
+            assert_eq!(metadata(&format!(r#"{{"a":{number}}}"#)).map(drop), told, "{number}");
+        }
         for change in [
             &(|body: &mut Value| body["description"] = json!("another")) as &dyn Fn(&mut Value),
             &|body| body["metadata"] = json!({"a": 1}),

@@ -10,6 +10,7 @@ use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
     Completion, Confirmation, FailedRefund, RefundId, TenantKey, TradeNo, Withdrawal,
 };
+use crate::limits;
 
 pub(super) const APPLICATION: &str = "PAYMENT";
 pub(super) const GUARD: &str = "GUARD";
@@ -63,7 +64,7 @@ pub(super) fn application_item(application: &Application) -> Item {
         items::bytes(items::SEAL, application.seal().as_bytes()),
         text("state", state_name(&application.state)),
     ]);
-    item.extend((application.failures > 0).then(|| number("failures", application.failures)));
+    item.extend(application.failures.map(|failures| number("failures", failures)));
     match &application.state {
         ApplicationState::Requested => {}
         ApplicationState::Processing(refund) => {
@@ -151,6 +152,18 @@ pub(super) fn further(confirmations: u64) -> (String, AttributeValue) {
     number("further", confirmations)
 }
 
+/// What stands in an application's place that was asked for, and that is not there: after so many failures it is
+/// recorded then. It may vanish once nobody asks for it any more.
+pub(super) fn tombstone_item(application: &ApplicationKey, at: u64) -> Item {
+    let mut item = application_key(application);
+    item.extend([
+        text("state", items::ASKED),
+        number("askedAt", at),
+        items::expires(at, limits::TOMBSTONE_KEPT),
+    ]);
+    item
+}
+
 pub(super) fn failed_item(application: &ApplicationKey, failed: &FailedRefund) -> Item {
     let mut item = failed_key(application, &failed.refund.batch_no);
     item.extend([("refund".to_owned(), refund_value(&failed.refund)), number("at", failed.at)]);
@@ -163,6 +176,8 @@ pub(super) fn failed_item(application: &ApplicationKey, failed: &FailedRefund) -
 /// What one item of an application's or a batch number's partition is.
 pub(super) enum Found {
     Application(Application),
+    /// Of an application that is not there; since when.
+    Tombstone(u64),
     Failed(FailedRefund),
     Guard(BatchGuard),
     Confirmation(Confirmation),
@@ -172,7 +187,7 @@ impl Found {
     pub(super) fn read(item: &Item) -> Result<Self, StoreError> {
         let reader = Reader::new(item);
         Ok(match reader.text(super::attribute::SORT_KEY)? {
-            APPLICATION => Self::Application(reader.application()?),
+            APPLICATION => reader.application_or_tombstone()?,
             GUARD => Self::Guard(reader.guard()?),
             sort if sort.starts_with(FAILED_PREFIX) => Self::Failed(reader.failed()?),
             _ => Self::Confirmation(reader.confirmation()?),
@@ -186,6 +201,13 @@ impl Reader<'_> {
         let id = self.get("autoid", |value| value.as_n().ok()?.parse().ok())?;
         let merchant = TenantKey::recorded(self.text("merchant")?);
         Ok(ApplicationKey { merchant, id })
+    }
+
+    pub(super) fn application_or_tombstone(&self) -> Result<Found, StoreError> {
+        Ok(match self.text("state")? {
+            items::ASKED => Found::Tombstone(self.integer("askedAt")?),
+            _ => Found::Application(self.application()?),
+        })
     }
 
     pub(super) fn application(&self) -> Result<Application, StoreError> {
@@ -210,11 +232,8 @@ impl Reader<'_> {
             other => return Err(self.damaged(format!("state is {other:?}"))),
         };
         let (order_no, paid) = (self.parsed("orderNo")?, self.amount("paid")?);
-        Ok(Application { key, order_no, paid, state, failures: self.failures()? })
-    }
-
-    fn failures(&self) -> Result<u64, StoreError> {
-        if self.has("failures") { self.integer("failures") } else { Ok(0) }
+        let failures = self.has("failures").then(|| self.integer("failures")).transpose()?;
+        Ok(Application { key, order_no, paid, state, failures })
     }
 
     pub(super) fn failed(&self) -> Result<FailedRefund, StoreError> {

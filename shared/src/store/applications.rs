@@ -11,7 +11,7 @@ use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::transact::{Condition, Transacted};
 use super::{Creation, Executed, Session, StoreError};
-use crate::clock;
+use crate::clock::{self, milliseconds};
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
     BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TenantKey, TradeNo,
@@ -83,14 +83,24 @@ struct Recorded {
 }
 
 impl Session {
-    /// Records an application, as requested.
+    /// Records an application, as requested. One that was asked for before stands in its tombstone's place.
     pub async fn create_application(
         &self,
         application: &Application,
     ) -> Result<Creation<Application>, StoreError> {
-        match self.put_new(app_items::application_item(application)).await? {
-            None => Ok(Creation::Created),
-            Some(existing) => Ok(Creation::Existing(Reader::new(&existing).application()?)),
+        loop {
+            let Some(existing) = self.put_new(app_items::application_item(application)).await? else {
+                return Ok(Creation::Created);
+            };
+            if let Found::Application(existing) = Reader::new(&existing).application_or_tombstone()? {
+                return Ok(Creation::Existing(existing));
+            }
+            // What was sent before it was there, and refused, is for one that has no number of failures.
+            let after_asked = Application { failures: Some(0), ..application.clone() };
+            if self.put_if_asked(app_items::application_item(&after_asked)).await? {
+                return Ok(Creation::Created);
+            }
+            // An attempt whose answer was lost, or somebody else, has put one; or the tombstone has vanished.
         }
     }
 
@@ -113,17 +123,23 @@ impl Session {
         executed: &mut Executed,
     ) -> Result<Result<ApplicationRefund, BeginRefusal>, StoreError> {
         let mut backoff = Backoff::default();
-        let mut failures = 0;
+        let mut failures = None;
         loop {
             let (has_time, cause) = match self.transact(self.beginning(asked, failures)?).await? {
                 Transacted::Done => return Ok(Ok(asked.refund.clone())),
                 Transacted::Cancelled(conditions) => match begin_refused(asked, conditions)? {
                     Begun::Told(told) => return Ok(told),
-                    Begun::RequestedAgain(times) if times != failures => {
+                    Begun::NotThere(since) => {
+                        if self.must_stay_absent(&asked.application, since).await? {
+                            return Ok(Err(BeginRefusal::UnknownApplication));
+                        }
+                        continue;
+                    }
+                    Begun::Requested(times) if times != failures => {
                         failures = times;
                         continue;
                     }
-                    Begun::RequestedAgain(_) | Begun::Unknown => (
+                    Begun::Requested(_) | Begun::Unknown => (
                         backoff.pause_after_race(self).await,
                         "others were writing to the same items".to_owned(),
                     ),
@@ -146,7 +162,7 @@ impl Session {
     fn beginning(
         &self,
         asked: &BatchGuard,
-        failures: u64,
+        failures: Option<u64>,
     ) -> Result<Vec<(TransactWriteItem, Item)>, StoreError> {
         let BatchGuard { application, refund, .. } = asked;
         let mut values = Item::from([
@@ -350,7 +366,7 @@ impl Session {
             reason: reason.map(str::to_owned),
             attempt: format!("{:016x}", fastrand::u64(..)),
         };
-        let mut failures = 0;
+        let mut failures = None;
         loop {
             let mut values = Item::from([
                 items::text(":requested", app_items::REQUESTED),
@@ -369,22 +385,58 @@ impl Session {
                 name: Some(("#state", "state".to_owned())),
                 values,
             };
-            let item = match self.change(&change).await? {
+            let found = match self.change(&change).await? {
                 Changed::Done => return Ok(Withdrawing::Withdrawn),
-                Changed::Refused(None) => return Ok(Withdrawing::Unknown),
-                Changed::Refused(Some(item)) => item,
+                Changed::Refused(None) => None,
+                Changed::Refused(Some(item)) => Some(Reader::new(&item).application_or_tombstone()?),
             };
-            let application = Reader::new(&item).application()?;
-            return Ok(match application.state {
+            let since = match found {
+                Some(Found::Tombstone(since)) => Some(since),
+                _ => None,
+            };
+            let Some(Found::Application(found)) = found else {
+                if self.must_stay_absent(application, since).await? {
+                    return Ok(Withdrawing::Unknown);
+                }
+                continue;
+            };
+            return Ok(match found.state {
                 ApplicationState::Withdrawn(before) if before == withdrawal => Withdrawing::Withdrawn,
                 ApplicationState::Withdrawn(before) => Withdrawing::Before(before),
                 ApplicationState::Requested => {
-                    failures = application.failures;
+                    failures = found.failures;
                     continue;
                 }
                 state => Withdrawing::Refused(state),
             });
         }
+    }
+
+    /// Puts an application's tombstone, so that what was sent before it came, and arrives late, comes to nothing; or
+    /// finds that it is there. False where the application has come.
+    async fn must_stay_absent(
+        &self,
+        application: &ApplicationKey,
+        since: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        let at = clock::unix_now();
+        let is_fresh = |since: u64| at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER);
+        if since.is_some_and(is_fresh) || mutants::is_on(Decision::NoTombstones) {
+            return Ok(true);
+        }
+        let mut tombstone = app_items::tombstone_item(application, at);
+        let key = app_items::application_key(application);
+        tombstone.retain(|name, _| !key.contains_key(name));
+        let values = tombstone.into_iter().map(|(name, value)| (format!(":{name}"), value));
+        let change = Change {
+            key,
+            // Not put: who begins refunds may put no application.
+            expression: "SET #state = :state, askedAt = :askedAt, expires = :expires",
+            condition: Some("attribute_not_exists(#state) OR #state = :state"),
+            name: Some(("#state", "state".to_owned())),
+            values: values.collect(),
+        };
+        Ok(matches!(self.change(&change).await?, Changed::Done))
     }
 
     /// Records that the payment provider refused the refund under `batch_no`: its application is requested again.
@@ -506,7 +558,7 @@ impl Session {
             match Found::read(&item)? {
                 Found::Application(found) => application = Some(found),
                 Found::Failed(found) => failed.push(found),
-                Found::Guard(_) | Found::Confirmation(_) => {}
+                Found::Tombstone(_) | Found::Guard(_) | Found::Confirmation(_) => {}
             }
         }
         let Some(application) = application else { return Ok(None) };
@@ -530,7 +582,7 @@ impl Session {
             match Found::read(&item)? {
                 Found::Guard(found) => guard = Some(found),
                 Found::Confirmation(confirmation) => said.push(confirmation),
-                Found::Application(_) | Found::Failed(_) => {}
+                Found::Application(_) | Found::Tombstone(_) | Found::Failed(_) => {}
             }
         }
         let mut state = None;
@@ -550,11 +602,9 @@ impl Session {
 }
 
 /// The condition of a write that is for the time after so many failures: one that arrives late, after whoever sent it was
-/// told otherwise, comes to nothing. Of the two, the first is for none.
-fn after_failures(failures: u64, [none, some]: [&'static str; 2], values: &mut Item) -> &'static str {
-    if failures == 0 {
-        return none;
-    }
+/// told otherwise, comes to nothing. Of the two, the first is for an application without a number of them.
+fn after_failures(failures: Option<u64>, [none, some]: [&'static str; 2], values: &mut Item) -> &'static str {
+    let Some(failures) = failures else { return none };
     values.extend([items::number(":failures", failures)]);
     some
 }
@@ -563,7 +613,9 @@ fn after_failures(failures: u64, [none, some]: [&'static str; 2], values: &mut I
 enum Begun {
     Told(Result<ApplicationRefund, BeginRefusal>),
     /// The application is requested, after so many failures.
-    RequestedAgain(u64),
+    Requested(Option<u64>),
+    /// There is no application; since when its tombstone says so, if it has one.
+    NotThere(Option<u64>),
     /// It is worth another try.
     Unknown,
 }
@@ -573,20 +625,29 @@ fn begin_refused(asked: &BatchGuard, conditions: Vec<Condition>) -> Result<Begun
     let (Some(application), Some(guard)) = (conditions.next(), conditions.next()) else {
         return Ok(Begun::Unknown);
     };
-    let mut requested_again = Begun::Unknown;
+    let (mut otherwise, mut since) = (Begun::Unknown, None);
     let application = match application {
         Condition::Passing => return Ok(Begun::Unknown),
         Condition::Held => Obstacle::NotInTheWay,
         Condition::Failed(None) => Obstacle::Absent,
-        Condition::Failed(Some(item)) => {
-            let application = Reader::new(&item).application()?;
-            requested_again = Begun::RequestedAgain(application.failures);
-            Obstacle::InTheWay(application)
-        }
+        Condition::Failed(Some(item)) => match Reader::new(&item).application_or_tombstone()? {
+            Found::Application(application) => {
+                otherwise = Begun::Requested(application.failures);
+                Obstacle::InTheWay(application)
+            }
+            Found::Tombstone(at) => {
+                since = Some(at);
+                Obstacle::Absent
+            }
+            _ => return Ok(Begun::Unknown),
+        },
     };
     let guard = match guard {
         Condition::Failed(Some(item)) => Some(Reader::new(&item).guard()?),
         _ => None,
     };
-    Ok(judge_begin(asked, &application, guard.as_ref()).map_or(requested_again, Begun::Told))
+    Ok(match judge_begin(asked, &application, guard.as_ref()) {
+        Some(Err(BeginRefusal::UnknownApplication)) => Begun::NotThere(since),
+        told => told.map_or(otherwise, Begun::Told),
+    })
 }

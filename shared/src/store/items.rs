@@ -172,7 +172,7 @@ fn taking_value(taking: &Taking) -> AttributeValue {
 }
 
 /// When what was written `at` (Unix milliseconds) may vanish.
-fn expires(at: u64, kept: Duration) -> (String, AttributeValue) {
+pub(super) fn expires(at: u64, kept: Duration) -> (String, AttributeValue) {
     number(EXPIRES, expiry(at, kept))
 }
 

@@ -50,7 +50,7 @@ pub use refund_batches::BatchAccepted;
 pub use scan::Page;
 pub use settings::SettingsCache;
 pub use settling::{Settled, Taken};
-pub use stored::{Content, Stored};
+pub use stored::{Content, IndexSort, Stored};
 pub use stream::{ChangeRecord, Fact};
 
 /// The attributes the table's keys are made of, as the template defines them.

@@ -103,7 +103,7 @@ impl Session {
                 Payment::Tombstone { since, .. } => since,
             };
             let after_asked = Debit { asked: Some(since), ..debit.clone() };
-            if let Put::Done = self.put(items::debit_item(&after_asked), Some(PutCondition::asked())).await? {
+            if self.put_if_asked(items::debit_item(&after_asked)).await? {
                 return Ok(DebitOnRecord { is_new: true, debit: after_asked });
             }
             // An attempt whose answer was lost, or another import, has put one; or the tombstone has vanished.
@@ -229,6 +229,11 @@ impl Session {
     /// Puts a tombstone, unless there is the debit: then that one is returned, untouched.
     pub(super) async fn put_unless_debit(&self, tombstone: Item) -> Result<Option<Item>, StoreError> {
         Ok(self.put(tombstone, Some(PutCondition::absent_or_asked())).await?.refused())
+    }
+
+    /// Puts `item` in the place of its tombstone; whether that was there.
+    pub(super) async fn put_if_asked(&self, item: Item) -> Result<bool, StoreError> {
+        Ok(matches!(self.put(item, Some(PutCondition::asked())).await?, Put::Done))
     }
 
     /// Puts `item` in the place of the one under its key, if that still has the version that was read.

@@ -18,6 +18,7 @@ use crate::ledger::{
     Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch, RefundBatchId, RefundBatchKey,
     TenantKey, decide_batch,
 };
+use crate::limits;
 use crate::mutants::{self, Decision};
 
 /// What became of a request for a batch.
@@ -112,20 +113,18 @@ impl Session {
         tried: &mut HashSet<RefundBatchId>,
     ) -> Result<Result<RefundBatch, BatchRefusal>, StoreError> {
         let mut backoff = Backoff::default();
-        // A first transaction that may still land, and be brought on later by whoever finds it.
-        let mut may_land: Option<String> = None;
         loop {
             let snapshot = self.read_batch_snapshot(request).await?;
             let created = new().ok_or_else(|| StoreError::Refused("the clock shows no time".to_owned()))?;
             let (accepted, otherwise) = match decide_batch(request, &snapshot, &created) {
                 Creating::Refused(refusal) => match self.stands(request, &snapshot, &refusal).await? {
-                    true => return refused(refusal, may_land),
+                    true => return Ok(Err(refusal)),
                     false => (None, "others were writing to the same items".to_owned()),
                 },
                 Creating::Wait { batches, refusal } => {
                     let is_held = !self.bring_all_on(request, batches).await?;
                     match is_held && self.stands(request, &snapshot, &refusal).await? {
-                        true => return refused(refusal, may_land),
+                        true => return Ok(Err(refusal)),
                         false => (None, "others held some of the charges".to_owned()),
                     }
                 }
@@ -150,11 +149,7 @@ impl Session {
                         (Transacted::Cancelled(_), _) => {
                             (None, "others were writing to the same items".to_owned())
                         }
-                        (Transacted::Unknown(cause), state) => {
-                            // One that is created at once is bound to all that a refusal would be for.
-                            may_land = may_land.or((state == BatchState::Creating).then(|| cause.clone()));
-                            (None, cause)
-                        }
+                        (Transacted::Unknown(cause), _) => (None, cause),
                     }
                 }
             };
@@ -178,20 +173,48 @@ impl Session {
         if mutants::is_on(Decision::BatchRefusalIsNotReadAgain) {
             return Ok(true);
         }
-        match (refusal, &snapshot.guard) {
-            (BatchRefusal::BatchNoReused, Some((id, _))) => {
-                let key = RefundBatchKey { tenant: request.tenant.clone(), id: id.clone() };
-                let batch = self.bring_on(&key).await?;
-                Ok(batch.is_some_and(|batch| batch.state != BatchState::Void))
-            }
-            (BatchRefusal::InsufficientFunds { .. }, _)
-                if !mutants::is_on(Decision::LackOfFundsIsNotReadAgain) =>
-            {
-                let later = self.read_batch_snapshot(request).await?;
-                Ok(later.guard.is_none() && later.has_the_same_money(snapshot))
-            }
-            _ => Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none()),
+        if let (BatchRefusal::BatchNoReused, Some((id, _))) = (refusal, &snapshot.guard) {
+            let key = RefundBatchKey { tenant: request.tenant.clone(), id: id.clone() };
+            let batch = self.bring_on(&key).await?;
+            return Ok(batch.is_some_and(|batch| batch.state != BatchState::Void));
         }
+        if matches!(refusal, BatchRefusal::InsufficientFunds { .. })
+            && !mutants::is_on(Decision::LackOfFundsIsNotReadAgain)
+        {
+            let later = self.read_batch_snapshot(request).await?;
+            if later.guard.is_some() || !later.has_the_same_money(snapshot) {
+                return Ok(false);
+            }
+            if !self.outdate_first_transactions(request, snapshot).await? {
+                return Ok(true);
+            }
+        } else {
+            self.outdate_first_transactions(request, snapshot).await?;
+        }
+        Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none())
+    }
+
+    /// Makes first transactions of a request come to nothing that are on their way, of this call or of one before it, and
+    /// whose batch would then be brought on; whether there can be any. One that holds all of its charges is bound to all
+    /// that a refusal is for, and needs none of this.
+    async fn outdate_first_transactions(
+        &self,
+        request: &BatchRequest,
+        snapshot: &BatchSnapshot,
+    ) -> Result<bool, StoreError> {
+        let is_held_at_once = request.items.len() <= limits::charges_held_at_once();
+        // Charges stay: where the first one is not there, nobody has ever found it.
+        let first = request.items.first().and_then(|item| snapshot.charges.get(&item.charge));
+        let Some(first) = first.filter(|_| !is_held_at_once) else { return Ok(false) };
+        let change = Change {
+            key: batch_items::charge_key(&first.key),
+            expression: "SET version = version + :one",
+            condition: None,
+            name: None,
+            values: Item::from([items::number(":one", 1)]),
+        };
+        self.change(&change).await?;
+        Ok(true)
     }
 
     /// Brings on those of `batches` that are being created; whether any of them no longer holds what it held, or
@@ -465,17 +488,6 @@ impl Session {
             ]),
         };
         Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
-    }
-}
-
-/// A refusal that stands; it is told only where no transaction of the same request may still land.
-fn refused<T>(
-    refusal: BatchRefusal,
-    may_land: Option<String>,
-) -> Result<Result<T, BatchRefusal>, StoreError> {
-    match may_land {
-        Some(cause) => Err(StoreError::DeadlinePassed { cause: Some(cause) }),
-        None => Ok(Err(refusal)),
     }
 }
 

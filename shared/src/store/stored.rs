@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::application_items::{self as app_items, Found};
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use super::items::{self, Item, Payment, Reader};
 use super::refund_batch_items as batch_items;
 use super::refund_batches::months;
-use super::{StoreError, application_items as app_items, credentials, interventions};
+use super::{StoreError, credentials, interventions};
 use crate::ledger::{
     Account, AccountKey, Application, ApplicationKey, BatchGuard, BatchKey, CHARGES_PREFIX, Charge,
     Confirmation, Debit, DebitKey, FailedRefund, Fingerprint, Hash, Intervention, ItemRefund, Movement,
@@ -86,6 +87,11 @@ pub enum Content {
         months: Vec<String>,
     },
     Application(Box<Application>),
+    /// Of an application that is not there, and was asked for.
+    ApplicationTombstone {
+        application: ApplicationKey,
+        since: u64,
+    },
     Failed {
         application: ApplicationKey,
         failed: Box<FailedRefund>,
@@ -100,6 +106,14 @@ pub enum Content {
         /// How many more there are, as the first one counts them; none of the others does.
         further: Option<u64>,
     },
+}
+
+/// An item's sort key in the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexSort {
+    Named(String),
+    /// It begins with when an open batch is to be brought on, in Unix milliseconds of 15 digits, and goes on with this.
+    Timed(String),
 }
 
 impl Stored {
@@ -186,7 +200,15 @@ impl Content {
                 Self::Request { path: partition.to_owned(), at: reader.integer("at")? }
             }
             batch_items::CHARGE if is_of_charges => Self::Charge(Box::new(reader.charge()?)),
-            app_items::APPLICATION => Self::Application(Box::new(reader.application()?)),
+            app_items::APPLICATION => match reader.application_or_tombstone()? {
+                Found::Application(application) => Self::Application(Box::new(application)),
+                Found::Tombstone(since) => Self::ApplicationTombstone {
+                    application: application_of(partition)
+                        .ok_or_else(|| reader.damaged("it is no application's"))?,
+                    since,
+                },
+                _ => return Err(reader.damaged("it is no application")),
+            },
             batch_items::GUARD if is_of_charges => {
                 let owner = partition.rsplit_once("#batchno#").map(|(tenant, _)| tenant);
                 let owner = owner.ok_or_else(|| reader.damaged("it is under no batch number"))?;
@@ -214,6 +236,9 @@ impl Content {
             Self::Movement(movement) => *item == items::movement_item(movement),
             Self::Charge(charge) => *item == batch_items::charge_item(charge),
             Self::Application(application) => *item == app_items::application_item(application),
+            Self::ApplicationTombstone { application, since } => {
+                *item == app_items::tombstone_item(application, *since)
+            }
             Self::Failed { application, failed } => *item == app_items::failed_item(application, failed),
             Self::Guard { path, guard } => {
                 let merchant = guard.application.merchant.clone();
@@ -247,19 +272,21 @@ impl Content {
         }
     }
 
-    /// Where the index must have it; for a batch, what its sort key there must end with.
-    pub fn index_due(&self) -> Option<(String, String)> {
+    /// Where the index must have it: the partition, and the sort key in it.
+    pub fn index_due(&self) -> Option<(String, IndexSort)> {
+        let named = |sort: &str| IndexSort::Named(sort.to_owned());
         match self {
-            Self::Debit(debit) => Some((items::index_partition(&debit.key), "PAYMENT".to_owned())),
-            Self::Refund(refund) => Some((batch_items::refund_partition(&refund.id), "REFUND".to_owned())),
+            Self::Debit(debit) => Some((items::index_partition(&debit.key), named("PAYMENT"))),
+            Self::Refund(refund) => Some((batch_items::refund_partition(&refund.id), named("REFUND"))),
             Self::Batch(batch) if batch.state.is_open() => {
                 let partition = batch_items::open_partition(batch_items::shard_of(&batch.key));
-                Some((partition, format!("#{}", batch.key.id)))
+                Some((partition, IndexSort::Timed(format!("#{}", batch.key.id))))
             }
             Self::Confirmation { path, confirmation, .. } => {
                 let (merchant, no) = path.rsplit_once("#batchno#")?;
                 let merchant = TenantKey::recorded(merchant);
-                Some((app_items::trade_partition(&merchant, &confirmation.trade_no), unescaped(no)))
+                let partition = app_items::trade_partition(&merchant, &confirmation.trade_no);
+                Some((partition, IndexSort::Named(unescaped(no))))
             }
             _ => None,
         }

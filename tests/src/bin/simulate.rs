@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tests::embedded::Call;
 use tests::simulation::mutant::{self, Mutant};
-use tests::simulation::{Counts, Ended, Options, TABLE, faults_by_chance, run};
+use tests::simulation::{Counts, Ended, ITSELF, Options, TABLE, faults_by_chance, run};
 use tests::stores::{Compared, Stores, probes};
 use tokio::runtime::Builder;
 
@@ -299,7 +299,13 @@ fn mutants(seeds_max: u64, list: &Path, only: &[String]) -> Result<()> {
         let killer = known.get(&name).into_iter().chain(seeds).find_map(|seed| {
             let ended = run(*seed, &options);
             differences.extend(ended.faults.0.contains_key(mutant::DIFFERENCE).then_some(*seed));
-            Some((*seed, ended.breaches.into_iter().next()?))
+            let (own, of_it): (Vec<String>, Vec<String>) =
+                ended.breaches.into_iter().partition(|breach| breach.starts_with(ITSELF));
+            for breach in own {
+                bar.suspend(|| println!("seed {seed:>5}  {name}\n            {breach}"));
+                breaches.fetch_add(1, Ordering::Relaxed);
+            }
+            Some((*seed, of_it.into_iter().next()?))
         });
         // The weather that is made for a mutant is no breach by itself.
         if let Some((seed, _)) = &killer {

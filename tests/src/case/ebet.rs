@@ -42,7 +42,7 @@ pub struct After {
     #[serde(default)]
     unchanged: bool,
     /// The tombstones: debits that are not there, and whose refund was asked for, as `player/seqNo`, or
-    /// `channel/player/seqNo`.
+    /// `channel/player/seqNo`; applications, as `merchant#autoid`.
     #[serde(default)]
     asked: BTreeSet<String>,
     /// Balances by player; `2/p` is player p of channel 2.
@@ -101,6 +101,9 @@ impl File {
         world.ensure_whole().await?;
         let asked: BTreeSet<String> = world.tombstones().await.into_iter().collect();
         let wanted = case.after.asked.iter().map(|name| {
+            if let Some((merchant, autoid)) = name.split_once('#') {
+                return Ok(format!("epay#{merchant}#{autoid} PAYMENT"));
+            }
             let (channel, name) = of_channel(name, 2)?;
             let (username, id) = name.split_once('/').context("debits are named player/seqNo")?;
             Ok(format!("ebet#{channel}#{username} PAYMENT#{id}"))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use refundctl::application::{fail, withdraw};
+use refundctl::screen::hex;
 use refundctl::send::epay::DEMO_API_KEY;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -146,10 +147,6 @@ fn bytes(text: Option<&RawValue>, hex: Option<&str>) -> Result<Vec<u8>> {
     let byte =
         |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair)?, 16).context("no hexadecimal digits");
     digits.chunks(2).map(byte).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn describe_confirmation(kept: &KeptConfirmation) -> String {

@@ -295,7 +295,12 @@ impl Seen {
 fn writes(operation: &str, asked: &Value) -> Vec<Write> {
     let write = |(_, action): (&str, &Map<String, Value>)| Write {
         key: key_of_action(action),
-        is_tombstone: action.get("Item").is_some_and(|item| item["state"]["S"] == "refund_asked"),
+        is_tombstone: ["Item", "ExpressionAttributeValues"].iter().any(|members| {
+            let values = action.get(*members);
+            values.is_some_and(|values| {
+                [&values["state"], &values[":state"]].iter().any(|it| it["S"] == "refund_asked")
+            })
+        }),
     };
     actions(operation, asked).into_iter().filter(|(kind, _)| *kind != "ConditionCheck").map(write).collect()
 }

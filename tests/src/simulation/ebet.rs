@@ -15,12 +15,14 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
 use shared::ledger::{Debit, DebitState, RefundedBy, RequestKey};
+use shared::limits;
 use shared::store::{Content, SettingsChange};
 
 use super::attempts::{Attempts, Begun};
 use super::entries::{self, Entries};
 use super::platform::Life;
 use super::table::{Items, Moment, balance, content};
+use super::weather::elsewhere;
 use super::{Simulation, TABLE};
 use crate::embedded::Key;
 use crate::world::{channel_line, event_of};
@@ -140,6 +142,13 @@ impl Body {
     }
 }
 
+/// What settings refuse that may have been in force.
+struct Rules {
+    refuse_parts: bool,
+    /// This amount.
+    refuse_amount: bool,
+}
+
 /// What an item was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -148,6 +157,8 @@ enum Told {
     /// 209.
     ByChannel,
     Refused(u64),
+    /// Nothing: the channel is disabled for now.
+    Disabled,
     Unknown,
 }
 
@@ -196,6 +207,10 @@ struct World {
     /// In a thousand requests, those that are sent twice at once.
     twice: u32,
     attempts: Attempts,
+    /// How the table was at some moments, where settings change: for a while they are gone by after they changed.
+    moments: Mutex<Vec<Moment>>,
+    /// The body that is executed under a record, by its number and its fingerprint.
+    executed: Mutex<BTreeMap<(String, String), usize>>,
     /// How the table was when numbers were used for the first time.
     first: Mutex<BTreeMap<String, Moment>>,
     /// Bodies that were sent at all.
@@ -290,6 +305,8 @@ impl Scene {
             is_expiring,
             twice: if kind == Kind::Long { 750 } else { 250 },
             attempts: Attempts::default(),
+            moments: Mutex::new(vec![simulation.table.moment()]),
+            executed: Mutex::default(),
             first: Mutex::default(),
             sent: Mutex::default(),
             denied: Mutex::default(),
@@ -513,7 +530,7 @@ impl World {
             self.simulation.pause(rng.u64(0..400)).await;
             let body = rng.usize(0..self.bodies.len());
             if rng.u32(0..1_000) < self.twice {
-                self.simulation.count_fault("the same request twice at once");
+                self.simulation.count_fault(elsewhere::TWICE_AT_ONCE);
                 self.ask_later(body, rng.u64(0..60));
             }
             for _ in 0..4 {
@@ -527,7 +544,7 @@ impl World {
 
     fn ask_later(self: &Arc<Self>, body: usize, milliseconds: u64) {
         let world = self.clone();
-        tokio::spawn(async move {
+        self.simulation.spawn(async move {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             world.ask(body).await;
         });
@@ -542,12 +559,18 @@ impl World {
             self.given_back.lock().unwrap().insert(number);
             let (username, seq_no) = (bet.player().parse().unwrap(), bet.id.parse().unwrap());
             let store = self.simulation.store(&Life::new("refundctl self-refund".to_owned()));
+            let before = self.simulation.table.moment();
             let told = self_refund::run(&store, ChannelId(1), &username, &seq_no).await;
             self.simulation.tell(|| format!("channel gives back {}: {told:?}", bet.id));
-            if let Ok((refund, _)) = told
-                && !matches!(self.refund(number), Some(there) if there == refund)
-            {
-                self.simulation.breach(format!("the channel was told that {} is given back", bet.id));
+            let is_so = match &told {
+                Ok((refund, _)) => self.refund(number).as_ref() == Some(refund),
+                Err(refused) => {
+                    let refused = format!("{refused:#}");
+                    self.simulation.table.was_ever(&before, |items| is_not_given_back(items, bet, &refused))
+                }
+            };
+            if !is_so {
+                self.simulation.breach(format!("the channel was told of {}: {told:?}", bet.id));
             }
         }
     }
@@ -591,7 +614,7 @@ impl World {
     }
 
     fn expire(&self, partition: &str, sort: &str) {
-        self.simulation.count_fault("record of a request that expires");
+        self.simulation.count_fault(elsewhere::RECORD_EXPIRES);
         self.simulation.tell(|| format!("expires: {partition} {sort}"));
         let call = json!({"TableName": TABLE, "Key": {"pk": {"S": partition}, "sk": {"S": sort}}});
         let (status, answer) = self.simulation.table.carry_out("DeleteItem", &call.to_string());
@@ -691,6 +714,10 @@ impl World {
         let was_refunded: Vec<bool> =
             (0..body.items.len()).map(|item| self.is_refunded_by(number, item)).collect();
         let before = self.simulation.table.moment();
+        if self.has_operator {
+            self.moments.lock().unwrap().push(before.clone());
+        }
+        let record = self.record(body);
         self.first.lock().unwrap().entry(body.key().to_string()).or_insert_with(|| before.clone());
         let begun = self.attempts.begin(&body.key().to_string(), false);
         self.simulation.tell(|| format!("asks: {}", self.name(number)));
@@ -709,15 +736,27 @@ impl World {
             Api::Single => self.single(body, status, &answer),
             Api::Batch => self.batch(body, status, &answer),
         };
+        let is_whole = match body.api {
+            Api::Single => answer["resultList"].is_null(),
+            Api::Batch => answer["refundResultList"].as_array().is_none_or(Vec::is_empty),
+        };
+        if !is_status(body.api, is_whole, status, &told) {
+            self.simulation.breach(format!("{status} is not what the items are: {answer}"));
+        }
         for (item, told) in told.iter().enumerate() {
             self.check(number, item, *told, is_alone.then_some(&begun), was_refunded[item], &before);
-            if let Told::Refused(code) = told {
-                let has_reasons = match body.api {
-                    Api::Single => !answer["resultList"].is_null(),
-                    Api::Batch => status == 200,
-                };
-                self.check_reason(number, item, has_reasons.then_some(*code), &before);
+            match told {
+                Told::Refused(code) if !is_whole => self.check_reason(number, item, *code, &before),
+                _ => {}
             }
+        }
+        if is_whole {
+            self.check_whole(number, told[0], &before);
+        } else if let Some(record) = record
+            && told.iter().any(|told| *told != Told::Unknown)
+            && self.record(body).as_ref() == Some(&record)
+        {
+            self.check_executed(number, record);
         }
         if status == 200 && !self.is_expiring && !self.has_operator {
             self.keep_final(number, &told);
@@ -815,7 +854,7 @@ impl World {
                 .breach(format!("{name}: item {position} ({}): told {told:?}: {what}: {refund:?}", bet.id));
         };
         match (told, &refund) {
-            (Told::Unknown, _) => return,
+            (Told::Unknown | Told::Disabled, _) => return,
             (Told::Refunded, Some(refund)) => {
                 let is_so =
                     refund.by == RefundedBy::Provider && refund.amount.to_string() == money(item.cents);
@@ -864,27 +903,82 @@ impl World {
         }
     }
 
-    /// The reason for which an item was refused was one at some moment since; of whole requests only some are told. Which
-    /// of them a batch does not say: it has the code 0.
-    fn check_reason(&self, number: usize, position: usize, code: Option<u64>, since: &Moment) {
+    /// What was refused whole was so because another body was executed under its number, or because nobody may ask.
+    fn check_whole(&self, number: usize, told: Told, since: &Moment) {
+        let body = &self.bodies[number];
+        let table = &self.simulation.table;
+        let is_so = match told {
+            Told::Disabled => self.was_in_force(since, |settings| settings["enabled"] == false),
+            Told::Refused(4025) if body.has_rivals => {
+                let has_record = |items: &Items| {
+                    items.contains_key(&(body.key().to_string(), "REQUEST".to_owned()))
+                        || body.items.iter().any(|item| self.has_part(items, body, item))
+                };
+                self.is_expiring || table.was_ever(since, has_record)
+            }
+            Told::Refused(_) => false,
+            Told::Refunded | Told::ByChannel | Told::Unknown => true,
+        };
+        if !is_so {
+            self.simulation.breach(format!("{}: refused for nothing: {told:?}", self.name(number)));
+        }
+    }
+
+    /// Whether the part of a request that is about an item's player has a record.
+    fn has_part(&self, items: &Items, body: &Body, item: &Item) -> bool {
+        let wallet = self.bets[item.bet].wallet();
+        items.keys().any(|(partition, sort)| {
+            let own = sort.strip_prefix("REQUEST#").is_some_and(|own| own.ends_with(&body.seq_no));
+            own && *partition == wallet
+        })
+    }
+
+    /// What tells the body apart that is on record under a number; nothing where none is.
+    fn record(&self, body: &Body) -> Option<(String, String)> {
+        let number = body.key().to_string();
+        let record = self.simulation.table.raw(&(number.clone(), "REQUEST".to_owned()))?;
+        Some((number, record["fingerprint"].to_string()))
+    }
+
+    /// Under one record that stands one body is told what became of it: others are told that the number is used.
+    fn check_executed(&self, number: usize, record: (String, String)) {
+        if self.is_expiring {
+            return;
+        }
+        let other = *self.executed.lock().unwrap().entry(record).or_insert(number);
+        if self.bodies[other].event != self.bodies[number].event {
+            let (one, other) = (self.name(number), self.name(other));
+            self.simulation
+                .breach(format!("{one}: told what became of it, and the number is that of {other}"));
+        }
+    }
+
+    /// Whether a function may have gone by such settings since then: for a while it does so by those that it has read.
+    fn was_in_force(&self, since: &Moment, is_so: impl Fn(&Value) -> bool) -> bool {
+        let is_so = |items: &Items| match content(items, ChannelId(1).tenant().as_str(), "TENANT") {
+            Some(Content::Tenant { settings, .. }) => {
+                serde_json::from_str(settings).is_ok_and(|settings| is_so(&settings))
+            }
+            _ => false,
+        };
+        if !self.has_operator {
+            return is_so(since.items());
+        }
+        let moments = self.moments.lock().unwrap();
+        let is_old = |moment: &&Moment| moment.is_before(since, limits::SETTINGS_CACHED);
+        self.simulation.table.was_ever(moments.iter().rev().find(is_old).unwrap_or(&moments[0]), is_so)
+    }
+
+    /// The reason for which an item was refused was one at some moment since. Which it was a batch does not say: then it
+    /// has the code 0.
+    fn check_reason(&self, number: usize, position: usize, code: u64, since: &Moment) {
         let body = &self.bodies[number];
         let item = &body.items[position];
         let bet = &self.bets[item.bet];
         let table = &self.simulation.table;
         let has_record = |items: &Items| {
             items.contains_key(&(body.key().to_string(), "REQUEST".to_owned()))
-                || items.keys().any(|(partition, sort)| {
-                    let own = sort.strip_prefix("REQUEST#").is_some_and(|own| own.ends_with(&body.seq_no));
-                    own && *partition == bet.wallet()
-                })
-        };
-        let Some(code) = code else {
-            // Another body was executed under its number, or nobody may ask.
-            let is_reused = body.has_rivals && (self.is_expiring || table.was_ever(since, has_record));
-            if !is_reused && !self.has_operator {
-                self.simulation.breach(format!("{}: refused for nothing", self.name(number)));
-            }
-            return;
+                || self.has_part(items, body, item)
         };
         // What is on record stays so.
         let first = self.first.lock().unwrap().get(&body.key().to_string()).cloned();
@@ -892,9 +986,16 @@ impl World {
             Some(first) if table.was_ever(since, has_record) => first,
             _ => since.clone(),
         };
+        let rules = Rules {
+            refuse_parts: self.was_in_force(&since, |settings| settings["partialRefunds"] != true),
+            refuse_amount: self.was_in_force(&since, |settings| {
+                let limit = settings["refundLimit"].as_str().and_then(|limit| limit.parse().ok());
+                limit.is_some_and(|limit: Decimal| Decimal::new(item.cents as i64, 2) > limit)
+            }),
+        };
         let is_so = |items: &Items| match code {
-            0 => [207, 208, 4025, 4037].iter().any(|code| self.is_refused(items, body, item, *code)),
-            code => self.is_refused(items, body, item, code),
+            0 => [207, 208, 4025, 4037].iter().any(|code| self.is_refused(items, body, item, &rules, *code)),
+            code => self.is_refused(items, body, item, &rules, code),
         };
         if !table.was_ever(&since, is_so) {
             self.simulation.breach(format!(
@@ -917,15 +1018,15 @@ impl World {
         body.items.iter().any(|other| other.bet == item.bet && other.cents != item.cents)
     }
 
-    /// Whether an item must be refused, and be told this code, where the table is so.
-    fn is_refused(&self, items: &Items, body: &Body, item: &Item, code: u64) -> bool {
+    /// Whether an item must be refused, and be told this code, where the table and the rules are so.
+    fn is_refused(&self, items: &Items, body: &Body, item: &Item, rules: &Rules, code: u64) -> bool {
         let bet = &self.bets[item.bet];
         let debit = bet.debit(items);
         let is_asked = |amount: &dyn ToString| amount.to_string() == money(item.cents);
         match code {
             207 => debit.is_some_and(|debit| match &debit.state {
                 DebitState::Open => {
-                    let is_part = item.cents < bet.cents && self.allows_parts && !self.has_operator;
+                    let is_part = item.cents < bet.cents && !rules.refuse_parts;
                     !is_asked(&debit.amount) && !is_part
                 }
                 DebitState::Refunded(refund) => {
@@ -935,8 +1036,7 @@ impl World {
             }),
             // Whether there is a wallet or not.
             208 => debit.is_none_or(|debit| item.is_wrong_round || debit.state == DebitState::Settled),
-            // An operator may have set a limit.
-            4025 => self.has_operator || self.is_contradicted(body, item),
+            4025 => rules.refuse_amount || self.is_contradicted(body, item),
             4037 => bet.balance(items).is_none(),
             _ => false,
         }
@@ -1044,11 +1144,43 @@ impl World {
     }
 }
 
+/// Whether the channel must be told this of a bet that it gives back, where the table is so: that nothing was changed, or
+/// that it is not known.
+fn is_not_given_back(items: &Items, bet: &Bet, told: &str) -> bool {
+    let debit = bet.debit(items);
+    let refunded_by = |debit: &Debit| match &debit.state {
+        DebitState::Refunded(refund) => Some(refund.by),
+        DebitState::Open | DebitState::Settled => None,
+    };
+    if told.contains("the bet was played") {
+        debit.is_some_and(|debit| debit.state == DebitState::Settled)
+    } else if told.contains("its provider has had it refunded") {
+        debit.and_then(refunded_by) == Some(RefundedBy::Provider)
+    } else if told.contains("has no bet") {
+        debit.is_none()
+    } else if told.contains("has no wallet") {
+        bet.balance(items).is_none()
+    } else {
+        !told.contains("nothing was changed")
+    }
+}
+
+/// Whether the status of a request is what its items make it.
+fn is_status(api: Api, is_whole: bool, status: u64, told: &[Told]) -> bool {
+    let all_refused = told.iter().all(|told| matches!(told, Told::Refused(_)));
+    match told[0] {
+        _ if is_whole => status != 200,
+        _ if told.contains(&Told::Unknown) => matches!(status, 500 | 4003),
+        Told::Refused(code) if api == Api::Single && all_refused => status == code,
+        _ => status == 200,
+    }
+}
+
 /// What all items are told by an answer that has none.
 fn whole(status: u64) -> Told {
     match status {
-        // Of a channel that is disabled for now nothing is said of its bets.
-        500 | 4003 | 4029 => Told::Unknown,
+        500 | 4003 => Told::Unknown,
+        4029 => Told::Disabled,
         status => Told::Refused(status),
     }
 }

@@ -12,7 +12,7 @@ use shared::store::Content;
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::ebet::{Bet, PLAYERS, Way, money};
-use super::table::{Items, Moment, content};
+use super::table::{Items, Moment, balance, content};
 use crate::world::entries_event;
 
 pub fn wallet(player: &str, balance: &str) -> Value {
@@ -81,8 +81,21 @@ fn is_recorded(items: &Items, entry: &Value) -> bool {
     }
 }
 
-/// Whether an entry must be refused for this reason where the table is so.
-fn is_refused(items: &Items, entry: &Value, reason: &str, message: &str) -> bool {
+/// What an entry adds to the balance when it is recorded.
+fn adds(entry: &Value) -> Decimal {
+    let money = |name: &str| -> Decimal { entry[name].as_str().unwrap_or_default().parse().unwrap() };
+    match entry["kind"].as_str().unwrap_or_default() {
+        "wallet" => money("balance"),
+        "credit" => money("amount"),
+        "withdrawal" => -money("amount"),
+        "debit" if entry["live"] == true => -money("amount"),
+        _ => Decimal::ZERO,
+    }
+}
+
+/// Whether an entry must be refused for this reason where the table is so, and `earlier` ones of the same call and the
+/// same account are recorded together with it.
+fn is_refused(items: &Items, entry: &Value, earlier: &[&Value], reason: &str, message: &str) -> bool {
     let there = content_of(items, entry);
     match reason {
         "unknown_account" => content(items, &account_of(entry), "ACCOUNT").is_none(),
@@ -93,12 +106,15 @@ fn is_refused(items: &Items, entry: &Value, reason: &str, message: &str) -> bool
         }
         "conflict" => !matches!(there, None | Some(Content::Tombstone { .. })) && !is_recorded(items, entry),
         "insufficient_balance" => {
-            let Some(Content::Account(account)) = content(items, &account_of(entry), "ACCOUNT") else {
+            let not_yet: Vec<&Value> =
+                earlier.iter().copied().filter(|entry| !is_recorded(items, entry)).collect();
+            let known = balance(items, &account_of(entry));
+            if known.is_none() && !not_yet.iter().any(|entry| entry["kind"] == "wallet") {
                 return false;
-            };
-            let amount: Decimal = entry["amount"].as_str().unwrap_or_default().parse().unwrap();
-            account.balance.value() < amount
-                && message == format!("the balance is {}", account.balance)
+            }
+            let balance = known.unwrap_or_default() + not_yet.into_iter().map(adds).sum::<Decimal>();
+            balance + adds(entry) < Decimal::ZERO
+                && message == format!("the balance is {}", balance.normalize())
                 && !is_recorded(items, entry)
         }
         _ => false,
@@ -258,20 +274,32 @@ impl Entries {
         for (((entry, begun), told), is_alone) in entries.iter().zip(&begun).zip(&told).zip(alone) {
             self.check(entry, begun, told, is_alone);
         }
-        for (entry, outcome) in entries.iter().zip(outcomes) {
-            self.check_reason(entry, outcome, &before, entries.len() == 1);
+        let mut earlier: Vec<&Value> = Vec::new();
+        for ((entry, outcome), told) in entries.iter().zip(outcomes).zip(&told) {
+            self.check_reason(entry, &earlier, outcome, &before, entries.len() == 1);
+            if *told == Told::OnRecord {
+                earlier.push(entry);
+            }
         }
         told
     }
 
     /// What is told of an entry beside its outcome was so, at some moment since: of several, each is on top of those
     /// before it.
-    fn check_reason(&self, entry: &Value, outcome: &Value, since: &Moment, is_single: bool) {
+    fn check_reason(
+        &self,
+        entry: &Value,
+        earlier: &[&Value],
+        outcome: &Value,
+        since: &Moment,
+        is_single: bool,
+    ) {
         let text = |name: &str| outcome[name].as_str().unwrap_or_default();
         let was_ever = |is_so: &dyn Fn(&Items) -> bool| self.simulation.table.was_ever(since, is_so);
         let is_so = match text("outcome") {
-            "refused" if text("reason") == "insufficient_balance" && !is_single => true,
-            "refused" => was_ever(&|items| is_refused(items, entry, text("reason"), text("message"))),
+            "refused" => {
+                was_ever(&|items| is_refused(items, entry, earlier, text("reason"), text("message")))
+            }
             "recorded" | "unchanged" => {
                 let items = self.simulation.table.items();
                 let posting = match content_of(&items, entry) {

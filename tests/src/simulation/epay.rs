@@ -2,6 +2,7 @@
 //! customers who withdraw, and operators who record that a refund was refused.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +17,12 @@ use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::ebet::money;
 use super::table::{Items, content};
+use super::weather::elsewhere;
 use crate::epay::{BEGIN, END, demo, merchant_line};
 use crate::world::{entries_event, epay_event};
+
+/// What is told of a begin to which there is no application.
+const UNKNOWN_APPLICATION: i64 = 200;
 
 /// What is told of a confirmation to which there is no refund.
 const UNKNOWN_BATCH_NO: i64 = 300;
@@ -91,8 +96,9 @@ struct World {
     overrules: bool,
     /// Whether refunds fail, one after another.
     is_restless: bool,
-    /// Whether customers withdraw.
+    /// Whether customers withdraw: where refunds fail one after another, one does so, once.
     withdraws: bool,
+    has_withdrawn: AtomicBool,
 }
 
 impl Scene {
@@ -109,10 +115,9 @@ impl Scene {
         };
         // Who withdraws ends it all.
         let withdraws = !is_restless || rng.bool();
-        for autoid in 1..=applications {
-            lines.push(json!({"kind": "application", "merchant": "demo", "autoid": autoid,
-                              "amount": money(PAID[autoid as usize - 1]), "orderNo": format!("order-{autoid}")}));
-        }
+        // Some come when somebody has asked for them already.
+        let late: Vec<i64> = (1..=applications).filter(|_| !overrules && rng.u32(0..3) == 0).collect();
+        lines.extend((1..=applications).filter(|autoid| !late.contains(autoid)).map(application));
         simulation.import(&lines).await;
         // Of so many that some are wanted once.
         let numbers = match (is_restless, overrules) {
@@ -142,7 +147,7 @@ impl Scene {
             if is_restless || rng.u32(0..3) == 0 {
                 wishes.push(Wish::Fail { autoid, batch_no });
             }
-            if withdraws && rng.u32(0..if is_restless { 20 } else { 5 }) == 0 {
+            if withdraws && !is_restless && rng.u32(0..5) == 0 {
                 wishes.push(Wish::Withdraw { autoid });
             }
         }
@@ -157,6 +162,7 @@ impl Scene {
             overrules,
             is_restless,
             withdraws,
+            has_withdrawn: AtomicBool::default(),
         });
         let mut actors: Vec<BoxFuture<'static, ()>> = Vec::new();
         for _ in 0..rng.usize(2..=5) {
@@ -164,6 +170,9 @@ impl Scene {
         }
         if overrules {
             actors.push(Box::pin(world.clone().overrule(rng.fork())));
+        }
+        for autoid in late {
+            actors.push(Box::pin(world.clone().record(autoid, rng.fork())));
         }
         Self { world, actors: Mutex::new(actors) }
     }
@@ -227,9 +236,9 @@ impl World {
             self.simulation.pause(rng.u64(0..500)).await;
             let wish = self.wishes[rng.usize(0..self.wishes.len())].clone();
             if rng.u32(0..4) == 0 {
-                self.simulation.count_fault("the same request twice at once");
+                self.simulation.count_fault(elsewhere::TWICE_AT_ONCE);
                 let (world, wish, again) = (self.clone(), wish.clone(), rng.u64(0..30));
-                tokio::spawn(async move {
+                self.simulation.spawn(async move {
                     tokio::time::sleep(Duration::from_millis(again)).await;
                     world.ask(&wish).await;
                 });
@@ -239,7 +248,7 @@ impl World {
             if rng.bool() && !related.is_empty() {
                 let other = related[rng.usize(0..related.len())].clone();
                 let (world, later) = (self.clone(), rng.u64(0..80));
-                tokio::spawn(async move {
+                self.simulation.spawn(async move {
                     tokio::time::sleep(Duration::from_millis(later)).await;
                     world.ask(&other).await;
                 });
@@ -308,6 +317,35 @@ impl World {
         }
     }
 
+    /// The back office's own system says an application.
+    async fn record(self: Arc<Self>, autoid: i64, mut rng: Rng) {
+        let event =
+            entries_event(json!({ "entries": [application(autoid)] }).to_string().as_bytes()).to_string();
+        self.simulation.pause(rng.u64(0..1_500)).await;
+        for _ in 0..10 {
+            let say = || self.simulation.call("record-entries", event.clone());
+            let told = self.simulation.call_twice(&mut rng, 3, say).await;
+            self.simulation.tell(|| format!("application {autoid} is said: {told:?}"));
+            match told {
+                Some((200, answer))
+                    if ["recorded", "unchanged"]
+                        .map(Value::from)
+                        .contains(&answer["entries"][0]["outcome"]) =>
+                {
+                    if self.state_of(autoid).is_none() {
+                        self.simulation
+                            .breach(format!("application {autoid} was told to be on record: {answer}"));
+                    }
+                    return;
+                }
+                Some((503, _)) | None => self.simulation.pause(rng.u64(10..1_000)).await,
+                Some(told) => {
+                    return self.simulation.breach(format!("application {autoid} was told {told:?}"));
+                }
+            }
+        }
+    }
+
     /// Begins another refund of the same application.
     async fn begin_another(&self, begin: &Wish, rng: &mut Rng) {
         let others = |other: &&Wish| {
@@ -327,7 +365,8 @@ impl World {
         let number = batch_no.parse().expect("a batch number");
         let fail = Wish::Fail { autoid, batch_no: batch_no.to_owned() };
         let begun = self.attempts.begin(&fail.of(), self.is_in_force(&fail));
-        let is_paid = is_paid(&self.simulation.table.items(), batch_no);
+        let before = self.simulation.table.moment();
+        let is_paid = is_paid(before.items(), batch_no);
         let told = session.fail(&demo().application(autoid), &number, None, &trade_nos).await;
         self.simulation.tell(|| format!("an operator overrules {batch_no}: {told:?}"));
         if told.is_ok() {
@@ -336,8 +375,25 @@ impl World {
         if is_paid && matches!(told, Ok(Failing::Failed(_))) {
             self.simulation.breach(format!("{batch_no} was failed, and was known to be paid: {told:?}"));
         }
-        if matches!(told, Ok(Failing::Failed(_) | Failing::Before(_))) && !self.is_so(&fail) {
-            self.simulation.breach(format!("{fail:?} was told to be done, and is not"));
+        let was_ever = |is_so: &dyn Fn(&Items) -> bool| self.simulation.table.was_ever(&before, is_so);
+        let is_so = match &told {
+            Ok(Failing::Failed(_) | Failing::Before(_)) => self.is_so(&fail),
+            Ok(Failing::Confirmed(by)) => was_ever(&|items| {
+                let guard = guard_of(items, batch_no);
+                let is_paid = guard.is_some_and(|guard| guard.refund.amount == by.amount);
+                (is_paid || !trade_nos.contains(&by.trade_no))
+                    && confirmations(items, batch_no).any(|other| other == by)
+            }),
+            Ok(Failing::NotUnderWay(state)) => was_ever(&|items| {
+                state_of(items, autoid) == Some(state)
+                    && !is_under_way(items, autoid, batch_no)
+                    && !has_failed(items, autoid, batch_no)
+            }),
+            Ok(Failing::Unknown) => was_ever(&|items| state_of(items, autoid).is_none()),
+            Err(_) => true,
+        };
+        if !is_so {
+            self.simulation.breach(format!("{fail:?} was told {told:?}"));
         }
     }
 
@@ -345,19 +401,25 @@ impl World {
     async fn begin_again(&self, begin: &Wish, fail: Wish, rng: &mut Rng) {
         self.ask(begin).await;
         let autoid = begin.autoid().unwrap_or_default();
-        let withdraws = self.is_restless && self.withdraws;
-        if withdraws && rng.u32(0..6) == 0 {
-            self.ask(&Wish::Withdraw { autoid }).await;
-        }
         for _ in 0..3 {
             if self.ask(&fail).await {
                 break;
             }
             self.simulation.pause(rng.u64(10..500)).await;
         }
-        if withdraws && rng.u32(0..6) == 0 {
+        if self.is_restless
+            && self.withdraws
+            && rng.u32(0..4) == 0
+            && !self.has_withdrawn.swap(true, Ordering::Relaxed)
+        {
+            // Who begins comes between, and fails; nobody withdraws again.
             let withdraw = Wish::Withdraw { autoid };
-            join(self.ask(&withdraw), self.begin_another(begin, rng)).await;
+            let later = Duration::from_millis(rng.u64(1..20));
+            let begins = async {
+                tokio::time::sleep(later).await;
+                self.begin_another(begin, rng).await;
+            };
+            join(self.ask(&withdraw), begins).await;
         } else {
             self.begin_another(begin, rng).await;
         }
@@ -459,6 +521,15 @@ impl World {
             if !is_so {
                 self.simulation.breach(format!("{wish:?} was told to be done, and is not"));
             }
+            // A number whose refund has failed is used up.
+            let has_not_failed = |items: &Items| {
+                let guard = wish.batch_no().and_then(|batch_no| guard_of(items, batch_no));
+                guard.is_some_and(|guard| guard.failed_at.is_none())
+            };
+            if matches!(wish, Wish::Begin { .. }) && !self.simulation.table.was_ever(&before, has_not_failed)
+            {
+                self.simulation.breach(format!("{wish:?} was told to be done, and had failed"));
+            }
             let items = self.simulation.table.items();
             let guard = wish.batch_no().and_then(|batch_no| guard_of(&items, batch_no));
             if matches!(wish, Wish::Begin { .. } | Wish::End { .. })
@@ -509,6 +580,11 @@ impl World {
     }
 }
 
+fn application(autoid: i64) -> Value {
+    json!({"kind": "application", "merchant": "demo", "autoid": autoid, "amount": money(PAID[autoid as usize - 1]),
+           "orderNo": format!("order-{autoid}")})
+}
+
 fn partition_of(batch_no: &str) -> String {
     demo().batch(batch_no.parse().unwrap()).path()
 }
@@ -529,6 +605,11 @@ fn guard_of<'a>(items: &'a Items, batch_no: &str) -> Option<&'a BatchGuard> {
 
 fn has_failed(items: &Items, autoid: i64, batch_no: &str) -> bool {
     content(items, &demo().application(autoid).path(), &format!("FAILED#{batch_no}")).is_some()
+}
+
+fn is_under_way(items: &Items, autoid: i64, batch_no: &str) -> bool {
+    matches!(state_of(items, autoid), Some(ApplicationState::Processing(refund))
+        if refund.batch_no.as_str() == batch_no)
 }
 
 /// Whether a wish has come true, where the table is so.
@@ -557,7 +638,9 @@ fn is_so(items: &Items, wish: &Wish) -> bool {
 fn is_refused(items: &Items, wish: &Wish, answer: &Value) -> bool {
     match wish {
         Wish::Begin { autoid, batch_no, cents, account } => {
-            let Some(state) = state_of(items, *autoid) else { return false };
+            let Some(state) = state_of(items, *autoid) else {
+                return answer["errcode"] == UNKNOWN_APPLICATION;
+            };
             let other = match state {
                 ApplicationState::Processing(refund) | ApplicationState::Done { refund, .. } => {
                     (refund.batch_no.as_str() != batch_no).then_some(refund.batch_no.as_str())
@@ -604,15 +687,21 @@ fn is_refused(items: &Items, wish: &Wish, answer: &Value) -> bool {
         }
         Wish::Withdraw { autoid } => {
             let state = state_of(items, *autoid);
-            answer["entries"][0]["reason"] == "not_requested"
-                && matches!(state, Some(ApplicationState::Processing(_) | ApplicationState::Done { .. }))
+            match answer["entries"][0]["reason"].as_str() {
+                Some("unknown_application") => state.is_none(),
+                Some("not_requested") => {
+                    matches!(state, Some(ApplicationState::Processing(_) | ApplicationState::Done { .. }))
+                }
+                _ => false,
+            }
         }
         Wish::Fail { autoid, batch_no } => {
-            let is_under_way = matches!(state_of(items, *autoid), Some(ApplicationState::Processing(refund))
-                if refund.batch_no.as_str() == batch_no);
             let told = &answer["entries"][0];
             match told["reason"].as_str() {
-                Some("not_under_way") => !is_under_way && !has_failed(items, *autoid, batch_no),
+                Some("not_under_way") => {
+                    !is_under_way(items, *autoid, batch_no) && !has_failed(items, *autoid, batch_no)
+                }
+                Some("unknown_application") => state_of(items, *autoid).is_none(),
                 Some("confirmed") => confirmations(items, batch_no).any(|confirmation| {
                     let said = told["message"].as_str().unwrap_or_default();
                     said.ends_with(confirmation.trade_no.as_str())

@@ -19,11 +19,11 @@ use settle_refunds::SWEEP;
 use shared::ebet::ChannelId;
 use shared::ledger::{BatchState, Confirmation, ItemState, TenantKey};
 use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
-use shared::pingpp::{SecretKey, advance, decide_refund};
-use shared::store::{Content, Stored};
+use shared::pingpp::{Decided, Mode, SecretKey, advance, advance_by_hand, decide_refund, tenant_of};
+use shared::store::{Content, Settled, Stored};
 use tempfile::NamedTempFile;
 
-use super::ebet::{settings_of, signed_event};
+use super::ebet::signed_event;
 use super::network::Script;
 use super::platform::{Came, Life};
 use super::weather::Fault;
@@ -84,6 +84,9 @@ pub struct Played {
     pub alone: usize,
     pub pairs: usize,
 }
+
+/// Longer than anybody has a batch for himself: an operator has, whose clock may be off.
+const LONG: Duration = Duration::from_secs(40 * 60);
 
 const DEATHS: [Fault; 2] = [Fault::DeathBefore, Fault::DeathDuring];
 
@@ -176,8 +179,7 @@ impl Operation {
                 world.table.embedded.database.restore_from(start.to_str().unwrap()).unwrap();
                 world.table.items_anew();
                 let at_first = state(&world);
-                // Longer than anybody has a batch for himself.
-                tokio::time::sleep(Duration::from_secs(200)).await;
+                tokio::time::sleep(LONG).await;
                 let (mut made, mut is_begun) = (Vec::new(), false);
                 for (number, (call, death)) in deaths.iter().enumerate() {
                     world.set_script(Script::dies_at(*call, *death));
@@ -185,7 +187,7 @@ impl Operation {
                     made.push(world.take_script());
                     assert!(made[number] > *call, "{name}, {recovery:?}, deaths {deaths:?}: made {made:?}");
                     // What was on its way arrives.
-                    tokio::time::sleep(Duration::from_secs(150)).await;
+                    tokio::time::sleep(LONG).await;
                     let items = world.table.items();
                     let breaches = verify::check_items(items.values().map(|stored| &**stored)).unwrap();
                     let is_left = |breach: &&Breach| !leaves.contains(&breach.kind);
@@ -243,7 +245,7 @@ async fn operate(world: &World) {
             for stored in world.table.items().values() {
                 match &stored.content {
                     Ok(Content::Batch(batch)) if batch.state.is_open() => {
-                        advance(&session, &*world.channel, &batch.key, super::now()).await.unwrap();
+                        advance_by_hand(&session, &*world.channel, &batch.key, super::now()).await.unwrap();
                     }
                     Ok(Content::Confirmation { path, confirmation, .. }) => {
                         let (merchant, batch_no) = path.rsplit_once("#batchno#").unwrap();
@@ -449,6 +451,26 @@ async fn create(world: &World, batch_no: &str, charges: std::ops::Range<usize>) 
     let headers = [("authorization", &*format!("Bearer {KEY}")), ("content-type", "application/json")];
     let event = event_of("POST", "/v1/batch_refunds", &headers, body.to_string().as_bytes());
     ask(world, "create-batch-refund", event.to_string()).await
+}
+
+fn app() -> TenantKey {
+    tenant_of("app_1", Mode::Test)
+}
+
+/// Settings of the app.
+const DISABLED: &str = r#"{"app":"app_1","livemode":false,"currency":"cny","enabled":false}"#;
+
+/// People decide the first refund of the only batch; whether it is decided as they say.
+async fn decide(world: &World, state: ItemState) -> Told {
+    let life = Life::new("refundctl refund".to_owned());
+    let session = world.session_of(&life);
+    let batch = world.table.items().values().find_map(|stored| match &stored.content {
+        Ok(Content::Batch(batch)) => Some((**batch).clone()),
+        _ => None,
+    })?;
+    let decided = decide_refund(&session, &batch.key, &batch.items[0].refund, state, super::now());
+    let decided = life.unless_ended(decided).await?.unwrap();
+    Some(json!(matches!(decided, Some(Decided::Done { settled: Settled::AsSaid, .. }))))
 }
 
 /// So many that a batch's first transaction holds two charges, and its second one the third.
@@ -791,19 +813,8 @@ pub fn operations() -> Vec<Operation> {
             lines: || charges(2),
             before: |world| Box::pin(async move { drop(create(world, "batch1", 0..2).await) }),
             act: |world| {
-                Box::pin(async move {
-                    let life = Life::new("refundctl refund".to_owned());
-                    let session = world.session_of(&life);
-                    let batch = world.table.items().values().find_map(|stored| match &stored.content {
-                        Ok(Content::Batch(batch)) => Some((**batch).clone()),
-                        _ => None,
-                    })?;
-                    let failed = ItemState::Failed { at: 1, code: "no".to_owned(), message: "no".to_owned() };
-                    let decided =
-                        decide_refund(&session, &batch.key, &batch.items[0].refund, failed, super::now());
-                    let decided = life.unless_ended(decided).await?.unwrap();
-                    Some(json!(format!("{decided:?}").starts_with("Some(Done")))
-                })
+                let failed = ItemState::Failed { at: 1, code: "no".to_owned(), message: "no".to_owned() };
+                Box::pin(decide(world, failed))
             },
             actions: None,
             recoveries: &[Resend],
@@ -811,25 +822,105 @@ pub fn operations() -> Vec<Operation> {
             leaves: &[],
         },
         Operation {
-            name: "settings",
-            lines: || vec![channel_line(1)],
+            name: "a refund that people confirm",
+            lines: || charges(2),
+            before: |world| Box::pin(async move { drop(create(world, "batch1", 0..2).await) }),
+            act: |world| Box::pin(decide(world, ItemState::Succeeded { at: 1 })),
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["refund of ch_0: succeeded"],
+            leaves: &[],
+        },
+        Operation {
+            name: "a begin of an application that is not there",
+            lines: merchant,
+            before: nothing,
+            act: |world| Box::pin(begin(world, 9, "B")),
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["epay#demo#9 PAYMENT"],
+            leaves: &[],
+        },
+        Operation {
+            name: "a withdrawal of an application that is not there",
+            lines: merchant,
             before: nothing,
             act: |world| {
                 Box::pin(async move {
-                    let life = Life::new("refundctl tenant".to_owned());
-                    let session = world.session_of(&life);
-                    let mut line = channel_line(1);
-                    line["refundLimit"] = json!("5");
-                    let settings = settings_of(line);
-                    let tenant = ChannelId(1).tenant();
-                    let put = session.put_settings(&tenant, &settings, true);
-                    life.unless_ended(put).await?.unwrap();
-                    Some(json!(settings))
+                    entries(world, &[json!({"kind": "withdraw", "merchant": "demo", "autoid": 9})]).await
                 })
             },
             actions: None,
             recoveries: &[Resend],
-            comes_to: &[],
+            comes_to: &["epay#demo#9 PAYMENT"],
+            leaves: &[],
+        },
+        Operation {
+            name: "an application that comes after somebody asked for it",
+            lines: merchant,
+            before: |world| Box::pin(async move { drop(begin(world, 9, "B").await) }),
+            act: |world| {
+                Box::pin(async move {
+                    let application = json!({"kind": "application", "merchant": "demo", "autoid": 9, "amount": "2.00",
+                                             "orderNo": "order9"});
+                    entries(world, &[application]).await
+                })
+            },
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &["epay#demo#9 PAYMENT: Requested"],
+            leaves: &[],
+        },
+        Operation {
+            name: "a large batch that is refused for its last charge",
+            lines: || charges(3),
+            before: |world| Box::pin(async move { drop(create(world, "small", 2..3).await) }),
+            act: |world| Box::pin(create(world, "large", 0..3)),
+            actions: FEW_ACTIONS,
+            recoveries: &[Resend],
+            comes_to: &["pingpp#app_1#test#ch_0 PAYMENT: 0 refunded, 0 held", "batch small: Created"],
+            leaves: &[],
+        },
+        Operation {
+            name: "settings in the place of others",
+            lines: || charges(0),
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl import".to_owned());
+                    let session = world.session_of(&life);
+                    let app = app();
+                    let put = session.put_settings(&app, DISABLED, true);
+                    life.unless_ended(put).await?.unwrap();
+                    Some(Value::Null)
+                })
+            },
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[
+                r#"pingpp#app_1#test TENANT: {"app":"app_1","livemode":false,"currency":"cny","enabled":false}"#,
+            ],
+            leaves: &[],
+        },
+        Operation {
+            name: "settings that are changed as they were read",
+            lines: || charges(0),
+            before: nothing,
+            act: |world| {
+                Box::pin(async move {
+                    let life = Life::new("refundctl tenant disable".to_owned());
+                    let session = world.session_of(&life);
+                    let app = app();
+                    let read = life.unless_ended(session.settings(&app)).await?.unwrap().unwrap();
+                    let change = session.change_settings(&app, &read, DISABLED);
+                    Some(json!(life.unless_ended(change).await?.unwrap()))
+                })
+            },
+            actions: None,
+            recoveries: &[Resend],
+            comes_to: &[
+                r#"pingpp#app_1#test TENANT: {"app":"app_1","livemode":false,"currency":"cny","enabled":false}"#,
+            ],
             leaves: &[],
         },
         Operation {
@@ -869,7 +960,7 @@ pub fn operations() -> Vec<Operation> {
                     let session = world.session_of(&life);
                     let key: SecretKey = KEY.parse().unwrap();
                     let both = |_: &[String]| vec!["app_1".to_owned(), "app_2".to_owned()];
-                    let tenant_of = |id: &str| TenantKey::in_mode("pingpp", id, "test");
+                    let tenant_of = |id: &str| tenant_of(id, Mode::Test);
                     let change = session.change_shared_credential(&key.credential, both, tenant_of, None);
                     life.unless_ended(change).await?.unwrap();
                     Some(Value::Null)
@@ -952,7 +1043,7 @@ pub fn operations() -> Vec<Operation> {
                     let session = world.session_of(&life);
                     let [key, other]: [SecretKey; 2] = [KEY, OTHER_KEY].map(|key| key.parse().unwrap());
                     let none = |_: &[String]| Vec::new();
-                    let tenant_of = |id: &str| TenantKey::in_mode("pingpp", id, "test");
+                    let tenant_of = |id: &str| tenant_of(id, Mode::Test);
                     let app = tenant_of("app_1");
                     let stays = Some((&app, other.credential.hash()));
                     let change = session.change_shared_credential(&key.credential, none, tenant_of, stays);

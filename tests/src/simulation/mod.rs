@@ -12,6 +12,8 @@ mod ebet;
 mod entries;
 mod epay;
 mod history;
+#[cfg(test)]
+mod late;
 pub mod matrix;
 pub mod mutant;
 mod network;
@@ -22,12 +24,14 @@ mod table;
 mod weather;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use dynoxide::Database;
 use fastrand::Rng;
+use futures::FutureExt;
 use futures::future::{BoxFuture, join};
 use refundctl::import::{self, Source};
 use refundctl::local::matches;
@@ -49,7 +53,7 @@ use pingpp::{Bus, Channel};
 use platform::{Life, Platform};
 use table::Table;
 pub use weather::faults_by_chance;
-use weather::{FROZEN_MAX, Fate, Fault, Weather};
+use weather::{FROZEN_MAX, Fate, Fault, Weather, elsewhere};
 
 pub const TABLE: &str = table::NAME;
 
@@ -58,6 +62,9 @@ const BEGINNING: u64 = 1_795_000_000;
 
 /// A seed that has something of everything, and is soon over.
 const EVERYTHING: u64 = 52;
+
+/// What breaches begin with that are the simulation's own: no mutant is found by them.
+pub const ITSELF: &str = "the simulation itself";
 
 /// How a seed's run ended.
 #[derive(Debug)]
@@ -257,10 +264,15 @@ impl Simulation {
         let checks = tokio::spawn(self.clone().look_now_and_then(rng.fork()));
         for actor in acting {
             if let Err(error) = actor.await {
-                self.breach(format!("an actor of the simulation: {error}"));
+                self.breach(format!("{ITSELF}: {error}"));
             }
         }
         checks.abort();
+        if let Err(error) = checks.await
+            && error.is_panic()
+        {
+            self.breach(format!("{ITSELF}: {error}"));
+        }
         if self.has_breach() {
             return;
         }
@@ -386,9 +398,22 @@ impl Simulation {
     fn clock_off(&self) -> i64 {
         let most = if self.weather.is_calm() { 0 } else { self.weather.clocks_off };
         if most > 0 {
-            self.count_fault("process with a clock that is off");
+            self.count_fault(elsewhere::WRONG_CLOCK);
         }
         self.rng.lock().unwrap().i64(-most..=most)
+    }
+
+    /// Does something beside all else. Nobody waits for it: its panic is a breach, and not silence.
+    fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let simulation = self.clone();
+        tokio::spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+                let texts =
+                    (panic.downcast_ref::<String>().map(String::as_str), panic.downcast_ref::<&str>());
+                let text = texts.0.or(texts.1.copied()).unwrap_or("it panicked");
+                simulation.breach(format!("{ITSELF}: {text}"));
+            }
+        });
     }
 
     /// The next of the numbers that tell things apart.
@@ -413,7 +438,7 @@ impl Simulation {
         if rng.u32(0..one_in) != 0 {
             return call().await;
         }
-        self.count_fault("the same request twice at once");
+        self.count_fault(elsewhere::TWICE_AT_ONCE);
         let later = Duration::from_millis(rng.u64(0..30));
         let again = async {
             tokio::time::sleep(later).await;
@@ -556,7 +581,7 @@ impl Simulation {
         history.done.add("call to the table");
         history.digest(at);
         if fate.is_slow {
-            history.faults.add("call that takes seconds");
+            history.faults.add(elsewhere::SLOW_CALL);
         }
         if let Some(fault) = fate.fault {
             history.faults.add(fault.as_str());

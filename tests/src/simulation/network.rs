@@ -126,7 +126,7 @@ impl Network {
                 _ => drop(sender.send(answer)),
             }
         };
-        tokio::spawn(delivery);
+        self.simulation.spawn(delivery);
         if fault == Some(Fault::DeathDuring) {
             self.life.end();
             return pending().await;
@@ -149,7 +149,7 @@ impl Network {
         // What a transaction came to that was sent before is told again, whatever is there now.
         let mut asked: Value = serde_json::from_str(asked).expect("a call is JSON");
         asked.as_object_mut().and_then(|asked| asked.remove("ClientRequestToken"));
-        tokio::spawn(async move {
+        self.simulation.spawn(async move {
             let most = if simulation.chance(400) { milliseconds(FROZEN_MAX) } else { 1_500 };
             let later = simulation.rng.lock().unwrap().u64(5..most);
             tokio::time::sleep(Duration::from_millis(later)).await;

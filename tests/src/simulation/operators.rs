@@ -1,5 +1,5 @@
 //! Operators who let secret keys name apps and end them, several at once about few keys, as `refundctl tenant` and
-//! `refundctl import` do; and systems of theirs that each know an application otherwise.
+//! `refundctl import` do, and change the same settings; and systems of theirs that each know an application otherwise.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,12 +16,15 @@ use super::Simulation;
 use super::platform::Life;
 use super::table::{Items, Moment, content};
 use crate::epay::merchant_line;
-use crate::world::entries_event;
+use crate::world::{entries_event, public_key};
 
 /// A merchant with nothing but applications.
 const MERCHANT: &str = "shops";
 
-const APPS: [&str; 3] = ["shop_1", "shop_2", "shop_3"];
+/// A merchant whose settings change.
+const STALLS: &str = "stalls";
+
+pub const APPS: [&str; 3] = ["shop_1", "shop_2", "shop_3"];
 
 /// Of the keys that apps are given and that they lose one by one, those of the beginning; one more is made by whoever
 /// comes first.
@@ -34,11 +37,11 @@ fn secret(key: usize) -> String {
 /// A key that files say all apps of, on its own: who has lost it has others.
 const OF_FILES: usize = NAMES.len();
 
-fn key(number: usize) -> CredentialKey {
+pub fn key(number: usize) -> CredentialKey {
     secret(number).parse::<SecretKey>().expect("a key of test mode").credential
 }
 
-fn app(id: &str) -> TenantKey {
+pub fn app(id: &str) -> TenantKey {
     tenant_of(id, Mode::Test)
 }
 
@@ -55,17 +58,20 @@ struct World {
     named: Mutex<BTreeMap<(usize, usize), Option<bool>>>,
     /// Who has a secret that one merchant alone may have.
     owners: Mutex<BTreeMap<u32, TenantKey>>,
+    /// What each operator's own member of which settings is, as that one was told; nothing where it does not know.
+    settings: Mutex<BTreeMap<(TenantKey, usize), Option<Value>>>,
     /// What is paid for applications, as it was told to be on record.
     paid: Mutex<BTreeMap<i64, String>>,
 }
 
 impl Scene {
     pub async fn new(simulation: &Arc<Simulation>, mut rng: Rng) -> Self {
-        let line = |app: &&str| json!({"kind": "app", "app": app, "livemode": false, "currency": "cny"});
+        let line = |app: &&str| json!({"kind": "app", "app": app, "livemode": false, "currency": "cny", "publicKey": public_key()});
         let mut lines: Vec<Value> = APPS.iter().map(line).collect();
         let keys = NAMES.iter().enumerate().filter(|(_, apps)| !apps.is_empty());
         lines.extend(keys.map(|(key, apps)| json!({"kind": "key", "secret": secret(key), "apps": apps})));
         lines.push(merchant_line(MERCHANT, &["theirOwnApiKey00"]));
+        lines.push(merchant_line(STALLS, &["anotherOwnApiKey"]));
         simulation.import(&lines).await;
         let pairs = (0..NAMES.len()).flat_map(|key| (0..APPS.len()).map(move |app| (key, app)));
         let named = pairs.map(|(key, app)| ((key, app), Some(NAMES[key].contains(&APPS[app])))).collect();
@@ -76,6 +82,7 @@ impl Scene {
             beginning: simulation.table.moment(),
             named: Mutex::new(named),
             owners: Mutex::default(),
+            settings: Mutex::default(),
             paid: Mutex::default(),
         });
         let actor = |own| -> BoxFuture<'static, ()> { Box::pin(world.clone().operator(own, rng.fork())) };
@@ -92,6 +99,7 @@ impl Scene {
         let pairs: Vec<_> = world.named.lock().unwrap().keys().copied().collect();
         pairs.into_iter().for_each(|pair| world.check_named(pair));
         world.check_owners();
+        world.check_settings();
         world.check_paid();
         // A key is only ended if another one stays; keys that files speak of don't count.
         let has_none =
@@ -120,7 +128,8 @@ impl World {
         for _ in 0..rng.usize(6..=20) {
             let pause = if rng.u32(0..4) == 0 { 2_000 } else { 60 };
             self.simulation.pause(rng.u64(0..pause)).await;
-            match rng.u32(0..10) {
+            match rng.u32(0..13) {
+                10.. => self.change_settings(own, &mut rng).await,
                 0 => self.put_all(&mut rng).await,
                 1 => self.claim(own, rng.u32(0..3)).await,
                 2 | 3 => self.say_application(own, rng.i64(1..=3)).await,
@@ -190,6 +199,73 @@ impl World {
         }
         let known = matches!(told, Some(Ok(_))).then_some(!is_named);
         self.named.lock().unwrap().insert(pair, known);
+    }
+
+    /// Changes a member of its own in settings that others change, too, as they were read.
+    async fn change_settings(&self, own: usize, rng: &mut Rng) {
+        self.check_settings();
+        // An app has a member for two of them.
+        let is_app = own < 2 && rng.bool();
+        let tenant = if is_app { app(APPS[0]) } else { merchant(STALLS).tenant() };
+        let before = self.simulation.table.moment();
+        let life = Life::new("refundctl tenant disable".to_owned());
+        let session = self.simulation.session_of(&life);
+        let Some(Ok(Some(read))) = life.unless_ended(session.settings(&tenant)).await else { return };
+        let mut settings: Value = serde_json::from_str(&read).expect("settings are JSON");
+        if let Some(hashes) = settings.get_mut("keyHashes").and_then(Value::as_array_mut) {
+            // As `rotate-key` does: the key names the merchant before it is one of his.
+            let number = own_key(hashes, own);
+            let next = own_credential(own, number.map_or(0, |number| number + 1));
+            let named = life.unless_ended(session.create_credential(&next, &tenant)).await;
+            let Some(Ok(Creation::Created | Creation::Existing(_))) = named else { return };
+            hashes.retain(|hash| number.is_none_or(|number| hash != own_credential(own, number).hash()));
+            hashes.push(json!(next.hash()));
+        } else {
+            settings[SWITCHES[own]] = json!(settings[SWITCHES[own]] == false);
+        }
+        let now = own_member(&settings, own);
+        let settings = settings.to_string();
+        // Somebody looks at them before he agrees.
+        self.simulation.pause(rng.u64(0..40)).await;
+        // Meanwhile it is the one or the other.
+        let before_it = self.settings.lock().unwrap().insert((tenant.clone(), own), None).flatten();
+        let told = life.unless_ended(session.change_settings(&tenant, &read, &settings)).await;
+        self.simulation.tell(|| format!("{tenant} is {settings}: {told:?}"));
+        self.simulation.count_done("settings changed");
+        let was_ever = |is_so: &dyn Fn(&str) -> bool| {
+            self.simulation
+                .table
+                .was_ever(&before, |items| is_so(settings_of(items, &tenant).unwrap_or_default()))
+        };
+        let was_in_force = was_ever(&|there| there == settings);
+        let is_so = match &told {
+            Some(Ok(true)) => was_in_force,
+            Some(Ok(false)) => was_ever(&|there| there != read),
+            None | Some(Err(StoreError::DeadlinePassed { .. })) => true,
+            Some(Err(_)) => false,
+        };
+        if !is_so {
+            self.simulation.breach(format!("{tenant} was told {told:?}, and it is not so: {settings}"));
+        }
+        let known = match told {
+            Some(Ok(true)) => Some(now),
+            Some(Ok(false)) if !was_in_force => before_it,
+            _ => None,
+        };
+        self.settings.lock().unwrap().insert((tenant, own), known);
+    }
+
+    /// What an operator was told of his own member of settings is so, whatever others have changed since.
+    fn check_settings(&self) {
+        let items = self.simulation.table.items();
+        for ((tenant, own), known) in &*self.settings.lock().unwrap() {
+            let there = settings_of(&items, tenant).and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let there = there.map(|settings| own_member(&settings, *own));
+            if known.is_some() && *known != there {
+                self.simulation
+                    .breach(format!("{tenant}: operator {own} has {there:?}, and was told {known:?}"));
+            }
+        }
     }
 
     /// Says all apps that a key names, as a file does.
@@ -291,10 +367,42 @@ impl World {
     }
 }
 
+fn merchant(id: &str) -> MerchantId {
+    id.parse().expect("a merchant's id")
+}
+
+/// What an operator has of settings: of a merchant's one of the keys, of an app's one of two switches.
+fn own_member(settings: &Value, own: usize) -> Value {
+    match settings["keyHashes"].as_array() {
+        Some(hashes) => own_key(hashes, own).map_or(Value::Null, |number| json!(number)),
+        None => settings[SWITCHES[own]].clone(),
+    }
+}
+
+const SWITCHES: [&str; 2] = ["enabled", "requireSignature"];
+
+/// Which of an operator's keys is in force, of as many as he has ever had.
+fn own_key(hashes: &[Value], own: usize) -> Option<u32> {
+    (0..KEYS_MAX).find(|number| hashes.iter().any(|hash| hash == own_credential(own, *number).hash()))
+}
+
+/// More than any operator makes.
+const KEYS_MAX: u32 = 50;
+
+fn own_credential(own: usize, number: u32) -> CredentialKey {
+    CredentialKey::new("epay", &format!("operator-{own}-{number}"))
+}
+
+fn settings_of<'a>(items: &'a Items, tenant: &TenantKey) -> Option<&'a str> {
+    match content(items, tenant.as_str(), "TENANT") {
+        Some(Content::Tenant { settings, .. }) => Some(settings),
+        _ => None,
+    }
+}
+
 /// What is paid for an application, if it is on record.
 fn paid(items: &Items, autoid: i64) -> Option<String> {
-    let key = MERCHANT.parse::<MerchantId>().expect("a merchant's id").application(autoid);
-    match content(items, &key.path(), "PAYMENT") {
+    match content(items, &merchant(MERCHANT).application(autoid).path(), "PAYMENT") {
         Some(Content::Application(application)) => Some(application.paid.to_string()),
         _ => None,
     }
@@ -302,49 +410,4 @@ fn paid(items: &Items, autoid: i64) -> Option<String> {
 
 fn claimed(number: u32) -> CredentialKey {
     CredentialKey::new("epay", &format!("claimed-{number}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use aws_sdk_dynamodb::Client;
-    use dynoxide::Database;
-    use shared::store::{Deadline, Store};
-
-    use super::*;
-    use crate::embedded::{Embedded, network};
-    use crate::simulation::{sdk, table, template};
-
-    #[tokio::test]
-    async fn a_change_of_a_key_that_arrives_late_does_not_undo_one_after_which_all_looks_as_before_it() {
-        let embedded = Embedded { database: Database::memory().unwrap() };
-        let calls: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
-        let (seen, behind) = (calls.clone(), embedded.clone());
-        let network = network(move |operation, asked| {
-            seen.lock().unwrap().push((operation.to_owned(), asked.to_owned()));
-            behind.carry_out(operation, asked)
-        });
-        let client = Client::from_conf(sdk().await.to_builder().http_client(network).build());
-        template().table.create_if_absent(&client, table::NAME).await.unwrap();
-        let session = Store::new(client, table::NAME).session(Deadline::after(Duration::from_secs(20)));
-        let ids = |count: usize| APPS[..count].iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-        let key = key(0);
-
-        session.put_shared_credential(&key, &ids(1), app, false).await.unwrap();
-        session.change_shared_credential(&key, |_| ids(2), app, None).await.unwrap();
-        let late = calls.lock().unwrap().pop().unwrap();
-        session.change_shared_credential(&key, |_| ids(1), app, None).await.unwrap();
-
-        // One that nobody heard of any more, and that was made again: it is no longer known by its token.
-        let mut asked: Value = serde_json::from_str(&late.1).unwrap();
-        assert!(
-            late.0 == "TransactWriteItems"
-                && asked.as_object_mut().unwrap().remove("ClientRequestToken").is_some()
-        );
-        let (status, answer) = embedded.carry_out(&late.0, &asked.to_string());
-        assert!(status == 400 && answer.contains("ConditionalCheckFailed"), "{answer}");
-        assert_eq!(session.shared_credential(&key).await.unwrap(), Some(ids(1)));
-        assert!(session.keys_of_tenant(&app(APPS[1])).await.unwrap().is_empty());
-    }
 }

@@ -16,12 +16,13 @@ use shared::ledger::{
     RefundBatchKey, RefundId, TenantKey, TransactionNo,
 };
 use shared::pingpp::{ChannelAnswer, ChannelRefund, Decided, Event, EventBus, PaymentChannel, decide_refund};
-use shared::store::{Content, Stored};
+use shared::store::{Content, Settled, Stored};
 
 use super::Simulation;
 use super::attempts::{Attempts, Begun};
 use super::platform::Came;
 use super::table::{Items, Moment, Table, balance, content};
+use super::weather::elsewhere;
 use crate::pingpp::KEY;
 use crate::world::{entries_event, event_of};
 
@@ -532,9 +533,9 @@ impl World {
                 _ => {}
             }
             if rng.u32(0..4) == 0 {
-                self.simulation.count_fault("the same request twice at once");
+                self.simulation.count_fault(elsewhere::TWICE_AT_ONCE);
                 let (world, again) = (self.clone(), rng.u64(0..30));
-                tokio::spawn(async move {
+                self.simulation.spawn(async move {
                     tokio::time::sleep(Duration::from_millis(again)).await;
                     world.create(body).await;
                 });
@@ -644,7 +645,7 @@ impl World {
             return breach("there is none");
         };
         let was_ever = |is_so: &dyn Fn(&Items) -> bool| self.simulation.table.was_ever(since, is_so);
-        if !was_ever(&|items| batch_of(items, batch).is_some_and(|batch| is_shown(told, batch.state))) {
+        if !was_ever(&|items| batch_of(items, &batch.key).is_some_and(|batch| is_shown(told, batch.state))) {
             breach("it was never so");
         }
         if told["description"] != batch.description.as_str() || told["batch_no"] != batch.batch_no.as_str() {
@@ -754,7 +755,7 @@ impl World {
             let (mut changes, end) = self.simulation.changes_from(from);
             *self.brought.lock().unwrap() = end;
             if rng.u32(0..3) == 0 && changes.len() > 1 {
-                self.simulation.count_fault("changes out of order");
+                self.simulation.count_fault(elsewhere::CHANGES_OUT_OF_ORDER);
                 // As two shards do, each in its own order.
                 let (mut one, mut other): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
                 for change in changes {
@@ -770,7 +771,7 @@ impl World {
                 let (some, later) = rest.split_at(rng.usize(1..=rest.len().min(10)));
                 let failed = self.bring(some).await;
                 if rng.u32(0..8) == 0 {
-                    self.simulation.count_fault("changes brought twice");
+                    self.simulation.count_fault(elsewhere::CHANGES_TWICE);
                     self.bring(some).await;
                 }
                 match failed {
@@ -922,8 +923,19 @@ impl World {
                 let (world, key, later) = (self.clone(), half.key.clone(), rng.u64(0..80));
                 work.push(Box::pin(async move {
                     tokio::time::sleep(Duration::from_millis(later)).await;
+                    let before = world.simulation.table.moment();
                     let brought_on = world.simulation.session("refundctl batch").bring_on(&key).await;
                     world.simulation.tell(|| format!("{} is found, and is {brought_on:?}", key.id));
+                    let is_so = match &brought_on {
+                        Ok(Some(batch)) => batch.state != BatchState::Creating && world.was(&before, batch),
+                        Ok(None) => false,
+                        Err(_) => true,
+                    };
+                    if !is_so {
+                        world
+                            .simulation
+                            .breach(format!("{} was brought on, and told {brought_on:?}", key.id));
+                    }
                 }));
             }
             let holds =
@@ -945,21 +957,42 @@ impl World {
 
     /// People decide a refund.
     async fn decide(&self, batch: &RefundBatchKey, refund: &RefundId, is_paid: bool) {
-        let at = super::now();
+        // Their clocks are off by minutes, either way.
+        let off = if self.simulation.weather.is_calm() { 0 } else { 10 * 60 * 1_000 };
+        let off = self.simulation.rng.lock().unwrap().i64(-off..=off);
+        let at = super::now().saturating_add_signed(off);
         let state = match is_paid {
             true => ItemState::Succeeded { at },
             false => ItemState::Failed { at, code: "no".to_owned(), message: "no".to_owned() },
         };
         let session = self.simulation.session("refundctl refund");
+        let before = self.simulation.table.moment();
         for _ in 0..6 {
-            let told = decide_refund(&session, batch, refund, state.clone(), super::now()).await;
+            let told = decide_refund(&session, batch, refund, state.clone(), at).await;
             self.simulation.tell(|| format!("people decide {refund}: {told:?}"));
             let items = self.simulation.table.items();
-            let is_decided = |refund: &ItemRefund| !refund.state.is_pending();
-            if matches!(told, Ok(Some(Decided::Done { .. })))
-                && !self::refund(&items, refund.as_str()).is_some_and(is_decided)
-            {
-                self.simulation.breach(format!("{refund} was told to be decided, and is not: {told:?}"));
+            let there = self::refund(&items, refund.as_str());
+            let is_as_said = there.map(|refund| &refund.state).is_some_and(|state| match state {
+                ItemState::Pending { .. } => false,
+                ItemState::Succeeded { .. } => is_paid,
+                ItemState::Failed { .. } => !is_paid,
+            });
+            let is_so = match &told {
+                Ok(Some(Decided::Done { settled, batch })) => {
+                    self.was(&before, batch)
+                        && match settled {
+                            Settled::AsSaid => is_as_said,
+                            Settled::Otherwise(other) => !is_as_said && there == Some(other),
+                        }
+                }
+                // Its refund is one of it, so it was taken back.
+                Ok(None) => self.simulation.table.was_ever(&before, |items| {
+                    batch_of(items, batch).is_some_and(|batch| batch.state == BatchState::Void)
+                }),
+                Ok(Some(Decided::Busy)) | Err(_) => true,
+            };
+            if !is_so {
+                self.simulation.breach(format!("{refund} was decided, and told {told:?}: {there:?}"));
             }
             if !matches!(told, Ok(Some(Decided::Busy))) {
                 break;
@@ -967,6 +1000,15 @@ impl World {
             // Somebody may be about to let go of it.
             self.simulation.pause(500).await;
         }
+    }
+
+    /// Whether a batch was as somebody was told, at some moment since.
+    fn was(&self, since: &Moment, told: &RefundBatch) -> bool {
+        let is_so = |items: &Items| {
+            batch_of(items, &told.key)
+                .is_some_and(|batch| batch.state == told.state && batch.items == told.items)
+        };
+        self.simulation.table.was_ever(since, is_so)
     }
 
     /// Charges and movements of funds come on record.
@@ -1130,9 +1172,9 @@ fn funds_of(items: &Items, source: FundingSource) -> Option<Decimal> {
     balance(items, app().account(source.as_str()).as_str())
 }
 
-fn batch_of<'a>(items: &'a Items, batch: &RefundBatch) -> Option<&'a RefundBatch> {
-    let partition = format!("{}#batches#{}", app(), batch.key.id.month());
-    match content(items, &partition, batch.key.id.as_str()) {
+fn batch_of<'a>(items: &'a Items, key: &RefundBatchKey) -> Option<&'a RefundBatch> {
+    let partition = format!("{}#batches#{}", app(), key.id.month());
+    match content(items, &partition, key.id.as_str()) {
         Some(Content::Batch(batch)) => Some(batch),
         _ => None,
     }

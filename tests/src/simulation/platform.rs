@@ -18,6 +18,7 @@ use shared::store::{Deadline, Session, Store};
 use tokio::sync::Notify;
 
 use super::network::Network;
+use super::weather::elsewhere;
 use super::{Simulation, table};
 
 /// What template.yaml gives every function.
@@ -170,7 +171,7 @@ impl Simulation {
                 biased;
                 () = process.life.until_ended() => Came::Nothing,
                 came = tokio::time::timeout(lives, work) => came.unwrap_or_else(|_| {
-                    simulation.count_fault("function ended by its time-out");
+                    simulation.count_fault(elsewhere::TIME_OUT);
                     Came::Nothing
                 }),
             };
@@ -202,12 +203,12 @@ impl Simulation {
     pub async fn call(self: &Arc<Self>, binary: &'static str, event: String) -> Option<(u16, Value)> {
         self.count_done(binary);
         if self.is_lost_at_gateway() {
-            self.count_fault("call lost at the gateway");
+            self.count_fault(elsewhere::CALL_LOST_AT_GATEWAY);
             return None;
         }
         let Came::Answered(response) = self.run(binary, event).await else { return None };
         if self.is_lost_at_gateway() {
-            self.count_fault("answer lost at the gateway");
+            self.count_fault(elsewhere::ANSWER_LOST_AT_GATEWAY);
             return None;
         }
         let body = match serde_json::from_slice(&response.bytes()) {

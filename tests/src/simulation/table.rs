@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use shared::store::{Content, Stored};
+use tokio::time::Instant;
 
 use crate::embedded::{Answered, Call, Embedded, Key, actions, is_write, item_of, key_of_action};
 
@@ -36,11 +38,17 @@ struct Read {
 pub struct Moment {
     items: Arc<Items>,
     writes: usize,
+    at: Instant,
 }
 
 impl Moment {
     pub fn items(&self) -> &Items {
         &self.items
+    }
+
+    /// Whether it was at least so long before another moment.
+    pub fn is_before(&self, other: &Self, ago: Duration) -> bool {
+        self.at + ago <= other.at
     }
 }
 
@@ -86,7 +94,7 @@ impl Table {
     /// How it is now.
     pub fn moment(&self) -> Moment {
         let read = self.read.lock().unwrap();
-        Moment { items: read.items.clone(), writes: read.writes.len() }
+        Moment { items: read.items.clone(), writes: read.writes.len(), at: Instant::now() }
     }
 
     /// Whether it was so then, or at any moment since: what a transaction writes is there at one moment.

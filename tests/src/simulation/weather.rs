@@ -77,21 +77,33 @@ impl Fault {
 }
 
 /// What goes wrong elsewhere than with a call to the table, or with a call that fails in no other way.
-const OTHER_FAULTS: [&str; 9] = [
-    "answer lost at the gateway",
-    "call lost at the gateway",
-    "call that takes seconds",
-    "changes brought twice",
-    "changes out of order",
-    "function ended by its time-out",
-    "process with a clock that is off",
-    "record of a request that expires",
-    "the same request twice at once",
-];
+pub mod elsewhere {
+    pub const ANSWER_LOST_AT_GATEWAY: &str = "answer lost at the gateway";
+    pub const CALL_LOST_AT_GATEWAY: &str = "call lost at the gateway";
+    pub const SLOW_CALL: &str = "call that takes seconds";
+    pub const CHANGES_TWICE: &str = "changes brought twice";
+    pub const CHANGES_OUT_OF_ORDER: &str = "changes out of order";
+    pub const TIME_OUT: &str = "function ended by its time-out";
+    pub const WRONG_CLOCK: &str = "process with a clock that is off";
+    pub const RECORD_EXPIRES: &str = "record of a request that expires";
+    pub const TWICE_AT_ONCE: &str = "the same request twice at once";
+
+    pub(super) const ALL: [&str; 9] = [
+        ANSWER_LOST_AT_GATEWAY,
+        CALL_LOST_AT_GATEWAY,
+        SLOW_CALL,
+        CHANGES_TWICE,
+        CHANGES_OUT_OF_ORDER,
+        TIME_OUT,
+        WRONG_CLOCK,
+        RECORD_EXPIRES,
+        TWICE_AT_ONCE,
+    ];
+}
 
 /// All that goes wrong by chance, as it is counted.
 pub fn faults_by_chance() -> impl Iterator<Item = &'static str> {
-    Fault::ALL.into_iter().map(Fault::as_str).chain(OTHER_FAULTS)
+    Fault::ALL.into_iter().map(Fault::as_str).chain(elsewhere::ALL)
 }
 
 /// The longest that a call is on its way.

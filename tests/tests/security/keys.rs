@@ -95,7 +95,12 @@ async fn a_merchants_key_opens_no_other_merchants_applications() {
     let after = scene.world.items().await;
     let is_kept = |item: &serde_json::Value| item["sk"].as_str().unwrap().starts_with("CONFIRMATION");
     let (kept, others): (Vec<_>, Vec<_>) = after.into_iter().partition(is_kept);
+    // That they have no such applications is put on record, with them.
+    let (tombstones, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|item| item["state"] == "refund_asked");
     assert_eq!(others, before);
+    let absent: Vec<_> = tombstones.iter().map(|item| item["pk"].as_str().unwrap()).collect();
+    assert_eq!(absent, ["epay#rival#8801", "epay#rival#8803", "epay#third#8801", "epay#third#8803"]);
     let keepers: Vec<_> = kept.iter().map(|item| item["pk"].as_str().unwrap()).collect();
     assert_eq!(keepers, ["epay#rival#batchno#B-of-ours", "epay#third#batchno#B-of-ours"]);
 }
