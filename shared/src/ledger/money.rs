@@ -43,15 +43,18 @@ pub fn exact_decimal(text: &str) -> Result<Decimal, InvalidMoney> {
 }
 
 /// `mantissa × 10^exponent`, or nothing where that can't be held exactly.
-fn shift(mut mantissa: Decimal, exponent: i32) -> Option<Decimal> {
+fn shift(mantissa: Decimal, exponent: i32) -> Option<Decimal> {
     let scale = i32::try_from(mantissa.scale()).ok()?.checked_sub(exponent)?;
-    if scale >= 0 {
-        mantissa.set_scale(u32::try_from(scale).ok()?).ok()?;
-        return Some(mantissa.normalize());
+    let mut digits = mantissa.mantissa();
+    let Ok(mut scale) = u32::try_from(scale) else {
+        let shifted = digits.checked_mul(10i128.checked_pow(scale.unsigned_abs())?)?;
+        return Decimal::try_from_i128_with_scale(shifted, 0).ok();
+    };
+    // Zeros at the end of a whole number take no place behind the point.
+    while scale > Decimal::MAX_SCALE && digits != 0 && digits % 10 == 0 {
+        (digits, scale) = (digits / 10, scale - 1);
     }
-    let factor = 10i128.checked_pow(scale.unsigned_abs())?;
-    let shifted = mantissa.mantissa().checked_mul(factor)?;
-    Decimal::try_from_i128_with_scale(shifted, 0).ok()
+    Some(Decimal::try_from_i128_with_scale(digits, scale).ok()?.normalize())
 }
 
 /// An amount to move: more than zero, at most [`limits::AMOUNT_MAX`], at most two decimals.
@@ -210,6 +213,9 @@ mod tests {
             ("1.00000000000000000000000000001", None),
             ("1e400", None),
             ("1e-400", None),
+            ("-1000000000000000000e-34", Some("-0.0000000000000001")),
+            ("1000e-32", None),
+            ("0e-30", None),
             ("1e99999999999", None),
             ("79228162514264337593543950336", None),
             ("", None),
