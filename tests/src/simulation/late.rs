@@ -54,10 +54,16 @@ impl Slow {
         });
         let client = Client::from_conf(sdk().await.to_builder().http_client(network).build());
         template().table.create_if_absent(&client, table::NAME).await.unwrap();
-        let store = Store::new(client, table::NAME);
+        let slow = Self { embedded, store: Store::new(client, table::NAME), mail };
+        slow.import(lines).await;
+        slow
+    }
+
+    async fn import(&self, lines: &[Value]) {
         let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
-        import::run(&store, Source::text(lines.join("\n")), &import::Settings::default()).await.unwrap();
-        Self { embedded, store, mail }
+        let source = Source::text(lines.join("\n"));
+        let report = import::run(&self.store, source, &import::Settings::default()).await.unwrap();
+        assert!(report.conflicts.is_empty(), "{report}");
     }
 
     fn session(&self, seconds: u64) -> Session {
@@ -106,13 +112,6 @@ async fn state(session: &Session) -> ApplicationState {
     session.application_history(&demo().application(7)).await.unwrap().unwrap().application.state
 }
 
-/// Records the application, as an import does.
-async fn record(slow: &Slow) {
-    let line = application().to_string();
-    let report = import::run(&slow.store, Source::text(line), &import::Settings::default()).await.unwrap();
-    assert!(report.conflicts.is_empty(), "{report}");
-}
-
 fn asked(batch_no: &str) -> BatchGuard {
     let batch_no: shared::ledger::BatchNo = batch_no.parse().unwrap();
     BatchGuard {
@@ -136,13 +135,13 @@ async fn a_begin_of_an_application_that_was_told_unknown_does_not_begin_it_when_
     slow.keep("TransactWriteItems", 1);
     let told = session.begin(&asked("B1")).await.result.unwrap();
     assert_eq!(told, Err(BeginRefusal::UnknownApplication));
-    record(&slow).await;
+    slow.import(&[application()]).await;
 
     slow.deliver();
     assert_eq!(state(&session).await, ApplicationState::Requested);
     // Asked for again, it begins, under this number or another.
     assert_eq!(session.begin(&asked("B1")).await.result.unwrap(), Ok(asked("B1").refund));
-    record(&slow).await;
+    slow.import(&[application()]).await;
 }
 
 #[tokio::test]
@@ -152,7 +151,7 @@ async fn a_withdrawal_of_an_application_that_was_told_unknown_does_not_end_it_wh
     let key = demo().application(7);
     slow.keep("UpdateItem", 1);
     assert!(matches!(session.withdraw(&key, None).await.unwrap(), Withdrawing::Unknown));
-    record(&slow).await;
+    slow.import(&[application()]).await;
 
     slow.deliver();
     assert_eq!(state(&session).await, ApplicationState::Requested);

@@ -372,11 +372,12 @@ fn many_bets() -> Vec<Value> {
     players().into_iter().chain((0..100).map(debit)).collect()
 }
 
+fn application(autoid: i64) -> Value {
+    json!({"kind": "application", "merchant": "demo", "autoid": autoid, "amount": "2.00",
+           "orderNo": format!("order-{autoid}")})
+}
+
 fn merchant() -> Vec<Value> {
-    let application = |autoid: i64| {
-        json!({"kind": "application", "merchant": "demo", "autoid": autoid, "amount": "2.00",
-               "orderNo": format!("order-{autoid}")})
-    };
     [merchant_line("demo", &[DEMO_API_KEY])].into_iter().chain((1..=2).map(application)).collect()
 }
 
@@ -859,13 +860,7 @@ pub fn operations() -> Vec<Operation> {
             name: "an application that comes after somebody asked for it",
             lines: merchant,
             before: |world| Box::pin(async move { drop(begin(world, 9, "B").await) }),
-            act: |world| {
-                Box::pin(async move {
-                    let application = json!({"kind": "application", "merchant": "demo", "autoid": 9, "amount": "2.00",
-                                             "orderNo": "order9"});
-                    entries(world, &[application]).await
-                })
-            },
+            act: |world| Box::pin(async move { entries(world, &[application(9)]).await }),
             actions: None,
             recoveries: &[Resend],
             comes_to: &["epay#demo#9 PAYMENT: Requested"],
@@ -991,13 +986,7 @@ pub fn operations() -> Vec<Operation> {
             name: "an application",
             lines: merchant,
             before: nothing,
-            act: |world| {
-                Box::pin(async move {
-                    let application = json!({"kind": "application", "merchant": "demo", "autoid": 9, "amount": "2.00",
-                                             "orderNo": "order9"});
-                    entries(world, &[application]).await
-                })
-            },
+            act: |world| Box::pin(async move { entries(world, &[application(9)]).await }),
             actions: None,
             recoveries: &[Resend],
             comes_to: &["epay#demo#9 PAYMENT: Requested"],
