@@ -283,7 +283,7 @@ pub fn tombstones_due<'a>(
     verdicts: &[Verdict],
     at: u64,
 ) -> Vec<&'a DebitKey> {
-    let is_fresh = |since: &u64| at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER);
+    let is_fresh = |since: &u64| is_fresh_tombstone(*since, at);
     let is_unknown = |verdict: &Verdict| {
         matches!(verdict, Verdict::Refused(Refusal::UnknownDebit | Refusal::UnknownAccount))
     };
@@ -294,6 +294,11 @@ pub fn tombstones_due<'a>(
         .filter(|debit| !snapshot.tombstones.get(debit).is_some_and(is_fresh))
         .collect();
     debits.into_iter().collect()
+}
+
+/// Whether a tombstone that was put `since` stands for one that would be put `at` this time; both in Unix milliseconds.
+pub fn is_fresh_tombstone(since: u64, at: u64) -> bool {
+    at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER)
 }
 
 /// How far a request has come, as a read shows it: the version of its record, and which items it has refunded itself.

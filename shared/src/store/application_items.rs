@@ -176,8 +176,8 @@ pub(super) fn failed_item(application: &ApplicationKey, failed: &FailedRefund) -
 /// What one item of an application's or a batch number's partition is.
 pub(super) enum Found {
     Application(Application),
-    /// Of an application that is not there; since when.
-    Tombstone(u64),
+    /// Of an application that is not there.
+    Tombstone,
     Failed(FailedRefund),
     Guard(BatchGuard),
     Confirmation(Confirmation),
@@ -187,7 +187,10 @@ impl Found {
     pub(super) fn read(item: &Item) -> Result<Self, StoreError> {
         let reader = Reader::new(item);
         Ok(match reader.text(super::attribute::SORT_KEY)? {
-            APPLICATION => reader.application_or_tombstone()?,
+            APPLICATION => match reader.application_or_tombstone()? {
+                Ok(application) => Self::Application(application),
+                Err(_) => Self::Tombstone,
+            },
             GUARD => Self::Guard(reader.guard()?),
             sort if sort.starts_with(FAILED_PREFIX) => Self::Failed(reader.failed()?),
             _ => Self::Confirmation(reader.confirmation()?),
@@ -203,10 +206,11 @@ impl Reader<'_> {
         Ok(ApplicationKey { merchant, id })
     }
 
-    pub(super) fn application_or_tombstone(&self) -> Result<Found, StoreError> {
+    /// The application, or since when its tombstone has stood.
+    pub(super) fn application_or_tombstone(&self) -> Result<Result<Application, u64>, StoreError> {
         Ok(match self.text("state")? {
-            items::ASKED => Found::Tombstone(self.integer("askedAt")?),
-            _ => Found::Application(self.application()?),
+            items::ASKED => Err(self.integer("askedAt")?),
+            _ => Ok(self.application()?),
         })
     }
 

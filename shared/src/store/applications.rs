@@ -11,11 +11,11 @@ use super::deadline::Backoff;
 use super::items::{self, Item, Reader};
 use super::transact::{Condition, Transacted};
 use super::{Creation, Executed, Session, StoreError};
-use crate::clock::{self, milliseconds};
+use crate::clock;
 use crate::ledger::{
     Application, ApplicationKey, ApplicationRefund, ApplicationState, BatchGuard, BatchKey, BatchNo,
     BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TenantKey, TradeNo,
-    Withdrawal, completing, judge_begin, judge_completion, judge_confirmation,
+    Withdrawal, completing, is_fresh_tombstone, judge_begin, judge_completion, judge_confirmation,
 };
 use crate::limits;
 use crate::mutants::{self, Decision};
@@ -92,7 +92,7 @@ impl Session {
             let Some(existing) = self.put_new(app_items::application_item(application)).await? else {
                 return Ok(Creation::Created);
             };
-            if let Found::Application(existing) = Reader::new(&existing).application_or_tombstone()? {
+            if let Ok(existing) = Reader::new(&existing).application_or_tombstone()? {
                 return Ok(Creation::Existing(existing));
             }
             // What was sent before it was there, and refused, is for one that has no number of failures.
@@ -387,18 +387,15 @@ impl Session {
             };
             let found = match self.change(&change).await? {
                 Changed::Done => return Ok(Withdrawing::Withdrawn),
-                Changed::Refused(None) => None,
-                Changed::Refused(Some(item)) => Some(Reader::new(&item).application_or_tombstone()?),
+                Changed::Refused(None) => Err(None),
+                Changed::Refused(Some(item)) => Reader::new(&item).application_or_tombstone()?.map_err(Some),
             };
-            let since = match found {
-                Some(Found::Tombstone(since)) => Some(since),
-                _ => None,
-            };
-            let Some(Found::Application(found)) = found else {
-                if self.must_stay_absent(application, since).await? {
+            let found = match found {
+                Ok(found) => found,
+                Err(since) if self.must_stay_absent(application, since).await? => {
                     return Ok(Withdrawing::Unknown);
                 }
-                continue;
+                Err(_) => continue,
             };
             return Ok(match found.state {
                 ApplicationState::Withdrawn(before) if before == withdrawal => Withdrawing::Withdrawn,
@@ -420,8 +417,8 @@ impl Session {
         since: Option<u64>,
     ) -> Result<bool, StoreError> {
         let at = clock::unix_now();
-        let is_fresh = |since: u64| at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER);
-        if since.is_some_and(is_fresh) || mutants::is_on(Decision::NoTombstones) {
+        if since.is_some_and(|since| is_fresh_tombstone(since, at)) || mutants::is_on(Decision::NoTombstones)
+        {
             return Ok(true);
         }
         let mut tombstone = app_items::tombstone_item(application, at);
@@ -558,7 +555,7 @@ impl Session {
             match Found::read(&item)? {
                 Found::Application(found) => application = Some(found),
                 Found::Failed(found) => failed.push(found),
-                Found::Tombstone(_) | Found::Guard(_) | Found::Confirmation(_) => {}
+                Found::Tombstone | Found::Guard(_) | Found::Confirmation(_) => {}
             }
         }
         let Some(application) = application else { return Ok(None) };
@@ -582,7 +579,7 @@ impl Session {
             match Found::read(&item)? {
                 Found::Guard(found) => guard = Some(found),
                 Found::Confirmation(confirmation) => said.push(confirmation),
-                Found::Application(_) | Found::Tombstone(_) | Found::Failed(_) => {}
+                Found::Application(_) | Found::Tombstone | Found::Failed(_) => {}
             }
         }
         let mut state = None;
@@ -631,15 +628,14 @@ fn begin_refused(asked: &BatchGuard, conditions: Vec<Condition>) -> Result<Begun
         Condition::Held => Obstacle::NotInTheWay,
         Condition::Failed(None) => Obstacle::Absent,
         Condition::Failed(Some(item)) => match Reader::new(&item).application_or_tombstone()? {
-            Found::Application(application) => {
+            Ok(application) => {
                 otherwise = Begun::Requested(application.failures);
                 Obstacle::InTheWay(application)
             }
-            Found::Tombstone(at) => {
+            Err(at) => {
                 since = Some(at);
                 Obstacle::Absent
             }
-            _ => return Ok(Begun::Unknown),
         },
     };
     let guard = match guard {

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::application_items::{self as app_items, Found};
 use super::attribute::{EXPIRES, INDEX_PARTITION_KEY, INDEX_SORT_KEY, PARTITION_KEY, SORT_KEY};
 use super::items::{self, Item, Payment, Reader};
 use super::refund_batch_items as batch_items;
 use super::refund_batches::months;
-use super::{StoreError, credentials, interventions};
+use super::{StoreError, application_items as app_items, credentials, interventions};
 use crate::ledger::{
     Account, AccountKey, Application, ApplicationKey, BatchGuard, BatchKey, CHARGES_PREFIX, Charge,
     Confirmation, Debit, DebitKey, FailedRefund, Fingerprint, Hash, Intervention, ItemRefund, Movement,
@@ -201,13 +200,12 @@ impl Content {
             }
             batch_items::CHARGE if is_of_charges => Self::Charge(Box::new(reader.charge()?)),
             app_items::APPLICATION => match reader.application_or_tombstone()? {
-                Found::Application(application) => Self::Application(Box::new(application)),
-                Found::Tombstone(since) => Self::ApplicationTombstone {
+                Ok(application) => Self::Application(Box::new(application)),
+                Err(since) => Self::ApplicationTombstone {
                     application: application_of(partition)
                         .ok_or_else(|| reader.damaged("it is no application's"))?,
                     since,
                 },
-                _ => return Err(reader.damaged("it is no application")),
             },
             batch_items::GUARD if is_of_charges => {
                 let owner = partition.rsplit_once("#batchno#").map(|(tenant, _)| tenant);
