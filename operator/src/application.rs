@@ -190,9 +190,8 @@ async fn look(session: &Session, action: &Action) -> Result<Looked> {
             known.with_context(|| format!("there is no merchant {merchant}"))?;
             let history = session.batch_history(&merchant.batch(batch_no.clone())).await?;
             let comes_to = match history.guard {
-                None => {
-                    "no refund was begun under it: it is kept, and completes one that begins later".to_owned()
-                }
+                None => "no refund was begun under it: it is kept; run again once one has, it completes that"
+                    .to_owned(),
                 Some(guard) if guard.failed_at.is_some() => {
                     "its refund is recorded as failed: it is kept, and completes nothing".to_owned()
                 }

@@ -19,7 +19,7 @@ use shared::aws;
 use shared::clock::milliseconds;
 use shared::entries::tenant_name;
 use shared::ledger::{BatchEnd, BatchState, ItemState, RefundBatchKey, TenantKey};
-use shared::pingpp::{EventBus, PROVIDER};
+use shared::pingpp::{EventBus, OPERATORS_CLOCK_OFF, PROVIDER};
 use shared::store::{Content, Fact, Store, StoreError, Stored};
 
 use crate::agreement::{Agreement, Outcome, WrongUsage};
@@ -61,12 +61,12 @@ Examples:
 
 Exit codes: 0 all is told and deleted, or there was nothing; 1 some messages stay; 2 wrong usage.";
 
-/// How much earlier than its change a fact may say that it came true: its sender's clock, and the time it took to write
-/// it down.
-const BEFORE: Duration = Duration::from_secs(10 * 60);
+/// How much earlier than its change a fact may say that it came true: its sender's clock, which may be an operator's, and
+/// the time it took to write it down.
+const BEFORE: Duration = OPERATORS_CLOCK_OFF.saturating_add(Duration::from_secs(10 * 60));
 
-/// How much later than its change a fact may say that it came true.
-const AFTER: Duration = Duration::from_secs(60);
+/// How much later than its change a fact may say that it came true, by its sender's clock.
+const AFTER: Duration = OPERATORS_CLOCK_OFF.saturating_add(Duration::from_secs(60));
 
 /// How long nobody else receives the messages that are told again, in seconds.
 const HIDDEN_FOR: i32 = 15 * 60;
@@ -737,7 +737,7 @@ mod tests {
             count: 2,
             condition: Some("RetryAttemptsExhausted".to_owned()),
         };
-        let span = Span { from: ARRIVED - 600_000, to: ARRIVED + 61_500 };
+        let span = Span { from: ARRIVED - 25 * 60_000, to: ARRIVED + 1_500 + 16 * 60_000 };
         assert_eq!(untold.span(), span);
         assert!(span.has(span.from) && span.has(span.to) && !span.has(span.to + 1));
         let letter = Letter::of(&message(&body()), "refunds-prod");

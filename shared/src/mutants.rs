@@ -11,6 +11,7 @@ pub enum Decision {
     EntryWithoutAnswerIsDone,
     LackOfMoneyIsNotReadAgain,
     UnprocessedKeysAreAbsent,
+    ReadAtOnceIsApart,
     BeginWithoutAnswerIsDone,
     GuardIsReadOnce,
     BatchRefusalIsNotReadAgain,
@@ -30,7 +31,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::RefundWithoutAnswerIsDone,
         Self::RefusalsAreNotReadAgain,
         Self::NoTombstones,
@@ -38,6 +39,7 @@ impl Decision {
         Self::EntryWithoutAnswerIsDone,
         Self::LackOfMoneyIsNotReadAgain,
         Self::UnprocessedKeysAreAbsent,
+        Self::ReadAtOnceIsApart,
         Self::BeginWithoutAnswerIsDone,
         Self::GuardIsReadOnce,
         Self::BatchRefusalIsNotReadAgain,
@@ -66,6 +68,7 @@ impl Decision {
             Self::EntryWithoutAnswerIsDone => "an entry whose transaction had no answer is told as recorded",
             Self::LackOfMoneyIsNotReadAgain => "lack of money is told from a read that is not of one moment",
             Self::UnprocessedKeysAreAbsent => "items that a read has left for later are taken for absent",
+            Self::ReadAtOnceIsApart => "what must be of one moment is read item by item",
             Self::BeginWithoutAnswerIsDone => "a begin whose transaction had no answer is told as done",
             Self::GuardIsReadOnce => "a confirmation is told unknown from a read before it was recorded",
             Self::BatchRefusalIsNotReadAgain => {

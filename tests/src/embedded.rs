@@ -59,6 +59,7 @@ impl Embedded {
             "PutItem" => told(&database.put_item(read(body)?)?),
             "UpdateItem" => told(&database.update_item(read(body)?)?),
             "DeleteItem" => told(&database.delete_item(read(body)?)?),
+            "TransactGetItems" => told(&database.transact_get_items(read(body)?)?),
             "TransactWriteItems" => told(&database.transact_write_items(read(body)?)?),
             "CreateTable" => told(&database.create_table(read(body)?)?),
             "DescribeTable" => told(&database.describe_table(read(body)?)?),

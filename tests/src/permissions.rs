@@ -122,6 +122,10 @@ fn acts<'a>(operation: &str, request: &'a Value) -> Vec<Act<'a>> {
             vec![act(operation, keys.map(key).collect())]
         }
         // A transaction needs the permissions of what it is made of.
+        "TransactGetItems" => {
+            let gets = request["TransactItems"].as_array().unwrap().iter();
+            gets.map(|get| act("GetItem", vec![key(&get["Get"]["Key"])])).collect()
+        }
         "TransactWriteItems" => {
             let actions = request["TransactItems"].as_array().unwrap().iter();
             let of_action = |action: &'a Value| {

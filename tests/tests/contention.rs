@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use shared::ledger::DebitState;
+use shared::ledger::{AskedItem, DebitState, RefundRequest, Refusal, Verdict};
 use shared::store::Executed;
 use tests::wire::{Attempt, Fault};
-use tests::world::{CALLER, Instance, World, event, is_embedded, single};
+use tests::world::{CALLER, Instance, World, event, is_embedded, no_faults, single};
 
 const MANY: usize = 64;
 
@@ -264,7 +264,7 @@ async fn a_refusal_that_can_not_be_looked_at_again_is_not_told() {
     let first = world.instance().call(&body).await;
     world.delete("ebet#1#request#refundSingleWallet#r", "REQUEST").await;
     let only_once = |call: Attempt<'_>| match (call.operation, call.number) {
-        ("BatchGetItem", 1..) => Fault::Throttled,
+        ("TransactGetItems", _) => Fault::Throttled,
         _ => Fault::None,
     };
     let event = event(body.to_string().as_bytes(), CALLER).to_string();
@@ -274,6 +274,42 @@ async fn a_refusal_that_can_not_be_looked_at_again_is_not_told() {
     assert_eq!(answer["status"], 4003, "{answer}");
     assert_eq!(answer["resultList"][1]["status"], 4003, "{answer}");
     assert_eq!(world.instance().call(&body).await, first);
+    for fault in [Fault::TransactionConflict, Fault::InternalError, Fault::LostRequest, Fault::LostAnswer] {
+        let some = move |call: Attempt<'_>| match (call.operation, call.number) {
+            ("TransactGetItems", 0..3) => fault,
+            _ => Fault::None,
+        };
+        let again = world.instance_with(Arc::new(some)).call(&body).await;
+        assert_eq!(again, first, "{fault:?}: the second look is had in the end");
+    }
+}
+
+/// A limit is lowered when some of a request has been carried out, and raised again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_that_was_carried_out_in_part_is_refused_later_stays_refused() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "0", &[("one", "5"), ("two", "7")]).await;
+    let whole = world.request("r", "p", &[("one", "5"), ("two", "7")]);
+    let [one, two] = &whole.items[..] else { panic!("two items") };
+    let barred = AskedItem::Barred(two.asked().unwrap().clone(), Refusal::AboveLimit);
+    let first = RefundRequest { items: vec![one.clone()], ..whole.clone() };
+    let limited = RefundRequest { items: vec![one.clone(), barred], ..whole.clone() };
+    assert_eq!(world.session().refund(&first).await.unwrap().executed, Executed::Yes);
+
+    let (session, wire) = world.session_of("refund-single-wallet", no_faults());
+    let told = session.refund(&limited).await.unwrap();
+    assert_eq!(told.verdicts[1], Verdict::Refused(Refusal::AboveLimit));
+    assert_eq!(told.executed, Executed::No, "it has moved no money");
+    let operations: Vec<String> = wire.take_calls().into_iter().map(|call| call.operation).collect();
+    assert_eq!(operations, ["BatchGetItem", "TransactGetItems", "TransactWriteItems"]);
+
+    let before = world.dump().await;
+    for request in [&limited, &whole] {
+        let again = world.session().refund(request).await.unwrap();
+        assert_eq!(again.verdicts, told.verdicts);
+    }
+    assert_eq!(world.dump().await, before, "nothing is written twice");
+    assert_eq!(world.balance("p").await, "5");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use shared::pingpp::{ChannelAnswer, advance};
-use tests::pingpp::{KEY, Told};
+use shared::ledger::{BatchRequest, Created};
+use shared::pingpp::{AppId, ChannelAnswer, Mode, advance};
+use tests::pingpp::{KEY, Told, request};
 use tests::world::{World, event_of, is_embedded};
 
 /// Status and JSON of a call.
@@ -168,6 +169,43 @@ async fn a_list_is_paged_both_ways_the_latest_first() {
     }
     assert_eq!(get(&world, "/v1/batch_refunds?app=app_2").await.0, 400);
     assert_eq!(get(&world, "/v1/batch_refunds?app=app_1&per_page=0").await.1["error"]["param"], "per_page");
+}
+
+/// An id is made of a millisecond and a digit by chance: it is unique within its app alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_batches_of_one_id_of_one_key_neither_is_told_for_the_other() {
+    let world = World::new().await;
+    let mut lines = Vec::new();
+    for app in ["app_1", "app_2"] {
+        lines.push(
+            json!({"kind": "app", "app": app, "livemode": false, "currency": "cny", "unsettledFunds": 100}),
+        );
+        lines.push(
+            json!({"kind": "charge", "app": app, "livemode": false, "id": format!("ch_{app}"), "amount": 10,
+                   "currency": "cny", "channel": "wx_pub", "orderNo": "o", "created": 1, "paid": true, "timePaid": 2,
+                   "transactionNo": "t"}),
+        );
+    }
+    lines.push(json!({"kind": "key", "secret": KEY, "apps": ["app_1", "app_2"]}));
+    world.import(&lines).await;
+    let created = Created { id: "151608161453545122".parse().unwrap(), at: 1_471_330_434_512 };
+    let uri = format!("/v1/batch_refunds/{}", created.id);
+    for app in ["app_1", "app_2"] {
+        let asked = request("batch", &[(&format!("ch_{app}"), None)]);
+        let asked = BatchRequest { tenant: app.parse::<AppId>().unwrap().tenant(Mode::Test), ..asked };
+        world.session().create_batch(&asked, || Some(created.clone())).await.result.unwrap().unwrap();
+        if app == "app_1" {
+            assert_eq!(get(&world, &uri).await.1["app"], "app_1");
+        }
+        let list = get(&world, &format!("/v1/batch_refunds?app={app}")).await.1;
+        assert_eq!(list["data"].as_array().unwrap().len(), 1, "{list}");
+        assert_eq!(
+            (&list["data"][0]["id"], &list["data"][0]["app"]),
+            (&json!(created.id.as_str()), &json!(app))
+        );
+    }
+    let (status, told) = get(&world, &uri).await;
+    assert_eq!((status, &told["error"]["param"]), (400, &json!("id")), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

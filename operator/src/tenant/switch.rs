@@ -102,6 +102,10 @@ async fn switch<T: Settings>(tenant: &TenantKey, common: &Common, enabled: bool)
     let Recorded { text, mut settings } = known::<T>(&session(&store), tenant).await?;
     let (action, state) = if enabled { ("enable", "enabled") } else { ("disable", "disabled") };
     if *settings.enabled() == enabled {
+        // Once more, so that the opposite comes to nothing, should it have been sent before and still be on its way.
+        if !common.agreement.dry_run {
+            change(&store, tenant, &text, &settings).await?;
+        }
         say!("unchanged: {name} is {state}");
         return Ok(());
     }

@@ -172,19 +172,6 @@ pub fn rests_on_the_balance(outcomes: &[EntryOutcome]) -> bool {
     })
 }
 
-impl Snapshot {
-    /// Whether nothing in it was posted to `account` after it was so.
-    pub fn has_nothing_after(&self, account: &Account) -> bool {
-        let takings = self.debits.values().filter_map(|debit| Some(&debit.taken.as_ref()?.posting));
-        let refunds = self.debits.values().filter_map(|debit| match &debit.state {
-            DebitState::Refunded(refund) => Some(&refund.posting),
-            DebitState::Open | DebitState::Settled => None,
-        });
-        let movements = self.movements.values().map(|movement| &movement.posting);
-        takings.chain(refunds).chain(movements).all(|posting| posting.sequence <= account.sequence)
-    }
-}
-
 /// What the ledger will hold, entry by entry.
 struct Draft<'a> {
     key: &'a AccountKey,

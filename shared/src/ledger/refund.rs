@@ -301,11 +301,13 @@ pub fn is_fresh_tombstone(since: u64, at: u64) -> bool {
     at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER)
 }
 
-/// How far a request has come, as a read shows it: the version of its record, and which items it has refunded itself.
+/// How far a request has come, as a read shows it: the version of its record, which items it has refunded itself, and which
+/// debits are there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Progress {
     version: Option<u64>,
     executed: Vec<bool>,
+    there: Vec<bool>,
 }
 
 impl Progress {
@@ -313,8 +315,13 @@ impl Progress {
         Self {
             version: snapshot.record.as_ref().map(|record| record.version),
             executed: verdicts.iter().map(|verdict| verdict.is_executed_by(request)).collect(),
+            there: request.items.iter().map(|item| is_there(item, snapshot)).collect(),
         }
     }
+}
+
+fn is_there(item: &AskedItem, snapshot: &Snapshot) -> bool {
+    item.asked().is_some_and(|asked| snapshot.debits.contains_key(&asked.debit))
 }
 
 /// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment. `before` is
@@ -323,7 +330,8 @@ impl Progress {
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know. Nor is an account known to be
 /// missing where its debit is there: the two may have come between their reads. A read that shows no more progress
-/// than the one before it was begun after all that is executed in it: each of its items is newer than that.
+/// than the one before it, and sees of a transaction all or nothing, was begun after all that is executed in it: each of
+/// its items is newer than that.
 pub fn is_conclusive(
     request: &RefundRequest,
     snapshot: &Snapshot,
@@ -337,8 +345,7 @@ pub fn is_conclusive(
     let has_begun = record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
     let is_recorded = |position| record.is_some_and(|record| record.refused.contains_key(&position));
     let came_meanwhile = |(item, verdict): (&AskedItem, &Verdict)| {
-        *verdict == Verdict::Refused(Refusal::UnknownAccount)
-            && item.asked().is_some_and(|asked| snapshot.debits.contains_key(&asked.debit))
+        *verdict == Verdict::Refused(Refusal::UnknownAccount) && is_there(item, snapshot)
     };
     if request.items.iter().zip(verdicts).any(came_meanwhile) {
         return false;
@@ -386,7 +393,8 @@ impl Transaction {
 }
 
 /// The transaction for as many of the due items as fit into `actions_max` changes, in their order, at the
-/// time `at` (Unix milliseconds); none if no item is due. Items it must refuse become so in `verdicts`.
+/// time `at` (Unix milliseconds); none if no item is due. Items it must refuse become so in `verdicts`. Where a request has
+/// been carried out in part, and the rest is refused now, it is a transaction of its record alone.
 pub fn plan(
     request: &RefundRequest,
     verdicts: &mut [Verdict],
@@ -432,9 +440,6 @@ pub fn plan(
         refunds.push((debit, refund));
     }
 
-    if refunds.is_empty() {
-        return None;
-    }
     let moved = |(key, account): (&AccountKey, Account)| {
         let before = snapshot.accounts.get(key)?;
         (before.sequence != account.sequence).then_some((before.sequence, account))
@@ -448,6 +453,14 @@ pub fn plan(
         version: snapshot.record.as_ref().map_or(0, |record| record.version) + 1,
         refused: refused.collect(),
     };
+    // What it is told beside what it has done stays so, too: a rule may have changed since its last transaction.
+    let is_news = || {
+        verdicts.iter().any(|verdict| verdict.is_executed_by(request))
+            && request.record(snapshot).is_some_and(|known| known.refused != record.refused)
+    };
+    if refunds.is_empty() && !is_news() {
+        return None;
+    }
     let is_left = |(item, verdict): (&AskedItem, &Verdict)| match verdict {
         Verdict::Refunded(_) => verdict.is_executed_by(request),
         Verdict::Due => !item.asked().is_some_and(|asked| taken.contains(&asked.debit)),

@@ -214,7 +214,8 @@ impl Session {
         let (recorded, mut guard) = (recorded?, guard?);
         if guard.is_none() && !mutants::is_on(Decision::GuardIsReadOnce) {
             // It may have been put since: what is begun by the time the confirmation is there is completed.
-            guard = self.guard(batch).await?;
+            let found = self.read_at_once(vec![app_items::guard_key(batch)]).await?;
+            guard = found.first().map(|item| Reader::new(item).guard()).transpose()?;
         }
         let guard = match judge_confirmation(said, guard.as_ref()) {
             Ok(guard) => guard,
@@ -448,35 +449,40 @@ impl Session {
     ) -> Result<Failing, StoreError> {
         let mut backoff = Backoff::default();
         let at = clock::unix_now();
+        let batch = BatchKey { merchant: application.merchant.clone(), no: batch_no.clone() };
         let mut sent: Option<FailedRefund> = None;
         loop {
-            let Some(history) = self.application_history(application).await? else {
-                return Ok(Failing::Unknown);
-            };
-            let refund = match history.application.state {
+            let (mut found, mut before) = (None, None);
+            let keys =
+                vec![app_items::application_key(application), app_items::failed_key(application, batch_no)];
+            for item in self.read_at_once(keys).await? {
+                match Found::read(&item)? {
+                    Found::Application(application) => found = Some(application),
+                    Found::Failed(failed) => before = Some(failed),
+                    Found::Tombstone | Found::Guard(_) | Found::Confirmation(_) => {}
+                }
+            }
+            let Some(found) = found else { return Ok(Failing::Unknown) };
+            let refund = match found.state {
                 ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund,
                 state => {
-                    let item = self.read_item(app_items::failed_key(application, batch_no)).await?;
-                    let Some(item) = item else { return Ok(Failing::NotUnderWay(state)) };
-                    let before = Reader::new(&item).failed()?;
+                    let Some(before) = before else { return Ok(Failing::NotUnderWay(state)) };
                     let is_ours = sent.as_ref() == Some(&before);
                     return Ok(if is_ours { Failing::Failed(before) } else { Failing::Before(before) });
                 }
             };
-            let batch = history.batches.into_iter().last().unwrap_or_default();
-            let stands = |kept: &&KeptConfirmation| {
-                let is_overruled = despite.contains(&kept.confirmation.trade_no);
-                let is_another = kept.standing == Standing::Mismatched(Mismatch::OtherAmount)
-                    || mutants::is_on(Decision::PaidIsOverruled);
+            let confirmations = self.confirmations(&batch).await?;
+            let stands = |said: &&Confirmation| {
+                let is_overruled = despite.contains(&said.trade_no);
+                let is_another = said.amount != refund.amount || mutants::is_on(Decision::PaidIsOverruled);
                 !(is_overruled && is_another)
             };
-            if let Some(kept) = batch.confirmations.iter().find(stands) {
-                return Ok(Failing::Confirmed(kept.confirmation.clone()));
+            if let Some(said) = confirmations.iter().find(stands) {
+                return Ok(Failing::Confirmed(said.clone()));
             }
-            let confirmations = batch.confirmations.len();
             let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
             let (has_time, cause) =
-                match self.transact(self.failing(application, &failed, confirmations)?).await? {
+                match self.transact(self.failing(application, &failed, confirmations.len())?).await? {
                     Transacted::Done => return Ok(Failing::Failed(failed)),
                     // Whatever it was: look again.
                     Transacted::Cancelled(_) => {
@@ -570,6 +576,12 @@ impl Session {
             batches.push(self.batch_history(&batch).await?);
         }
         Ok(Some(ApplicationHistory { application, failed, batches }))
+    }
+
+    /// What is confirmed under a batch number: the first, and further ones.
+    async fn confirmations(&self, batch: &BatchKey) -> Result<Vec<Confirmation>, StoreError> {
+        let items = self.read_beginning(&batch.path(), app_items::CONFIRMATION).await?;
+        items.iter().map(|item| Reader::new(item).confirmation()).collect()
     }
 
     /// All that is on record under a batch number.

@@ -9,11 +9,11 @@ use super::change::{Change, Changed, PutCondition};
 use super::deadline::Backoff;
 use super::items::{self, Item};
 use super::transact::{Action, Commit};
-use super::{Executed, Session, StoreError};
+use super::{Executed, Session, StoreError, read};
 use crate::clock;
 use crate::ledger::{
     AccountEntry, AccountKey, Debit, DebitKey, DebitState, DebitWas, EntryOutcome, Hash, MovementKey,
-    Recording, Snapshot, decide_entries, rests_on_the_balance,
+    Recording, decide_entries, rests_on_the_balance,
 };
 use crate::limits;
 use crate::mutants::{self, Decision};
@@ -124,35 +124,20 @@ impl Session {
         executed: &mut Executed,
     ) -> Result<Vec<EntryOutcome>, StoreError> {
         let mut backoff = Backoff::default();
-        let mut snapshot = self.read_for_entries(account, entries).await?;
-        // Whether all items were read after the account was.
-        let mut items_are_later = false;
-        let mut is_read_again = false;
+        let keys = || keys(account, entries);
+        let mut snapshot = read::snapshot(&self.read_items(keys()).await?)?;
+        let mut is_of_one_moment = false;
         // The hashes of the postings that were sent without an answer.
         let mut sent_before: HashSet<Hash> = HashSet::new();
         loop {
             let at = clock::unix_now();
             let (mut outcomes, recording) = decide_entries(account, entries, &snapshot, at);
             if rests_on_the_balance(&outcomes)
-                && !items_are_later
+                && !is_of_one_moment
                 && !mutants::is_on(Decision::LackOfMoneyIsNotReadAgain)
             {
-                // Seldom more than once: what was recorded meanwhile shows in the next read.
-                if is_read_again && !backoff.pause_after_race(self).await {
-                    let cause = Some("the account changed during each read".to_owned());
-                    return Err(StoreError::DeadlinePassed { cause });
-                }
-                is_read_again = true;
-                let mut later = self.read_for_entries(account, entries).await?;
-                match snapshot.accounts.remove(account) {
-                    None => items_are_later = !later.accounts.contains_key(account),
-                    Some(known) if later.has_nothing_after(&known) => {
-                        later.accounts.insert(account.clone(), known);
-                        items_are_later = true;
-                    }
-                    Some(_) => {}
-                }
-                snapshot = later;
+                snapshot = read::snapshot(&self.read_at_once(keys()).await?)?;
+                is_of_one_moment = true;
                 continue;
             }
             // What was sent without an answer is on record by now, or never will be.
@@ -186,7 +171,7 @@ impl Session {
                 }
                 Commit::Moved(now) if backoff.may_retry_at_once(sent.elapsed()) => {
                     now.iter().try_for_each(|item| items::take_in(&mut snapshot, item))?;
-                    items_are_later = false;
+                    is_of_one_moment = false;
                     continue;
                 }
                 Commit::Moved(_) | Commit::Refused => {
@@ -201,42 +186,9 @@ impl Session {
             if !has_time {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) });
             }
-            snapshot = self.read_for_entries(account, entries).await?;
-            items_are_later = false;
+            snapshot = read::snapshot(&self.read_items(keys()).await?)?;
+            is_of_one_moment = false;
         }
-    }
-
-    /// The account, and what is on record under the entries' ids. One round trip.
-    async fn read_for_entries(
-        &self,
-        account: &AccountKey,
-        entries: &[AccountEntry],
-    ) -> Result<Snapshot, StoreError> {
-        let (mut debits, mut movements) = (BTreeSet::new(), BTreeSet::new());
-        for entry in entries {
-            match entry {
-                AccountEntry::Opening { .. } => {}
-                AccountEntry::Debit { id, .. }
-                | AccountEntry::PastDebit { id, .. }
-                | AccountEntry::Settlement { id } => {
-                    debits.insert(DebitKey { account: account.clone(), id: id.clone() });
-                }
-                AccountEntry::Movement { id, .. } => {
-                    movements.insert(MovementKey { account: account.clone(), id: id.clone() });
-                }
-            }
-        }
-        let debits = debits.iter().map(items::debit_key);
-        let movements = movements.iter().map(items::movement_key);
-        // A settlement moves no money: the account has nothing to do with it.
-        let is_of_account = |entry: &AccountEntry| !matches!(entry, AccountEntry::Settlement { .. });
-        let account = entries.iter().any(is_of_account).then(|| items::account_key(account));
-        let keys = account.into_iter().chain(debits).chain(movements).collect();
-        let mut snapshot = Snapshot::default();
-        for item in self.read_items(keys).await? {
-            items::take_in(&mut snapshot, &item)?;
-        }
-        Ok(snapshot)
     }
 
     async fn commit_entries(&self, recording: &Recording) -> Result<Commit, StoreError> {
@@ -272,6 +224,30 @@ impl Session {
     fn put_if(&self, item: Item, condition: PutCondition) -> Result<Action, StoreError> {
         Ok((self.put_action_if(&item, Some(condition))?, item))
     }
+}
+
+/// The keys of the account, and of what is on record under the entries' ids: no more than one read of one moment takes.
+fn keys(account: &AccountKey, entries: &[AccountEntry]) -> Vec<Item> {
+    let (mut debits, mut movements) = (BTreeSet::new(), BTreeSet::new());
+    for entry in entries {
+        match entry {
+            AccountEntry::Opening { .. } => {}
+            AccountEntry::Debit { id, .. }
+            | AccountEntry::PastDebit { id, .. }
+            | AccountEntry::Settlement { id } => {
+                debits.insert(DebitKey { account: account.clone(), id: id.clone() });
+            }
+            AccountEntry::Movement { id, .. } => {
+                movements.insert(MovementKey { account: account.clone(), id: id.clone() });
+            }
+        }
+    }
+    let debits = debits.iter().map(items::debit_key);
+    let movements = movements.iter().map(items::movement_key);
+    // A settlement moves no money: the account has nothing to do with it.
+    let is_of_account = |entry: &AccountEntry| !matches!(entry, AccountEntry::Settlement { .. });
+    let account = entries.iter().any(is_of_account).then(|| items::account_key(account));
+    account.into_iter().chain(debits).chain(movements).collect()
 }
 
 /// Makes those of `outcomes` recorded ones whose postings this call has sent before; whether there are any.

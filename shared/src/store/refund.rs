@@ -8,10 +8,10 @@ use super::claim::Claim;
 use super::deadline::Backoff;
 use super::error::Stop;
 use super::transact::Commit;
-use super::{Session, StoreError, items};
+use super::{Session, StoreError, items, read};
 use crate::clock;
 use crate::ledger::{
-    Account, AccountKey, DebitKey, KeyReused, Progress, RefundRequest, Snapshot, Verdict, decide,
+    Account, AccountKey, DebitKey, KeyReused, Progress, RefundRequest, Refusal, Snapshot, Verdict, decide,
     is_conclusive, plan, tombstones_due,
 };
 use crate::limits;
@@ -101,9 +101,10 @@ impl Session {
         snapshot: &mut Snapshot,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
+        let mut is_of_one_moment = false;
         *snapshot = match read {
             Some(read) => read,
-            None => self.read_snapshot(request).await?,
+            None => read::snapshot(&self.read_items(read::keys(request)).await?)?,
         };
         loop {
             refunds.decide(request, snapshot)?;
@@ -113,7 +114,7 @@ impl Session {
             {
                 before = Some(Progress::of(request, snapshot, &refunds.verdicts));
                 refunds.reopen_refused();
-                *snapshot = self.read_snapshot(request).await?;
+                *snapshot = read::snapshot(&self.read_at_once(read::keys(request)).await?)?;
                 refunds.decide(request, snapshot)?;
             }
             if request.part.is_none() && snapshot.record.is_some() {
@@ -126,13 +127,22 @@ impl Session {
             }
             let next = self.commit_all(request, claim, refunds, snapshot, &mut backoff).await?;
             match next {
+                // The account may be richer by this very refund, and its debit have been read before.
+                Next::Done if refunds.rests_on_the_balance() && !is_of_one_moment => {
+                    *snapshot = read::snapshot(&self.read_at_once(read::keys(request)).await?)?;
+                    is_of_one_moment = true;
+                    continue;
+                }
                 Next::Done => {
                     refunds.executed = refunds.executed.where_all_is_decided();
                     return Ok(());
                 }
                 Next::DecideWith(now) => now.iter().try_for_each(|item| items::take_in(snapshot, item))?,
-                Next::ReadAgain => *snapshot = self.read_snapshot(request).await?,
+                Next::ReadAgain => {
+                    *snapshot = read::snapshot(&self.read_items(read::keys(request)).await?)?;
+                }
             }
+            is_of_one_moment = false;
         }
     }
 
@@ -164,7 +174,11 @@ impl Session {
                 if matches!(commit, Ok(Commit::Done)) { claim.hold() } else { claim.leave() }
             }
             // Whatever else came back: an earlier attempt of the SDK's may have been carried out.
-            if refunds.executed == Executed::No && !matches!(commit, Ok(Commit::Done | Commit::Moved(_))) {
+            let moves_money = !transaction.refunds.is_empty();
+            if moves_money
+                && refunds.executed == Executed::No
+                && !matches!(commit, Ok(Commit::Done | Commit::Moved(_)))
+            {
                 refunds.executed = Executed::Unknown;
             }
             let (has_time, cause) = match commit? {
@@ -173,7 +187,9 @@ impl Session {
                         self.count_refund(&request.currency, refund.amount.value());
                     }
                     transaction.apply(request, snapshot, &mut refunds.verdicts);
-                    refunds.executed = Executed::Yes;
+                    if moves_money {
+                        refunds.executed = Executed::Yes;
+                    }
                     *backoff = Backoff::default();
                     continue;
                 }
@@ -221,6 +237,10 @@ impl Refunds {
                 *verdict = Verdict::Due;
             }
         }
+    }
+
+    fn rests_on_the_balance(&self) -> bool {
+        self.verdicts.contains(&Verdict::Refused(Refusal::BalanceTooLarge))
     }
 
     /// Until its tombstone is there nobody can say that a debit is not: it may be taken at any time.

@@ -14,9 +14,9 @@ use super::transact::{Action, Condition, Transacted};
 use super::{ChargeChange, Creation, Executed, Session, StoreError};
 use crate::clock;
 use crate::ledger::{
-    Account, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId, ChargeKey,
-    Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch, RefundBatchId, RefundBatchKey,
-    TenantKey, decide_batch,
+    Account, AskedCharge, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId,
+    ChargeKey, Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch, RefundBatchId,
+    RefundBatchKey, TenantKey, decide_batch,
 };
 use crate::limits;
 use crate::mutants::{self, Decision};
@@ -114,7 +114,7 @@ impl Session {
     ) -> Result<Result<RefundBatch, BatchRefusal>, StoreError> {
         let mut backoff = Backoff::default();
         loop {
-            let snapshot = self.read_batch_snapshot(request).await?;
+            let snapshot = batch_snapshot(request, &self.read_items(snapshot_keys(request)).await?)?;
             let created = new().ok_or_else(|| StoreError::Refused("the clock shows no time".to_owned()))?;
             let (accepted, otherwise) = match decide_batch(request, &snapshot, &created) {
                 Creating::Refused(refusal) => match self.stands(request, &snapshot, &refusal).await? {
@@ -181,7 +181,7 @@ impl Session {
         if matches!(refusal, BatchRefusal::InsufficientFunds { .. })
             && !mutants::is_on(Decision::LackOfFundsIsNotReadAgain)
         {
-            let later = self.read_batch_snapshot(request).await?;
+            let later = batch_snapshot(request, &self.read_at_once(snapshot_keys(request)).await?)?;
             if later.guard.is_some() || !later.has_the_same_money(snapshot) {
                 return Ok(false);
             }
@@ -191,7 +191,8 @@ impl Session {
         } else {
             self.outdate_first_transactions(request, snapshot).await?;
         }
-        Ok(self.batch_of_number(&request.tenant, &request.batch_no).await?.is_none())
+        let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
+        Ok(self.read_at_once(vec![guard]).await?.is_empty())
     }
 
     /// Makes first transactions of a request come to nothing that are on their way, of this call or of one before it, and
@@ -234,42 +235,6 @@ impl Session {
             has_moved |= !matches!(state, Some(BatchState::Created | BatchState::Settling));
         }
         Ok(has_moved)
-    }
-
-    /// All that the decision about a batch depends on: one round of consistent reads.
-    async fn read_batch_snapshot(&self, request: &BatchRequest) -> Result<BatchSnapshot, StoreError> {
-        let charge = |charge: &ChargeId| {
-            batch_items::charge_key(&ChargeKey { tenant: request.tenant.clone(), id: charge.clone() })
-        };
-        let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
-        let guard_partition = items::partition(&guard).to_owned();
-        let funds = FundingSource::ALL
-            .map(|source| items::account_key(&batch_items::funds_key(&request.tenant, source)));
-        let months_key = batch_items::months_key(&request.tenant);
-        let months_partition = items::partition(&months_key).to_owned();
-        let keys =
-            request.items.iter().map(|item| charge(&item.charge)).chain(funds).chain([guard, months_key]);
-        let mut snapshot = BatchSnapshot::default();
-        for item in self.read_items(keys.collect()).await? {
-            let reader = Reader::new(&item);
-            let sort = reader.text(SORT_KEY)?;
-            if items::partition(&item) == guard_partition && sort == batch_items::GUARD {
-                snapshot.guard = Some(reader.batch_guard()?);
-            } else if items::partition(&item) == months_partition && sort == batch_items::MONTHS {
-                snapshot.months.extend(months(&item));
-            } else if sort == items::ACCOUNT {
-                let account = reader.account()?;
-                let of =
-                    |source: &FundingSource| batch_items::funds_key(&request.tenant, *source) == account.key;
-                if let Some(source) = FundingSource::ALL.into_iter().find(of) {
-                    snapshot.accounts.insert(source, account);
-                }
-            } else {
-                let charge = reader.charge()?;
-                snapshot.charges.insert(charge.key.id.clone(), charge);
-            }
-        }
-        Ok(snapshot)
     }
 
     /// Puts a batch's month on record before the batch: the first of a month does.
@@ -378,8 +343,19 @@ impl Session {
     pub async fn bring_on(&self, key: &RefundBatchKey) -> Result<Option<RefundBatch>, StoreError> {
         let mut backoff = Backoff::default();
         let mut stuck = Stuck::default();
+        let read = |item: &Item| Reader::new(item).batch();
         loop {
-            let Some(batch) = self.batch(key).await? else { return Ok(None) };
+            let batch = match self.batch(key).await? {
+                // Who asks knows of it: what has put it may just be under way.
+                None => self
+                    .read_at_once(vec![batch_items::batch_key(key)])
+                    .await?
+                    .first()
+                    .map(read)
+                    .transpose()?,
+                batch => batch,
+            };
+            let Some(batch) = batch else { return Ok(None) };
             if batch.state != BatchState::Creating {
                 return Ok(Some(batch));
             }
@@ -489,6 +465,43 @@ impl Session {
         };
         Ok((change.action(self.store.table())?, batch_items::batch_item(batch, batch.at)))
     }
+}
+
+/// The keys of all that the decision about a batch depends on.
+fn snapshot_keys(request: &BatchRequest) -> Vec<Item> {
+    let charge = |item: &AskedCharge| {
+        batch_items::charge_key(&ChargeKey { tenant: request.tenant.clone(), id: item.charge.clone() })
+    };
+    let funds =
+        FundingSource::ALL.map(|source| items::account_key(&batch_items::funds_key(&request.tenant, source)));
+    let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
+    let months = batch_items::months_key(&request.tenant);
+    request.items.iter().map(charge).chain(funds).chain([guard, months]).collect()
+}
+
+/// What was found under these keys.
+fn batch_snapshot(request: &BatchRequest, found: &[Item]) -> Result<BatchSnapshot, StoreError> {
+    let mut snapshot = BatchSnapshot::default();
+    for item in found {
+        let reader = Reader::new(item);
+        match reader.text(SORT_KEY)? {
+            batch_items::GUARD => snapshot.guard = Some(reader.batch_guard()?),
+            batch_items::MONTHS => snapshot.months.extend(months(item)),
+            items::ACCOUNT => {
+                let account = reader.account()?;
+                let of =
+                    |source: &FundingSource| batch_items::funds_key(&request.tenant, *source) == account.key;
+                if let Some(source) = FundingSource::ALL.into_iter().find(of) {
+                    snapshot.accounts.insert(source, account);
+                }
+            }
+            _ => {
+                let charge = reader.charge()?;
+                snapshot.charges.insert(charge.key.id.clone(), charge);
+            }
+        }
+    }
+    Ok(snapshot)
 }
 
 /// Whether a transaction fails again and again at something that nobody else changes.

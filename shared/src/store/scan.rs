@@ -88,9 +88,10 @@ impl Session {
         .await
     }
 
-    /// The item under a key, as it is now.
+    /// The item under a key, as it is now; with all that has changed together with it, for whoever reads that next.
     pub async fn stored(&self, partition: &str, sort: &str) -> Result<Option<Stored>, StoreError> {
-        Ok(self.read_item(items::key(partition, sort)).await?.map(|item| Stored::of(&item)))
+        let found = self.read_at_once(vec![items::key(partition, sort)]).await?;
+        Ok(found.first().map(Stored::of))
     }
 
     /// A page of a partition's items, as they are now, from its beginning or from where a page said that it goes on.

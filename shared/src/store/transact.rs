@@ -58,6 +58,11 @@ const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 const PASSING_REASONS: [&str; 3] =
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
+/// Whether a reason of a cancelled transaction is none, or one that passes by itself.
+pub(super) fn passes(code: &str) -> bool {
+    code == NO_REASON || PASSING_REASONS.contains(&code)
+}
+
 impl Session {
     /// Sends one transaction of `request`.
     ///
@@ -239,7 +244,7 @@ fn conditions<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Vec<Con
     let condition = |reason: &CancellationReason| match reason.code().unwrap_or(NO_REASON) {
         NO_REASON => Some(Condition::Held),
         CONDITION_FAILED => Some(Condition::Failed(reason.item().filter(|item| !item.is_empty()).cloned())),
-        code => PASSING_REASONS.contains(&code).then_some(Condition::Passing),
+        code => passes(code).then_some(Condition::Passing),
     };
     cancelled.cancellation_reasons().iter().map(condition).collect()
 }

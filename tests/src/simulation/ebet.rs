@@ -935,8 +935,9 @@ impl World {
 
     /// What tells the body apart that is on record under a number; nothing where none is.
     fn record(&self, body: &Body) -> Option<(String, String)> {
-        let number = body.key().to_string();
-        let record = self.simulation.table.raw(&(number.clone(), "REQUEST".to_owned()))?;
+        let (number, table) = (body.key().to_string(), &self.simulation.table);
+        let key = (number.clone(), "REQUEST".to_owned());
+        let record = table.raw(&key).filter(|_| !table.unfinished.is_late(&key))?;
         Some((number, record["fingerprint"].to_string()))
     }
 

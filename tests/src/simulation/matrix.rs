@@ -338,7 +338,11 @@ fn state(world: &World) -> Vec<String> {
             // A void batch has freed its number, and may have named its month.
             Content::Months { .. } => continue,
             Content::Tenant { settings, .. } => format!("{key}: {settings}"),
-            Content::SharedCredential { ids } => format!("{key}: {}", ids.join(" ")),
+            Content::SharedCredential { ids } => {
+                let hash = stored.partition.rsplit('#').next().unwrap();
+                format!("key {}: {}", &hash[..8], ids.join(" "))
+            }
+            Content::KeyOfTenant { tenant, hash } => format!("{} key {}", tenant.as_str(), &hash[..8]),
             _ => key,
         });
     }
@@ -963,7 +967,7 @@ pub fn operations() -> Vec<Operation> {
             },
             actions: None,
             recoveries: &[Resend],
-            comes_to: &[],
+            comes_to: &["key a2d1e60c: app_1 app_2", "pingpp#app_2#test key a2d1e60c"],
             leaves: &[],
         },
         Operation {
@@ -1043,7 +1047,7 @@ pub fn operations() -> Vec<Operation> {
             },
             actions: None,
             recoveries: &[Resend],
-            comes_to: &[],
+            comes_to: &["key 0774b3de: app_1", "pingpp#app_1#test key 0774b3de"],
             leaves: &[],
         },
     ]

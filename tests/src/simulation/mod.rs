@@ -12,6 +12,7 @@ mod ebet;
 mod entries;
 mod epay;
 mod history;
+mod isolation;
 #[cfg(test)]
 mod late;
 pub mod matrix;
@@ -352,7 +353,7 @@ impl Simulation {
 
     fn fate(&self, operation: &str, asked: &str) -> Fate {
         let mut rng = self.rng.lock().unwrap();
-        let mut fate = self.weather.fate(&mut rng, operation, asked.contains("\"IndexName\""));
+        let mut fate = self.weather.fate(&mut rng, operation, asked);
         if let Some(mutant) = self.around.as_ref().filter(|_| !self.weather.is_calm()) {
             mutant.worsen(&mut fate, &mut rng, self.is_deadly, operation, asked);
         }
@@ -464,9 +465,14 @@ impl Simulation {
     fn carry_out_or(&self, life: &Life, operation: &str, asked: &str, mutated: Option<&str>) -> Answered {
         let taken = (operation == "UpdateItem" && asked.contains("takenBy")).then(|| self.taken_by(asked));
         let leaves_out = self.mutant.as_ref().is_some_and(Mutant::leaves_out_writes);
+        let unfinished = &self.table.unfinished;
+        let refused = unfinished.refuse(operation, asked);
+        let mutated = mutated.filter(|_| refused.is_none());
         let mut answer = (0, String::new());
-        if mutated.is_none() || !leaves_out {
-            answer = self.table.carry_out(operation, asked);
+        if let Some(refused) = refused {
+            answer = refused;
+        } else if mutated.is_none() || !leaves_out {
+            answer = unfinished.seen(operation, asked, self.table.carry_out(operation, asked));
         }
         if let Some(mutated) = mutated.filter(|_| answer.0 != 200) {
             answer = self.table.carry_out(operation, mutated);
@@ -533,8 +539,11 @@ impl Simulation {
         });
         let filters = filters.expect("the worker follows the stream");
         let wanted = |change: &&Arc<Value>| filters.iter().any(|filter| matches(filter, change));
-        let end = changes.log.len();
-        (changes.log[from..].iter().filter(wanted).cloned().collect(), end)
+        // What can't be seen has not changed yet, and what comes behind it has to wait.
+        let is_late =
+            |change: &Arc<Value>| self.table.unfinished.is_late(&key_of(&change["dynamodb"]["Keys"]));
+        let end = from + changes.log[from..].iter().take_while(|change| !is_late(change)).count();
+        (changes.log[from..end].iter().filter(wanted).cloned().collect(), end)
     }
 
     /// Keys of all items that were put for the first time, in the order in which they were.
@@ -598,7 +607,7 @@ fn told(name: &str, operation: &str, asked: &str, answer: &Answered) -> String {
         format!("{} {}", holder["pk"]["S"].as_str().unwrap_or("?"), holder["sk"]["S"].as_str().unwrap_or("?"))
     };
     let keys = match operation {
-        "TransactWriteItems" => {
+        "TransactWriteItems" | "TransactGetItems" => {
             let actions = asked["TransactItems"].as_array().into_iter().flatten();
             let action = |action: &Value| {
                 let (name, write) = action.as_object().and_then(|action| action.iter().next())?;

@@ -296,7 +296,12 @@ impl Mutant {
             Self::BlindRetry { .. } if self.is_about(operation, asked) => {
                 fate.fault = Some(if rng.bool() { Fault::LostAnswer } else { Fault::LostRequest });
             }
-            Self::Decision(_) if operation == "BatchGetItem" => fate.fault = Some(Fault::TornRead),
+            Self::Decision(Decision::ReadAtOnceIsApart) if operation == "TransactWriteItems" => {
+                fate.fault = Some(Fault::SeenInParts);
+            }
+            Self::Decision(_) if operation == "BatchGetItem" => {
+                fate.fault = Fault::TornRead.befalls(operation, asked).then_some(Fault::TornRead);
+            }
             Self::Decision(_) if is_write(operation) && rng.bool() => fate.fault = Some(Fault::LostAnswer),
             Self::Decision(_) if is_write(operation) => {
                 fate.ways[0] = Duration::from_millis(rng.u64(1..12_000));

@@ -110,6 +110,7 @@ impl Network {
                 Some(Fault::StaleIndex) => network.simulation.stale_index(&asked),
                 Some(Fault::UnprocessedKeys) => network.some_keys(&asked),
                 Some(Fault::TornRead) => network.torn(&asked).await,
+                Some(Fault::SeenInParts) => network.in_parts(&asked).await,
                 _ => network.simulation.carry_out(&network.life, &operation, &asked),
             };
             tokio::time::sleep(back).await;
@@ -164,9 +165,11 @@ impl Network {
         let tables = asked["RequestItems"].as_object().expect("a batch read names its table");
         let (table, request) = tables.iter().next().expect("a batch read names its table");
         let keys = request["Keys"].as_array().expect("a batch read has keys").iter().cloned();
-        let (early, late): (Vec<Value>, Vec<Value>) = keys.partition(|_| self.simulation.chance(500));
-        if early.is_empty() || late.is_empty() {
-            return read(&asked);
+        let (mut early, mut late): (Vec<Value>, Vec<Value>) = keys.partition(|_| self.simulation.chance(500));
+        if early.is_empty() {
+            early.extend(late.pop());
+        } else if late.is_empty() {
+            late.extend(early.pop());
         }
         let (mut first, mut second) = (asked.clone(), asked.clone());
         first["RequestItems"][table]["Keys"] = early.into();
@@ -183,6 +186,21 @@ impl Network {
             items.extend(later);
         }
         (status, answer.to_string())
+    }
+
+    /// A transaction that takes its time, as far as reads can see; and is answered when it is over.
+    async fn in_parts(&self, asked: &str) -> Answered {
+        let simulation = &self.simulation;
+        let most = if simulation.chance(500) { 60 } else { 1_500 };
+        let most = if simulation.chance(100) { 20_000 } else { most };
+        let lasts = Duration::from_millis(simulation.rng.lock().unwrap().u64(1..most));
+        let carry_out = || simulation.carry_out(&self.life, "TransactWriteItems", asked);
+        let is_late = || simulation.chance(500);
+        let answer = simulation.table.unfinished.begin(&simulation.table, asked, lasts, is_late, carry_out);
+        if answer.0 == 200 {
+            tokio::time::sleep(lasts).await;
+        }
+        answer
     }
 
     /// A batch read of which all but some keys are left for later.

@@ -928,7 +928,13 @@ impl World {
                     world.simulation.tell(|| format!("{} is found, and is {brought_on:?}", key.id));
                     let is_so = match &brought_on {
                         Ok(Some(batch)) => batch.state != BatchState::Creating && world.was(&before, batch),
-                        Ok(None) => false,
+                        // Before the transaction that puts it is over.
+                        Ok(None) => world.simulation.table.was_ever(&before, |items| {
+                            let is_it = |stored: &Arc<Stored>| {
+                                matches!(&stored.content, Ok(Content::Batch(batch)) if batch.key == key)
+                            };
+                            !items.values().any(is_it)
+                        }),
                         Err(_) => true,
                     };
                     if !is_so {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::store::{Content, Stored};
 use tokio::time::Instant;
 
+use super::isolation::Unfinished;
 use crate::embedded::{Answered, Call, Embedded, Key, actions, is_write, item_of, key_of_action};
 
 pub const NAME: &str = "refunds-simulated";
@@ -18,6 +19,7 @@ pub const NAME: &str = "refunds-simulated";
 pub struct Table {
     pub embedded: Embedded,
     read: Arc<Mutex<Read>>,
+    pub unfinished: Unfinished,
     /// All calls in their order, where somebody wants them.
     calls: Option<Arc<Mutex<Vec<Call>>>>,
 }
@@ -54,7 +56,12 @@ impl Moment {
 
 impl Table {
     pub fn new(embedded: Embedded, keeps_calls: bool) -> Self {
-        Self { embedded, read: Arc::default(), calls: keeps_calls.then(Arc::default) }
+        Self {
+            embedded,
+            read: Arc::default(),
+            unfinished: Unfinished::default(),
+            calls: keeps_calls.then(Arc::default),
+        }
     }
 
     pub fn take_calls(&self) -> Vec<Call> {
@@ -91,8 +98,11 @@ impl Table {
         items
     }
 
-    /// How it is now.
+    /// How it is now; where a transaction is not over, how it was before: some may still see it so.
     pub fn moment(&self) -> Moment {
+        if let Some(before) = self.unfinished.before() {
+            return Moment { at: Instant::now(), ..before };
+        }
         let read = self.read.lock().unwrap();
         Moment { items: read.items.clone(), writes: read.writes.len(), at: Instant::now() }
     }

@@ -11,12 +11,15 @@ use fastrand::Rng;
 pub enum Fault {
     LostRequest,
     LostAnswer,
+    /// A single write may be refused for a conflict instead.
     Throttle,
     TransactionConflict,
     InternalError,
     UnprocessedKeys,
     /// The items of a batch read are not of one moment.
     TornRead,
+    /// For a while some reads see a transaction's items as they were, and others as they are.
+    SeenInParts,
     StaleIndex,
     DeathBefore,
     DeathDuring,
@@ -24,7 +27,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::LostRequest,
         Self::LostAnswer,
         Self::Throttle,
@@ -32,6 +35,7 @@ impl Fault {
         Self::InternalError,
         Self::UnprocessedKeys,
         Self::TornRead,
+        Self::SeenInParts,
         Self::StaleIndex,
         Self::DeathBefore,
         Self::DeathDuring,
@@ -42,11 +46,12 @@ impl Fault {
         match self {
             Self::LostRequest => "request lost on the way",
             Self::LostAnswer => "carried out, answer lost",
-            Self::Throttle => "throttled",
+            Self::Throttle => "throttled, or a write in conflict",
             Self::TransactionConflict => "transaction conflict",
             Self::InternalError => "internal error",
             Self::UnprocessedKeys => "keys left unprocessed",
             Self::TornRead => "items of one read from different moments",
+            Self::SeenInParts => "transaction seen in parts",
             Self::StaleIndex => "stale read of the index",
             Self::DeathBefore => "death before a call",
             Self::DeathDuring => "death while a call is on its way",
@@ -54,12 +59,14 @@ impl Fault {
         }
     }
 
-    /// Whether it can happen to a call of this operation.
-    fn befalls(self, operation: &str, is_of_index: bool) -> bool {
+    /// Whether it can happen to a call: nothing of a single key can be left for later, or come from two moments.
+    pub fn befalls(self, operation: &str, asked: &str) -> bool {
         match self {
-            Self::TransactionConflict => operation == "TransactWriteItems",
-            Self::UnprocessedKeys | Self::TornRead => operation == "BatchGetItem",
-            Self::StaleIndex => is_of_index,
+            Self::TransactionConflict | Self::SeenInParts => operation == "TransactWriteItems",
+            Self::UnprocessedKeys | Self::TornRead => {
+                operation == "BatchGetItem" && asked.matches(r#""pk":{"#).count() > 1
+            }
+            Self::StaleIndex => asked.contains(r#""IndexName""#),
             _ => true,
         }
     }
@@ -69,6 +76,7 @@ impl Fault {
         match self {
             Self::StaleIndex | Self::TornRead => 600,
             Self::UnprocessedKeys => 200,
+            Self::SeenInParts => 400,
             Self::TransactionConflict | Self::LostAnswer => 80,
             Self::LostRequest | Self::Throttle | Self::InternalError => 50,
             Self::DeathBefore | Self::DeathDuring | Self::DeathAfter => 25,
@@ -196,13 +204,13 @@ impl Weather {
         self.is_calm.load(Ordering::Relaxed)
     }
 
-    pub fn fate(&self, rng: &mut Rng, operation: &str, is_of_index: bool) -> Fate {
+    pub fn fate(&self, rng: &mut Rng, operation: &str, asked: &str) -> Fate {
         if self.is_calm() {
             return Fate { fault: None, is_slow: false, ways: [Duration::from_millis(1); 2] };
         }
         let mut fault = None;
         for (candidate, rate) in Fault::ALL.into_iter().zip(self.rates) {
-            if candidate.befalls(operation, is_of_index) && rng.u32(0..1_000) < rate && fault.is_none() {
+            if candidate.befalls(operation, asked) && rng.u32(0..1_000) < rate && fault.is_none() {
                 fault = Some(candidate);
             }
         }

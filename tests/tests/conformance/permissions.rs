@@ -15,7 +15,7 @@ use shared::pingpp::LogBus;
 use tests::epay::{BEGIN, begin, demo};
 use tests::permissions::{Permissions, used};
 use tests::pingpp::{KEY, Told, new, request};
-use tests::world::{World, event_of, is_embedded, no_faults};
+use tests::world::{World, batch, event_of, is_embedded, no_faults};
 
 /// All partitions of the table and, last, of its index: the shapes of their keys, `*` being what a tenant or a caller
 /// has named, and one of each.
@@ -86,6 +86,7 @@ async fn policies_allow_what_functions_do_and_nothing_else() {
     create_what_must_be_taken_back().await;
     settle_what_others_began().await;
     fail_what_may_be_confirmed().await;
+    look_again_at_what_is_refused().await;
     start_every_function().await;
 
     let used: BTreeSet<String> = used()
@@ -201,6 +202,16 @@ async fn fail_what_may_be_confirmed() {
     assert_eq!(world.instance_of(BEGIN).errcode(&begin(1, "B1", "2")).await, 0);
     let (session, _wire) = world.session_of("record-entries", no_faults());
     fail(&session, &demo(), 1, &"B1".parse().unwrap(), None, &[]).await.unwrap();
+}
+
+/// What is refused of a batch beside what it has done is looked at once more, where it is not on record.
+async fn look_again_at_what_is_refused() {
+    let world = World::with_channel().await;
+    world.wallet_with_debits("p", "0", &[("one", "5")]).await;
+    let body = batch("r", &[("p", "one", "5"), ("p", "unknown", "1")]);
+    let first = world.instance_of("auto-batch-refund").call(&body).await;
+    world.delete("ebet#1#request#autoBatchRefund#r", "REQUEST").await;
+    assert_eq!(world.instance_of("auto-batch-refund").call(&body).await, first);
 }
 
 /// Each function starts with a read of nobody's settings, which opens its connection.
