@@ -214,8 +214,8 @@ impl Session {
         let (recorded, mut guard) = (recorded?, guard?);
         if guard.is_none() && !mutants::is_on(Decision::GuardIsReadOnce) {
             // It may have been put since: what is begun by the time the confirmation is there is completed.
-            let found = self.read_at_once(vec![app_items::guard_key(batch)]).await?;
-            guard = found.first().map(|item| Reader::new(item).guard()).transpose()?;
+            let item = self.read_item_at_once(app_items::guard_key(batch)).await?;
+            guard = item.map(|item| Reader::new(&item).guard()).transpose()?;
         }
         let guard = match judge_confirmation(said, guard.as_ref()) {
             Ok(guard) => guard,

@@ -9,7 +9,7 @@ use super::change::{Change, Changed, PutCondition};
 use super::deadline::Backoff;
 use super::items::{self, Item};
 use super::transact::{Action, Commit};
-use super::{Executed, Session, StoreError, read};
+use super::{Executed, Session, StoreError};
 use crate::clock;
 use crate::ledger::{
     AccountEntry, AccountKey, Debit, DebitKey, DebitState, DebitWas, EntryOutcome, Hash, MovementKey,
@@ -125,7 +125,7 @@ impl Session {
     ) -> Result<Vec<EntryOutcome>, StoreError> {
         let mut backoff = Backoff::default();
         let keys = || keys(account, entries);
-        let mut snapshot = read::snapshot(&self.read_items(keys()).await?)?;
+        let mut snapshot = self.read_snapshot(keys()).await?;
         let mut is_of_one_moment = false;
         // The hashes of the postings that were sent without an answer.
         let mut sent_before: HashSet<Hash> = HashSet::new();
@@ -136,7 +136,7 @@ impl Session {
                 && !is_of_one_moment
                 && !mutants::is_on(Decision::LackOfMoneyIsNotReadAgain)
             {
-                snapshot = read::snapshot(&self.read_at_once(keys()).await?)?;
+                snapshot = self.read_snapshot_at_once(keys()).await?;
                 is_of_one_moment = true;
                 continue;
             }
@@ -186,7 +186,7 @@ impl Session {
             if !has_time {
                 return Err(StoreError::DeadlinePassed { cause: Some(cause) });
             }
-            snapshot = read::snapshot(&self.read_items(keys()).await?)?;
+            snapshot = self.read_snapshot(keys()).await?;
             is_of_one_moment = false;
         }
     }

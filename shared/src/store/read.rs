@@ -40,11 +40,22 @@ pub(super) fn keys(request: &RefundRequest) -> Vec<Item> {
         .collect()
 }
 
-/// A request's snapshot, of items that were found under its keys.
-pub(super) fn snapshot(found: &[Item]) -> Result<Snapshot, StoreError> {
+/// What a decision is made from, of items that were found.
+fn snapshot(found: &[Item]) -> Result<Snapshot, StoreError> {
     let mut snapshot = Snapshot::default();
     found.iter().try_for_each(|item| items::take_in(&mut snapshot, item))?;
     Ok(snapshot)
+}
+
+/// What is read of as many keys as fit into a call, and of the next ones beside it.
+async fn in_chunks<F>(keys: &[Item], read: impl Fn(Vec<Item>) -> F) -> Result<Vec<Item>, StoreError>
+where
+    F: Future<Output = Result<Vec<Item>, StoreError>>,
+{
+    let chunks = keys.chunks(limits::KEYS_PER_READ_MAX).map(<[Item]>::to_vec).collect::<Vec<_>>();
+    let reads = stream::iter(chunks.into_iter().map(read));
+    let read: Vec<Vec<Item>> = reads.buffered(CHUNKS_AT_ONCE).try_collect().await?;
+    Ok(read.into_iter().flatten().collect())
 }
 
 /// A read of one moment is refused while a transaction is under way, or by a throttle: both pass.
@@ -61,6 +72,21 @@ fn failure(error: SdkError<TransactGetItemsError, HttpResponse>) -> CallFailure 
 type Called<'a, T> = BoxFuture<'a, Result<T, CallFailure>>;
 
 impl Session {
+    /// What the ledger holds under `keys`. One round trip for up to [`limits::KEYS_PER_READ_MAX`] keys.
+    pub(super) async fn read_snapshot(&self, keys: Vec<Item>) -> Result<Snapshot, StoreError> {
+        snapshot(&self.read_items(keys).await?)
+    }
+
+    /// The same by [`Self::read_at_once`].
+    pub(super) async fn read_snapshot_at_once(&self, keys: Vec<Item>) -> Result<Snapshot, StoreError> {
+        snapshot(&self.read_at_once(keys).await?)
+    }
+
+    /// The item under `key`, by [`Self::read_at_once`].
+    pub(super) async fn read_item_at_once(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        Ok(self.read_at_once(vec![key]).await?.pop())
+    }
+
     /// The items under `keys` that exist; up to 100 of them as they are at one moment. Whatever anybody has seen before
     /// of a transaction, all that it wrote is there: in single reads some of it can be missing for a while, however
     /// often they are made.
@@ -70,11 +96,7 @@ impl Session {
         if mutants::is_on(Decision::ReadAtOnceIsApart) {
             return self.read_items(keys).await;
         }
-        let chunks = keys.chunks(limits::KEYS_PER_READ_MAX).map(<[Item]>::to_vec).collect::<Vec<_>>();
-        let read = |chunk: Vec<Item>| async move { self.until_answered(|| self.transact_get(&chunk)).await };
-        let reads = stream::iter(chunks.into_iter().map(read));
-        let read: Vec<Vec<Item>> = reads.buffered(CHUNKS_AT_ONCE).try_collect().await?;
-        Ok(read.into_iter().flatten().collect())
+        in_chunks(&keys, |chunk| async move { self.until_answered(|| self.transact_get(&chunk)).await }).await
     }
 
     /// One TransactGetItems: the items found.
@@ -103,10 +125,7 @@ impl Session {
 
     /// The items under `keys` that exist. `keys` are distinct; an item that is not in the answer is absent.
     pub(super) async fn read_items(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        let chunks = keys.chunks(limits::KEYS_PER_READ_MAX).map(<[Item]>::to_vec).collect::<Vec<_>>();
-        let reads = stream::iter(chunks.into_iter().map(|chunk| self.read_chunk(chunk)));
-        let read: Vec<Vec<Item>> = reads.buffered(CHUNKS_AT_ONCE).try_collect().await?;
-        Ok(read.into_iter().flatten().collect())
+        in_chunks(&keys, |chunk| self.read_chunk(chunk)).await
     }
 
     async fn read_chunk(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {

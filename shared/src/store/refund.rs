@@ -104,7 +104,7 @@ impl Session {
         let mut is_of_one_moment = false;
         *snapshot = match read {
             Some(read) => read,
-            None => read::snapshot(&self.read_items(read::keys(request)).await?)?,
+            None => self.read_snapshot(read::keys(request)).await?,
         };
         loop {
             refunds.decide(request, snapshot)?;
@@ -114,7 +114,7 @@ impl Session {
             {
                 before = Some(Progress::of(request, snapshot, &refunds.verdicts));
                 refunds.reopen_refused();
-                *snapshot = read::snapshot(&self.read_at_once(read::keys(request)).await?)?;
+                *snapshot = self.read_snapshot_at_once(read::keys(request)).await?;
                 refunds.decide(request, snapshot)?;
             }
             if request.part.is_none() && snapshot.record.is_some() {
@@ -129,7 +129,7 @@ impl Session {
             match next {
                 // The account may be richer by this very refund, and its debit have been read before.
                 Next::Done if refunds.rests_on_the_balance() && !is_of_one_moment => {
-                    *snapshot = read::snapshot(&self.read_at_once(read::keys(request)).await?)?;
+                    *snapshot = self.read_snapshot_at_once(read::keys(request)).await?;
                     is_of_one_moment = true;
                     continue;
                 }
@@ -139,7 +139,7 @@ impl Session {
                 }
                 Next::DecideWith(now) => now.iter().try_for_each(|item| items::take_in(snapshot, item))?,
                 Next::ReadAgain => {
-                    *snapshot = read::snapshot(&self.read_items(read::keys(request)).await?)?;
+                    *snapshot = self.read_snapshot(read::keys(request)).await?;
                 }
             }
             is_of_one_moment = false;

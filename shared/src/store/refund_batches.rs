@@ -192,7 +192,7 @@ impl Session {
             self.outdate_first_transactions(request, snapshot).await?;
         }
         let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
-        Ok(self.read_at_once(vec![guard]).await?.is_empty())
+        Ok(self.read_item_at_once(guard).await?.is_none())
     }
 
     /// Makes first transactions of a request come to nothing that are on their way, of this call or of one before it, and
@@ -343,16 +343,13 @@ impl Session {
     pub async fn bring_on(&self, key: &RefundBatchKey) -> Result<Option<RefundBatch>, StoreError> {
         let mut backoff = Backoff::default();
         let mut stuck = Stuck::default();
-        let read = |item: &Item| Reader::new(item).batch();
         loop {
             let batch = match self.batch(key).await? {
                 // Who asks knows of it: what has put it may just be under way.
-                None => self
-                    .read_at_once(vec![batch_items::batch_key(key)])
-                    .await?
-                    .first()
-                    .map(read)
-                    .transpose()?,
+                None => {
+                    let item = self.read_item_at_once(batch_items::batch_key(key)).await?;
+                    item.map(|item| Reader::new(&item).batch()).transpose()?
+                }
                 batch => batch,
             };
             let Some(batch) = batch else { return Ok(None) };

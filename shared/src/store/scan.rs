@@ -90,8 +90,7 @@ impl Session {
 
     /// The item under a key, as it is now; with all that has changed together with it, for whoever reads that next.
     pub async fn stored(&self, partition: &str, sort: &str) -> Result<Option<Stored>, StoreError> {
-        let found = self.read_at_once(vec![items::key(partition, sort)]).await?;
-        Ok(found.first().map(Stored::of))
+        Ok(self.read_item_at_once(items::key(partition, sort)).await?.map(|item| Stored::of(&item)))
     }
 
     /// A page of a partition's items, as they are now, from its beginning or from where a page said that it goes on.

@@ -3,12 +3,13 @@
 //! itself, or of many that are each by themselves, sees some as they are and others as they were, whenever it is begun.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::network::failure;
 use super::table::{Moment, Table};
 use crate::embedded::{Answered, Key, actions, is_write, key_of, key_of_action};
 
@@ -83,12 +84,7 @@ impl Unfinished {
         } else {
             ("TransactionConflictException", Value::Null)
         };
-        let kind = format!("com.amazonaws.dynamodb.v20120810#{kind}");
-        let mut body = json!({"__type": kind, "message": "a transaction is not over"});
-        if !reasons.is_null() {
-            body["CancellationReasons"] = reasons;
-        }
-        Some((400, body.to_string()))
+        Some(failure(400, kind, reasons))
     }
 
     /// The answer of a read, as items are seen.
@@ -138,7 +134,7 @@ impl Unfinished {
         self.still().iter().any(|transaction| transaction.old.contains_key(key))
     }
 
-    fn still(&self) -> std::sync::MutexGuard<'_, Vec<Transaction>> {
+    fn still(&self) -> MutexGuard<'_, Vec<Transaction>> {
         let mut transactions = self.0.lock().unwrap();
         let now = Instant::now();
         transactions.retain(|transaction| now < transaction.until);

@@ -70,16 +70,6 @@ impl Network {
             self.life.end();
             return pending().await;
         }
-        let failure = |status: u16, kind: &str, reasons: Value| {
-            let mut body = json!({
-                "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"),
-                "message": "made up by a simulation",
-            });
-            if !reasons.is_null() {
-                body["CancellationReasons"] = reasons;
-            }
-            (status, body.to_string())
-        };
         let (sender, answer) = oneshot::channel::<Answered>();
         let network = self.clone();
         let fault = fate.fault;
@@ -220,6 +210,18 @@ async fn hang_or_fail(network: &Network, sender: oneshot::Sender<Answered>) {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     drop(sender);
+}
+
+/// How DynamoDB says that a call has failed; of a transaction with the reason of each action.
+pub(super) fn failure(status: u16, kind: &str, reasons: Value) -> Answered {
+    let mut body = json!({
+        "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"),
+        "message": "made up by a simulation",
+    });
+    if !reasons.is_null() {
+        body["CancellationReasons"] = reasons;
+    }
+    (status, body.to_string())
 }
 
 fn is_single_write(operation: &str) -> bool {
