@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use settle_refunds::EventBridge;
-use shared::clock;
 use shared::ledger::{BatchState, RefundBatch};
 use shared::pingpp::{Event, EventBus, advance_by_hand, payment_channel};
+use shared::{aws, clock};
 
 use crate::agreement::{Agreement, Outcome};
 use crate::app::AppOptions;
@@ -97,7 +97,7 @@ async fn tell(options: &TellOptions) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let put = EventBridge::new(bus).await.put(&events).await;
+    let put = EventBridge::new(&aws::settings(None).await, bus).put(&events).await;
     let failures: Vec<&String> = put.iter().filter_map(|put| put.as_ref().err()).collect();
     say!("{} of {} events told on bus {bus}", events.len() - failures.len(), events.len());
     if let Some(why) = failures.first() {

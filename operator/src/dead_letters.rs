@@ -509,7 +509,7 @@ async fn replay(options: &ReplayOptions) -> Result<ExitCode> {
     if letters.is_empty() {
         return nothing_received(&queue).await;
     }
-    let bus = Bus { bridge: EventBridge::with(&settings, &bus), name: bus };
+    let bus = Bus { bridge: EventBridge::new(&settings, &bus), name: bus };
     let told = tokio::select! {
         told = tell_again(options, &store, &queue, &bus, &letters) => told,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; the messages stay in the queue: run it again")),

@@ -320,7 +320,7 @@ impl World {
 
     /// The changes of the table from now on.
     pub async fn stream(&self) -> Stream {
-        let settings = aws::settings(Some(&self.endpoint)).await;
+        let settings = aws::local(&self.endpoint);
         let streams = aws_sdk_dynamodbstreams::Client::new(&settings);
         Stream::open(streams, &self.client, &self.table).await.unwrap()
     }

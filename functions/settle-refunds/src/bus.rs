@@ -7,7 +7,7 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
-use shared::aws;
+use shared::aws::{SdkConfig, with_causes};
 use shared::limits;
 use shared::pingpp::{Event, EventBus};
 
@@ -26,13 +26,8 @@ pub struct EventBridge {
 }
 
 impl EventBridge {
-    /// The bus of this name, by the environment's AWS settings.
-    pub async fn new(bus: &str) -> Self {
-        Self::with(&aws::settings(None).await, bus)
-    }
-
-    /// The bus of this name, by these settings.
-    pub fn with(settings: &aws::SdkConfig, bus: &str) -> Self {
+    /// The bus of this name, where these settings lead.
+    pub fn new(settings: &SdkConfig, bus: &str) -> Self {
         Self { client: Client::new(settings), bus: bus.to_owned() }
     }
 
@@ -53,7 +48,7 @@ impl EventBridge {
         let told = match tokio::time::timeout(CALL_WITHIN, call).await {
             Ok(Ok(answer)) => answer.entries.unwrap_or_default(),
             Ok(Err(error)) => {
-                let why = aws::with_causes(&error);
+                let why = with_causes(&error);
                 return vec![Err(why); events.len()];
             }
             Err(_) => return vec![Err("no answer in time".to_owned()); events.len()],

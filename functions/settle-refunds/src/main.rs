@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use settle_refunds::{EventBridge, SettleRefunds};
+use shared::aws;
 use shared::edge::{serve, start};
 use shared::pingpp::{PROVIDER, payment_channel};
 
@@ -8,7 +9,7 @@ use shared::pingpp::{PROVIDER, payment_channel};
 async fn main() -> Result<(), lambda_http::Error> {
     let store = start(PROVIDER).await?;
     let bus = std::env::var("EVENT_BUS").map_err(|_| "set EVENT_BUS to the name of the events' bus")?;
-    let bus = Arc::new(EventBridge::new(&bus).await);
+    let bus = Arc::new(EventBridge::new(&aws::of_function("EVENTBRIDGE"), &bus));
     let function = Arc::new(SettleRefunds::new(store, payment_channel(), bus));
     serve(move |event, invocation| {
         let function = function.clone();

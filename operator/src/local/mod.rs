@@ -107,7 +107,7 @@ impl LocalStack {
             let function = functions::worker(&worker.binary, &store)?;
             let stream = match worker.trigger {
                 Trigger::Stream { .. } => {
-                    let settings = aws::settings(Some(&dynamodb_url)).await;
+                    let settings = aws::local(&dynamodb_url);
                     let streams = aws_sdk_dynamodbstreams::Client::new(&settings);
                     Some(worker::Stream::open(streams, &client, &table).await.context("the table's stream")?)
                 }

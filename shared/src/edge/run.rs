@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_dynamodb::Client;
 use futures::future::BoxFuture;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
@@ -10,8 +11,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{MalformedEvent, Request, Response, init_logging};
+use crate::aws;
 use crate::ledger::TenantKey;
-use crate::store::{self, Deadline, Store};
+use crate::store::{Deadline, Store};
 
 /// One endpoint. It answers whatever it is asked, in its protocol's words; it never fails.
 pub trait Function: Send + Sync + 'static {
@@ -72,7 +74,11 @@ async fn start_up(provider: &'static str) -> Result<Store, lambda_runtime::Error
     let table =
         std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
     let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
-    let store = Store::new(store::client(endpoint.as_deref()).await, &table);
+    let settings = match endpoint {
+        Some(endpoint) => aws::local(&endpoint),
+        None => aws::of_function("DYNAMODB"),
+    };
+    let store = Store::new(Client::new(&settings), &table);
 
     // Init has the whole CPU, and the first TLS handshake is the dearest part of a cold start: make it
     // here, with a read of a tenant that does not exist.
