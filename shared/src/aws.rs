@@ -15,6 +15,10 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 /// The region that local services are addressed in; they take any.
 const LOCAL_REGION: &str = "us-east-1";
 
+/// The SDK would learn how wrong our clock is and sign by the service's. Who takes a batch on, or says how long something
+/// has been asked for, does so by our own: a service that refuses it keeps us from that.
+const IS_CLOCK_LEFT_AS_IT_IS: bool = true;
+
 /// What clients are made of in a program that people start: the environment's AWS settings, wherever the SDK finds any,
 /// or `endpoint` alone, a local service.
 pub async fn settings(endpoint: Option<&str>) -> SdkConfig {
@@ -25,6 +29,7 @@ pub async fn settings(endpoint: Option<&str>) -> SdkConfig {
                 .http_client(http_client())
                 .retry_config(retries())
                 .timeout_config(timeouts())
+                .disable_clock_skew_correction(IS_CLOCK_LEFT_AS_IT_IS)
                 .load()
                 .await
         }
@@ -62,6 +67,7 @@ fn made_of(
         .http_client(http_client())
         .retry_config(retries())
         .timeout_config(timeouts())
+        .disable_clock_skew_correction(IS_CLOCK_LEFT_AS_IT_IS)
         .region(region)
         .credentials_provider(credentials);
     settings.set_endpoint_url(endpoint);

@@ -3,6 +3,7 @@
 
 mod batch_list;
 mod bodies;
+mod clock;
 mod entries;
 mod epay;
 mod local;
