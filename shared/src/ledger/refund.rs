@@ -320,6 +320,13 @@ impl Progress {
     }
 }
 
+/// Whether an account was read before a refund that its debit shows.
+fn is_behind(item: &AskedItem, snapshot: &Snapshot) -> bool {
+    let debit = item.asked().and_then(|asked| snapshot.debits.get(&asked.debit));
+    let Some(Debit { key, state: DebitState::Refunded(refund), .. }) = debit else { return false };
+    snapshot.accounts.get(&key.account).is_some_and(|account| account.sequence < refund.posting.sequence)
+}
+
 fn is_there(item: &AskedItem, snapshot: &Snapshot) -> bool {
     item.asked().is_some_and(|asked| snapshot.debits.contains_key(&asked.debit))
 }
@@ -329,7 +336,8 @@ fn is_there(item: &AskedItem, snapshot: &Snapshot) -> bool {
 ///
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know. Nor is an account known to be
-/// missing where its debit is there: the two may have come between their reads. A read that shows no more progress
+/// missing where its debit is there: the two may have come between their reads. An account that was read before a refund
+/// that its debit shows has a balance which is told beside that refund, and was never beside it. A read that shows no more progress
 /// than the one before it, and sees of a transaction all or nothing, was begun after all that is executed in it: each of
 /// its items is newer than that.
 pub fn is_conclusive(
@@ -347,7 +355,9 @@ pub fn is_conclusive(
     let came_meanwhile = |(item, verdict): (&AskedItem, &Verdict)| {
         *verdict == Verdict::Refused(Refusal::UnknownAccount) && is_there(item, snapshot)
     };
-    if request.items.iter().zip(verdicts).any(came_meanwhile) {
+    if request.items.iter().any(|item| is_behind(item, snapshot))
+        || request.items.iter().zip(verdicts).any(came_meanwhile)
+    {
         return false;
     }
     let mut verdicts = verdicts.iter().enumerate();

@@ -516,6 +516,28 @@ fn a_read_that_shows_more_executed_than_the_one_before_it_decides_no_refusal() {
     assert!(is_conclusive(&request, &snapshot, &verdicts, None) && verdicts[0].is_executed_by(&request));
 }
 
+/// Another request's refund, between whose items a copy was read.
+#[test]
+fn a_balance_is_not_told_beside_a_refund_that_it_is_without() {
+    let bet = debit("a", "bet", "1", DebitState::Open);
+    let mut history = History(vec![ledger(&[("a", "0")], &[bet])]);
+    let mut next = history.now().clone();
+    next.execute(&request("other", vec![ask("a", "bet", "1")]), 100).unwrap();
+    history.0.push(next);
+    let [before, after] = [0, 1];
+
+    let request = request("r", vec![ask("a", "bet", "1")]);
+    let is_told = |begin, ages: &[usize]| {
+        let snapshot = history.torn_read(&request, begin..=after, &mut ages.iter().copied());
+        let verdicts = decide(&request, &snapshot).unwrap();
+        assert!(matches!(verdicts[0], Verdict::Refunded(_)));
+        is_conclusive(&request, &snapshot, &verdicts, None)
+    };
+    // The record, the bet, its account.
+    assert!(!is_told(before, &[0, 0, 1]), "the account is as it was before");
+    assert!(is_told(after, &[]));
+}
+
 proptest! {
     // A fault in what is read again shows in one of a thousand.
     #![proptest_config(ProptestConfig::with_cases(5_000))]

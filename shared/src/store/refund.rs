@@ -125,10 +125,11 @@ impl Session {
                 came.iter().try_for_each(|item| items::take_in(snapshot, item))?;
                 continue;
             }
-            let next = self.commit_all(request, claim, refunds, snapshot, &mut backoff).await?;
+            let next =
+                self.commit_all(request, claim, refunds, snapshot, is_of_one_moment, &mut backoff).await?;
             match next {
-                // The account may be richer by this very refund, and its debit have been read before.
-                Next::Done if refunds.rests_on_the_balance() && !is_of_one_moment => {
+                Next::ReadAtOnce => {
+                    refunds.reopen_refused();
                     *snapshot = self.read_snapshot_at_once(read::keys(request)).await?;
                     is_of_one_moment = true;
                     continue;
@@ -153,12 +154,16 @@ impl Session {
         claim: &Claim<'_>,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
+        is_of_one_moment: bool,
         backoff: &mut Backoff,
     ) -> Result<Next, Stop> {
         loop {
             let at = clock::unix_now();
             let actions_max = limits::actions_per_transaction();
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
+            if refunds.rests_on_the_balance() && !is_of_one_moment {
+                return Ok(Next::ReadAtOnce);
+            }
             let Some(transaction) = transaction else { return Ok(Next::Done) };
 
             if request.part.is_some() && !mutants::is_on(Decision::KeyIsNotClaimed) {
@@ -216,6 +221,9 @@ enum Next {
     Done,
     /// Decide again with these items, as a refusal showed them a moment ago.
     DecideWith(Vec<items::Item>),
+    /// An account seems to be too rich. It may be so by this very refund, whose debit was read before: that is told, and
+    /// put on record, of one moment only.
+    ReadAtOnce,
     /// It has waited, and what it knows is old.
     ReadAgain,
 }
