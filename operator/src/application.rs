@@ -210,14 +210,13 @@ async fn look(session: &Session, action: &Action) -> Result<Looked> {
             })
         }
         Action::Fail(FailOptions { merchant, autoid, batch_no, despite_confirmation, .. }) => {
-            let history = application(session, merchant, *autoid).await?;
-            let is_meant = |failed: &&FailedRefund| failed.refund.batch_no == *batch_no;
-            let amount = match history.application.state {
-                ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund.amount,
-                state => match history.failed.iter().find(is_meant) {
-                    Some(before) => return Ok(Looked::Done(failed_before(before))),
-                    None => bail!("nothing was changed: application {autoid} is {}", in_words(&state)),
-                },
+            let key = merchant.application(*autoid);
+            let (application, before) = session.application_and_failure(&key, batch_no).await?;
+            let application = application.with_context(|| unknown(merchant, *autoid))?;
+            let amount = match (application.state, before) {
+                (ApplicationState::Processing(refund), _) if refund.batch_no == *batch_no => refund.amount,
+                (_, Some(before)) => return Ok(Looked::Done(failed_before(&before))),
+                (state, None) => bail!("nothing was changed: application {autoid} is {}", in_words(&state)),
             };
             let overruled: Vec<&str> = despite_confirmation.iter().map(TradeNo::as_str).collect();
             let overruled = match overruled.is_empty() {
@@ -238,7 +237,11 @@ async fn look(session: &Session, action: &Action) -> Result<Looked> {
 
 async fn application(session: &Session, merchant: &MerchantId, autoid: i64) -> Result<ApplicationHistory> {
     let history = session.application_history(&merchant.application(autoid)).await?;
-    history.with_context(|| format!("merchant {merchant} has no application {autoid}"))
+    history.with_context(|| unknown(merchant, autoid))
+}
+
+fn unknown(merchant: &MerchantId, autoid: i64) -> String {
+    format!("merchant {merchant} has no application {autoid}")
 }
 
 fn withdrawn_before(autoid: i64, before: &Withdrawal) -> String {

@@ -437,6 +437,25 @@ impl Session {
         Ok(matches!(self.change(&change).await?, Changed::Done))
     }
 
+    /// An application, and its refund under `batch_no` that has failed, as they were at one moment.
+    pub async fn application_and_failure(
+        &self,
+        application: &ApplicationKey,
+        batch_no: &BatchNo,
+    ) -> Result<(Option<Application>, Option<FailedRefund>), StoreError> {
+        let (mut found, mut failure) = (None, None);
+        let keys =
+            vec![app_items::application_key(application), app_items::failed_key(application, batch_no)];
+        for item in self.read_at_once(keys).await? {
+            match Found::read(&item)? {
+                Found::Application(application) => found = Some(application),
+                Found::Failed(failed) => failure = Some(failed),
+                Found::Tombstone | Found::Guard(_) | Found::Confirmation(_) => {}
+            }
+        }
+        Ok((found, failure))
+    }
+
     /// Records that the payment provider refused the refund under `batch_no`: its application is requested again.
     /// Not where a confirmation is on record under that number: what was paid must not be paid again. Confirmations
     /// that don't match the refund are overruled by those who name all their trade numbers, `despite`.
@@ -452,16 +471,7 @@ impl Session {
         let batch = BatchKey { merchant: application.merchant.clone(), no: batch_no.clone() };
         let mut sent: Option<FailedRefund> = None;
         loop {
-            let (mut found, mut before) = (None, None);
-            let keys =
-                vec![app_items::application_key(application), app_items::failed_key(application, batch_no)];
-            for item in self.read_at_once(keys).await? {
-                match Found::read(&item)? {
-                    Found::Application(application) => found = Some(application),
-                    Found::Failed(failed) => before = Some(failed),
-                    Found::Tombstone | Found::Guard(_) | Found::Confirmation(_) => {}
-                }
-            }
+            let (found, before) = self.application_and_failure(application, batch_no).await?;
             let Some(found) = found else { return Ok(Failing::Unknown) };
             let refund = match found.state {
                 ApplicationState::Processing(refund) if refund.batch_no == *batch_no => refund,
