@@ -104,6 +104,28 @@ async fn a_batch_is_one_round_of_reads_and_one_transaction_and_two_above_96_char
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_costs_two_calls_and_above_96_charges_two_to_four_more() {
+    for (count, funds, calls) in
+        [(1, "1000", 2), (96, "1000", 2), (96, "5", 2), (100, "1000", 4), (100, "5", 6)]
+    {
+        let (world, names) = world_with_funds(funds, count).await;
+        let is_poor = funds == "5";
+        let mut asked = all(&names);
+        if !is_poor {
+            asked[0].1 = Some(11);
+        }
+        let (session, wire) = world.session_of("create-batch-refund", Arc::new(|_| Fault::None));
+        let refused =
+            session.create_batch(&request("batch1", &asked), new).await.result.unwrap().unwrap_err();
+        assert_eq!(matches!(refused, BatchRefusal::InsufficientFunds { .. }), is_poor, "{refused:?}");
+        let made = wire.take_calls();
+        assert_eq!(made.len(), calls, "{count} {funds}: {:?}", operations(&made));
+        let outdated = usize::from(count > 96);
+        assert_eq!(operations(&made).get("UpdateItem").copied().unwrap_or_default(), outdated);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_charge_costs_two_write_units_to_hold_and_five_to_settle() {
     let mut costs = Vec::new();
     for count in [1, 11] {
