@@ -290,8 +290,8 @@ pub fn probes() -> Vec<Call> {
     let call = |call: &Value| {
         let (operation, body) = call.as_object().and_then(|call| call.iter().next()).expect("a call");
         let mut body = body.clone();
-        if !matches!(operation.as_str(), "BatchGetItem" | "TransactWriteItems") && body["TableName"].is_null()
-        {
+        let names_tables_itself = ["BatchGetItem", "TransactGetItems", "TransactWriteItems"];
+        if !names_tables_itself.contains(&operation.as_str()) && body["TableName"].is_null() {
             body["TableName"] = json!("TABLE");
         }
         (operation.clone(), body.to_string())
@@ -315,6 +315,11 @@ fn limits() -> impl Iterator<Item = Call> {
         let keys: Vec<Value> = (0..keys).map(key).collect();
         ("BatchGetItem", json!({"RequestItems": {"TABLE": {"Keys": keys}}}))
     };
+    let read_at_once = |keys: std::ops::Range<usize>| {
+        let get = |sort: usize| json!({"Get": {"TableName": "TABLE", "Key": {"pk": {"S": "large"}, "sk": {"S": format!("{sort:04}")}}}});
+        let gets: Vec<Value> = keys.map(get).collect();
+        ("TransactGetItems", json!({ "TransactItems": gets }))
+    };
     let page = |from: usize| {
         let values = json!({":p": {"S": "large"}, ":s": {"S": format!("{from:04}")}});
         let condition = "pk = :p AND sk >= :s";
@@ -326,11 +331,14 @@ fn limits() -> impl Iterator<Item = Call> {
     let calls = [put(0, most - 3), put(0, most + 10)]
         .into_iter()
         .chain([transaction(100, 10), transaction(101, 10), read(100), read(101)])
+        .chain([read_at_once(0..100), read_at_once(0..101), read_at_once(0..0)])
         // A transaction has at most 4 MB.
         .chain([transaction(10, 390 * 1024), transaction(11, 390 * 1024)])
         // A page of a query has about 1 MB, and 100 keys are read in parts of 16 MB.
         .chain([page(0), page(8)])
         .chain((10..60).map(move |sort| put(sort, 390 * 1024)))
-        .chain([read(60)]);
+        .chain([read(60)])
+        // What is read at once has at most 4 MB.
+        .chain([read_at_once(10..20), read_at_once(10..21)]);
     calls.map(|(operation, body)| (operation.to_owned(), body.to_string()))
 }

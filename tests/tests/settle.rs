@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use settle_refunds::{SWEEP, SettleRefunds};
 use shared::clock::unix_milliseconds;
 use shared::edge::Invocation;
-use shared::ledger::{BatchEnd, BatchState, FundingSource, ItemState, RefundBatch};
+use shared::ledger::{BatchEnd, BatchState, FundingSource, ItemState, RefundBatch, RefundBatchKey};
 use shared::pingpp::{ChannelAnswer, Decided, LedgerChannel, decide_refund};
-use shared::store::{Deadline, Found, Settled};
+use shared::store::{Deadline, Found, Session, Settled};
 use tests::faults::dies_at;
 use tests::pingpp::{Kept, Told, new, refused, request};
 use tests::wire::Faults;
@@ -177,6 +177,37 @@ async fn a_batch_that_can_not_be_worked_on_keeps_no_other_from_it() {
     let another = create(&world, "another", &["ch_2"]).await;
     assert_eq!(worker.work(&world.changes(&mut stream).await.unwrap()).await, [""; 0]);
     assert!(matches!(state(&world, &another).await, BatchState::Ended { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_put_off_if_nobody_has_it_and_it_is_open() {
+    let world = world().await;
+    let ended = create(&world, "ended", &["ch_2"]).await;
+    Worker::new(&world).work(SWEEP).await;
+    assert!(matches!(state(&world, &ended).await, BatchState::Ended { .. }));
+    let free = create(&world, "free", &["ch_0"]).await;
+    let mut taken = create(&world, "taken", &["ch_1"]).await;
+    let (session, now) = (world.session(), now());
+    assert!(session.take_on(&mut taken, now, now + 50).await.unwrap().is_some());
+
+    let before = world.items().await;
+    for batch in [&taken, &ended] {
+        session.put_off(&batch.key, now, now + 100).await.unwrap();
+    }
+    assert_eq!(world.items().await, before, "it is somebody's, or no one's any more");
+    session.put_off(&free.key, now, now + 100).await.unwrap();
+    assert_eq!(due(&session, now).await, []);
+    assert_eq!(due(&session, now + 100).await, [taken.key.clone(), free.key.clone()]);
+
+    // Whoever had it may be gone.
+    session.put_off(&taken.key, now + 51, now + 200).await.unwrap();
+    assert_eq!(due(&session, now + 100).await, std::slice::from_ref(&free.key));
+    assert_eq!(due(&session, now + 200).await, [free.key, taken.key]);
+}
+
+/// Batches that are to be brought on by then.
+async fn due(session: &Session, now: u64) -> Vec<RefundBatchKey> {
+    session.open_batches(now, 100).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

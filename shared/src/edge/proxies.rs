@@ -92,6 +92,19 @@ mod tests {
             // Who comes by another way has no address.
             ("1", keys, None, &["198.51.100.1"], None),
             ("1", keys, Some("three"), &["198.51.100.1"], None),
+            ("1", keys, Some("on"), &["198.51.100.1"], None),
+            ("1", keys, Some("onf"), &["198.51.100.1"], None),
+            ("1", keys, Some("One"), &["198.51.100.1"], None),
+            ("1", keys, Some("one "), &["198.51.100.1"], None),
+            ("1", keys, Some("one,two"), &["198.51.100.1"], None),
+            // Who knows the hash, as the settings do, does not know the key.
+            (
+                "1",
+                keys,
+                Some("7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"),
+                &["198.51.100.1"],
+                None,
+            ),
             ("1", "", Some("one"), &["198.51.100.1"], None),
             ("1", "", Some(""), &["198.51.100.1"], None),
             ("1", keys, Some("one"), &[], None),

@@ -4,7 +4,8 @@
 //! hashes, in constant time. So what can be counted is the same for every wrong one: which calls the table gets, how
 //! often, and of what size. Beside that stands a measurement of whole requests. It can't see the nanoseconds in which a
 //! comparison ends early (nobody can through all that a request does), and fails only where a kind of wrong credential
-//! is refused by other work than the others. (`/entries` has no credential of its own: a gateway checks its signature.)
+//! is refused by other work than the others. (`/entries` has no credential of its own: a gateway checks its
+//! signature. The proxies' key is compared by its hash, too, and whatever it is no call is made for it.)
 
 use std::time::{Duration, Instant};
 
@@ -112,6 +113,41 @@ async fn every_wrong_signature_is_checked_by_the_same_calls_whoever_is_named() {
     }
 }
 
+/// The calls that a Ping++ request makes whose signature is wrong, wherever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_signature_of_an_app_is_checked_by_the_same_calls() {
+    let scene = signing_scene().await;
+    for endpoint in [CREATE, RETRIEVE, LIST] {
+        let mut calls = Vec::new();
+        for (_, call) in wrongly_signed(&scene, endpoint) {
+            let instance = scene.world.instance_of(endpoint);
+            assert_eq!(call.answer_of(&instance).await.status, 401);
+            let made = instance.wire.take_calls().into_iter();
+            calls.push(
+                made.map(|call| (call.operation, call.status, call.request.to_string())).collect::<Vec<_>>(),
+            );
+        }
+        calls.dedup();
+        assert!(calls.len() == 1 && !calls[0].is_empty(), "{endpoint}: {calls:?}");
+    }
+}
+
+/// A request of an app that signs, with signatures that are wrong in all ways.
+fn wrongly_signed(scene: &Scene, endpoint: &str) -> Vec<(&'static str, Call)> {
+    let timestamp = unix_seconds().to_string();
+    let call = scene.good(endpoint);
+    let text = signed_text(&call, &timestamp);
+    let good = sha256_signed(&demo_key(), &text);
+    [
+        ("the first letter wrong", other_letter(&good, 0)),
+        ("the last letter wrong", other_letter(&good, good.trim_end_matches('=').len() - 2)),
+        ("over another text", sha256_signed(&demo_key(), b"x")),
+        ("by another key", by_another_key(|text| sha256_signed(rival_key(), text.as_bytes()))),
+    ]
+    .map(|(how, signature)| (how, with_signature(&call, Some(&timestamp), &signature)))
+    .to_vec()
+}
+
 /// So many requests of each kind.
 const ROUNDS: usize = 150;
 
@@ -156,20 +192,6 @@ async fn wrong_credentials_take_about_as_long_wherever_they_are_wrong() {
         ]
     };
     let signing = signing_scene().await;
-    let timestamp = unix_seconds().to_string();
-    let wrongly_signed = |endpoint: &str| {
-        let call = signing.good(endpoint);
-        let text = signed_text(&call, &timestamp);
-        let good = sha256_signed(&demo_key(), &text);
-        [
-            ("the first letter wrong", other_letter(&good, 0)),
-            ("the last letter wrong", other_letter(&good, good.trim_end_matches('=').len() - 2)),
-            ("over another text", sha256_signed(&demo_key(), b"x")),
-            ("by another key", by_another_key(|text| sha256_signed(rival_key(), text.as_bytes()))),
-        ]
-        .map(|(how, signature)| (how, with_signature(&call, Some(&timestamp), &signature)))
-        .to_vec()
-    };
     // A batch is of several players: their names are not signed.
     let of_nobody =
         ("of a player that is not there", with(SINGLE, &|body| body["username"] = json!("nobody")));
@@ -184,7 +206,7 @@ async fn wrong_credentials_take_about_as_long_wherever_they_are_wrong() {
     ];
     let of_scene = kinds.into_iter().map(|kinds| (&scene, kinds));
     let of_signing =
-        [CREATE, RETRIEVE, LIST].into_iter().map(|endpoint| (&signing, wrongly_signed(endpoint)));
+        [CREATE, RETRIEVE, LIST].into_iter().map(|endpoint| (&signing, wrongly_signed(&signing, endpoint)));
     for (scene, kinds) in of_scene.chain(of_signing) {
         let instance = scene.world.instance_of(kinds[0].1.endpoint);
         let medians = medians(&kinds, &instance).await;
