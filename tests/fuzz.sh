@@ -46,6 +46,8 @@ kept_bytes_max=1024
 seconds_max=10
 megabytes_max=2048
 
+# What is made now, whatever is there when it has run.
+commit=$(git describe --always --dirty)
 work=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTC_WRAPPER=$PWD/tests/fuzz/rustc.sh cargo build --locked --quiet --profile fuzz --target "$host" --target-dir "$work/build" \
@@ -88,7 +90,7 @@ fuzz() {
   printf '%-24s %9s %8s %9s %7s %7s %6s\n' "$1" "${inputs:-?}" "$seconds" "$((${inputs:-0} / (seconds > 0 ? seconds : 1)))" \
     "${edges:-?}" "$corpus" "$found"
   printf '{"target":"%s","inputs":%d,"seconds":%d,"edges":%d,"corpus":%d,"found":%d,"commit":"%s"}\n' \
-    "$1" "${inputs:-0}" "$seconds" "${edges:-0}" "$corpus" "$found" "$(git describe --always --dirty)" >>"$figures"
+    "$1" "${inputs:-0}" "$seconds" "${edges:-0}" "$corpus" "$found" "$commit" >>"$figures"
   if [ "$status" != 0 ]; then
     grep -v '^#' "$log" | tail -n 30
     return 1

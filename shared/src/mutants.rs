@@ -16,6 +16,8 @@ pub enum Decision {
     GuardIsReadOnce,
     BatchRefusalIsNotReadAgain,
     LackOfFundsIsNotReadAgain,
+    LateBatchIsNotOutdated,
+    MonthIsNotNamed,
     HalfABatchIsTold,
     EverybodyHasTakenOn,
     UnknownIsNo,
@@ -31,7 +33,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::RefundWithoutAnswerIsDone,
         Self::RefusalsAreNotReadAgain,
         Self::NoTombstones,
@@ -44,6 +46,8 @@ impl Decision {
         Self::GuardIsReadOnce,
         Self::BatchRefusalIsNotReadAgain,
         Self::LackOfFundsIsNotReadAgain,
+        Self::LateBatchIsNotOutdated,
+        Self::MonthIsNotNamed,
         Self::HalfABatchIsTold,
         Self::EverybodyHasTakenOn,
         Self::UnknownIsNo,
@@ -77,6 +81,8 @@ impl Decision {
             Self::LackOfFundsIsNotReadAgain => {
                 "a batch is refused for funds and charges that were read at different moments"
             }
+            Self::LateBatchIsNotOutdated => "a batch is refused whose first transaction may still come",
+            Self::MonthIsNotNamed => "a batch is put on record, and its month is not",
             Self::HalfABatchIsTold => "a batch is told as created that holds its first charges only",
             Self::EverybodyHasTakenOn => "a batch is settled by all who come, at the same time",
             Self::UnknownIsNo => "a payment channel's answer that is not known is taken for a no",

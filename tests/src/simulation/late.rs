@@ -13,11 +13,12 @@ use shared::ledger::{
     FundingSource, ItemState, RefundId,
 };
 use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
-use shared::pingpp::{Decided, decide_refund};
+use shared::mutants::{self, Decision};
+use shared::pingpp::{ChannelAnswer, Decided, advance, decide_refund};
 use shared::store::{Deadline, Session, Store, StoreError, Withdrawing};
 
 use super::operators::{APPS, app, key};
-use super::{now, sdk, table, template};
+use super::{mutant, now, sdk, table, template};
 use crate::embedded::{Call, Embedded, network};
 use crate::epay::demo;
 use crate::pingpp;
@@ -31,9 +32,11 @@ struct Slow {
 
 #[derive(Default)]
 struct Mail {
-    /// So many more calls of this operation are kept back, and their senders told of an internal error.
+    /// So many more calls of this operation, or with this text, are kept back, and their senders told of an internal error.
     keeps: (&'static str, usize),
     kept: Vec<Call>,
+    /// The next read of several items is of two moments: what was kept back arrives before accounts are read.
+    is_torn: bool,
 }
 
 impl Slow {
@@ -43,7 +46,12 @@ impl Slow {
         let (own, behind) = (mail.clone(), embedded.clone());
         let network = network(move |operation, asked| {
             let mut mail = own.lock().unwrap();
-            if mail.keeps.0 != operation || mail.keeps.1 == 0 {
+            if operation == "BatchGetItem" && std::mem::take(&mut mail.is_torn) {
+                let (write, late) = mail.kept.pop().expect("something was kept back");
+                return torn(&behind, asked, || behind.carry_out(&write, &late).0);
+            }
+            let (what, count) = mail.keeps;
+            if count == 0 || !(operation == what || asked.contains(what)) {
                 drop(mail);
                 return behind.carry_out(operation, asked);
             }
@@ -70,18 +78,49 @@ impl Slow {
         self.store.session(Deadline::after(Duration::from_secs(seconds)))
     }
 
-    fn keep(&self, operation: &'static str, calls: usize) {
-        self.mail.lock().unwrap().keeps = (operation, calls);
+    fn keep(&self, what: &'static str, calls: usize) {
+        self.mail.lock().unwrap().keeps = (what, calls);
     }
 
-    /// What was kept back arrives, the last of it: it is no longer known by its token. It must be refused.
-    fn deliver(&self) {
+    /// What was kept back arrives, the last of it: it is no longer known by its token. Whether it is carried out.
+    fn deliver(&self) -> bool {
         let (operation, asked) = self.mail.lock().unwrap().kept.pop().expect("something was kept back");
-        let mut asked: Value = serde_json::from_str(&asked).unwrap();
-        asked.as_object_mut().unwrap().remove("ClientRequestToken");
-        let (status, answer) = self.embedded.carry_out(&operation, &asked.to_string());
-        assert!(status == 400 && answer.contains("ConditionalCheckFailed"), "{status} {answer}");
+        self.arrive(&operation, &asked)
     }
+
+    /// The same of what was kept back as it would be without a condition.
+    fn deliver_without(&self, write: &str, part: &str) -> bool {
+        let (operation, asked) = self.mail.lock().unwrap().kept.pop().expect("something was kept back");
+        let asked = mutant::without(write, part, &operation, &asked).expect("it has this condition");
+        self.arrive(&operation, &asked)
+    }
+
+    fn arrive(&self, operation: &str, asked: &str) -> bool {
+        let mut asked: Value = serde_json::from_str(asked).unwrap();
+        asked.as_object_mut().unwrap().remove("ClientRequestToken");
+        let (status, answer) = self.embedded.carry_out(operation, &asked.to_string());
+        assert!(status == 200 || answer.contains("ConditionalCheckFailed"), "{status} {answer}");
+        status == 200
+    }
+}
+
+/// A read, between whose items and whose accounts something happens.
+fn torn(embedded: &Embedded, asked: &str, between: impl FnOnce() -> u16) -> (u16, String) {
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    let read = |of_accounts: bool| {
+        let mut half = asked.clone();
+        let keys = half["RequestItems"][table::NAME]["Keys"].as_array_mut().unwrap();
+        keys.retain(|key| (key["sk"]["S"] == "ACCOUNT") == of_accounts);
+        let (status, answer) = embedded.carry_out("BatchGetItem", &half.to_string());
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str::<Value>(&answer).unwrap()
+    };
+    let mut answer = read(false);
+    assert_eq!(between(), 200);
+    let accounts = read(true)["Responses"][table::NAME].take();
+    let items = answer["Responses"][table::NAME].as_array_mut().unwrap();
+    items.extend(accounts.as_array().unwrap().iter().cloned());
+    (200, answer.to_string())
 }
 
 #[tokio::test]
@@ -95,7 +134,7 @@ async fn a_change_of_a_key_that_arrives_late_does_not_undo_one_after_which_all_l
     session.change_shared_credential(&key, |_| ids(2), app, None).await.unwrap();
     session.change_shared_credential(&key, |_| ids(1), app, None).await.unwrap();
 
-    slow.deliver();
+    assert!(!slow.deliver());
     assert_eq!(session.shared_credential(&key).await.unwrap(), Some(ids(1)));
     assert!(session.keys_of_tenant(&app(APPS[1])).await.unwrap().is_empty());
 }
@@ -137,7 +176,7 @@ async fn a_begin_of_an_application_that_was_told_unknown_does_not_begin_it_when_
     assert_eq!(told, Err(BeginRefusal::UnknownApplication));
     slow.import(&[application()]).await;
 
-    slow.deliver();
+    assert!(!slow.deliver());
     assert_eq!(state(&session).await, ApplicationState::Requested);
     // Asked for again, it begins, under this number or another.
     assert_eq!(session.begin(&asked("B1")).await.result.unwrap(), Ok(asked("B1").refund));
@@ -153,21 +192,41 @@ async fn a_withdrawal_of_an_application_that_was_told_unknown_does_not_end_it_wh
     assert!(matches!(session.withdraw(&key, None).await.unwrap(), Withdrawing::Unknown));
     slow.import(&[application()]).await;
 
-    slow.deliver();
+    assert!(!slow.deliver());
     assert_eq!(state(&session).await, ApplicationState::Requested);
     assert!(matches!(session.withdraw(&key, None).await.unwrap(), Withdrawing::Withdrawn));
 }
 
 #[tokio::test]
 async fn a_first_half_of_a_batch_that_was_told_refused_is_not_put_when_what_stood_in_its_way_is_gone() {
+    first_half_comes_late(false).await;
+}
+
+#[tokio::test]
+async fn it_would_be_if_first_transactions_were_not_outdated() {
+    let _wrong = mutants::switch_on(Decision::LateBatchIsNotOutdated);
+    first_half_comes_late(true).await;
+}
+
+/// A table with funds, and so many charges of 30.
+async fn slow_with_charges(count: usize) -> Slow {
+    slow_with(200, count).await
+}
+
+async fn slow_with(funds: u64, count: usize) -> Slow {
     let charge = |number: usize| {
         json!({"kind": "charge", "app": "app_1", "livemode": false, "id": format!("ch_{number}"), "amount": 30,
                "currency": "cny", "channel": "wx_pub", "orderNo": format!("order{number}"), "created": 1,
                "paid": true, "timePaid": 2, "transactionNo": format!("t{number}")})
     };
-    let funds = json!({"kind": "app", "app": "app_1", "livemode": false, "currency": "cny", "unsettledFunds": 100,
+    let funds = json!({"kind": "app", "app": "app_1", "livemode": false, "currency": "cny", "unsettledFunds": funds,
                        "rechargeFunds": 100});
-    let slow = Slow::new(&[funds, charge(0), charge(1), charge(2)]).await;
+    let lines: Vec<Value> = [funds].into_iter().chain((0..count).map(charge)).collect();
+    Slow::new(&lines).await
+}
+
+async fn first_half_comes_late(is_wrong: bool) {
+    let slow = slow_with_charges(3).await;
     // Two charges are held at once, and the third one after them.
     ACTIONS_PER_TRANSACTION.set(Some(6));
     slow.keep("TransactWriteItems", usize::MAX);
@@ -188,9 +247,97 @@ async fn a_first_half_of_a_batch_that_was_told_refused_is_not_put_when_what_stoo
     let decided = decide_refund(&session, &small.key, &small.items[0].refund, failed, now()).await.unwrap();
     assert!(matches!(decided, Some(Decided::Done { .. })), "{decided:?}");
 
-    slow.deliver();
+    if is_wrong {
+        assert!(slow.deliver(), "it comes after all");
+        ACTIONS_PER_TRANSACTION.set(None);
+        return;
+    }
+    assert!(!slow.deliver());
     // It is refunded by who asks again.
     let batch = session.create_batch(&large, pingpp::new).await.result.unwrap().unwrap();
     assert_eq!(batch.state, BatchState::Created);
     ACTIONS_PER_TRANSACTION.set(None);
+}
+
+/// Whether a batch is taken back late, by what its funds were before another batch.
+async fn is_taken_back_late(deliver: impl FnOnce(&Slow) -> bool) -> bool {
+    let slow = slow_with_charges(4).await;
+    // Two charges are held at once, and the third one, which is another's, after them.
+    ACTIONS_PER_TRANSACTION.set(Some(6));
+    let large = pingpp::request("large", &[("ch_0", None), ("ch_1", None), ("ch_2", None)]);
+    slow.keep("#state = :void", usize::MAX);
+    let others = slow.session(20);
+    // It is taken between the large one's two transactions: before it began, it would be refused at once.
+    slow.keep("#state = :created", usize::MAX);
+    let undecided = slow.session(1).create_batch(&large, pingpp::new).await.result;
+    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+    slow.mail.lock().unwrap().kept.clear();
+    slow.keep("#state = :void", usize::MAX);
+    let mut small = pingpp::request("small", &[("ch_2", None)]);
+    small.items[0].funding_source = Some(FundingSource::Recharge);
+    others.create_batch(&small, pingpp::new).await.result.unwrap().unwrap();
+    let undecided = slow.session(1).create_batch(&large, pingpp::new).await.result;
+    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+    slow.keep("", 0);
+
+    let another = pingpp::request("another", &[("ch_3", None)]);
+    others.create_batch(&another, pingpp::new).await.result.unwrap().unwrap();
+    let is_taken_back = deliver(&slow);
+    ACTIONS_PER_TRANSACTION.set(None);
+    is_taken_back
+}
+
+#[tokio::test]
+async fn a_batch_is_not_taken_back_by_what_its_funds_were_before() {
+    assert!(!is_taken_back_late(Slow::deliver).await);
+    let account = "Update pingpp ACCOUNT";
+    assert!(is_taken_back_late(|slow| slow.deliver_without(account, "#sequence = :read")).await);
+}
+
+/// Whether a refund waits for someone to confirm it again, though it has been decided since.
+async fn is_pending_again(deliver: impl FnOnce(&Slow) -> bool) -> bool {
+    let slow = slow_with_charges(1).await;
+    let (session, asked) = (slow.session(20), pingpp::request("batch", &[("ch_0", None)]));
+    let batch = session.create_batch(&asked, pingpp::new).await.result.unwrap().unwrap();
+    let channel = pingpp::Told::default();
+    channel.tell("t0", ChannelAnswer::Confirm { url: "https://example.com/".to_owned() });
+    // What is sent again arrives.
+    slow.keep("TransactWriteItems", 1);
+    advance(&session, &channel, &batch.key, now()).await.unwrap();
+
+    let refund = &batch.items[0].refund;
+    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
+    let decided = decide_refund(&session, &batch.key, refund, failed, now()).await.unwrap();
+    assert!(matches!(decided, Some(Decided::Done { .. })), "{decided:?}");
+    deliver(&slow)
+}
+
+#[tokio::test]
+async fn a_refund_that_was_decided_is_not_pending_again() {
+    assert!(!is_pending_again(Slow::deliver).await);
+    let refund = "Put pingpp REFUND";
+    let part = "attribute_not_exists(#partition) OR #state = :pending";
+    assert!(is_pending_again(|slow| slow.deliver_without(refund, part)).await);
+}
+
+/// A batch that asks for all that is left of a charge, and is read while another one takes a part of both, charge and funds.
+async fn asks_for_what_is_left() -> Result<u64, BatchRefusal> {
+    let slow = slow_with(30, 1).await;
+    let part = pingpp::request("part", &[("ch_0", Some(20))]);
+    slow.keep("TransactWriteItems", usize::MAX);
+    let undecided = slow.session(1).create_batch(&part, pingpp::new).await.result;
+    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+    slow.keep("", 0);
+    slow.mail.lock().unwrap().is_torn = true;
+    let rest = pingpp::request("rest", &[("ch_0", None)]);
+    let told = slow.session(20).create_batch(&rest, pingpp::new).await.result.unwrap();
+    told.map(|batch| batch.items[0].amount.value())
+}
+
+#[tokio::test]
+async fn a_batch_is_not_refused_for_funds_that_never_were_beside_its_charges() {
+    assert_eq!(asks_for_what_is_left().await, Ok(10));
+    let _wrong = mutants::switch_on(Decision::LackOfFundsIsNotReadAgain);
+    let refusal = BatchRefusal::InsufficientFunds { source: FundingSource::Unsettled };
+    assert_eq!(asks_for_what_is_left().await, Err(refusal));
 }
