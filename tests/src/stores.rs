@@ -37,6 +37,21 @@ const KNOWN: &[Known] = &[
         |_, _| true,
         "DynamoDB refuses two actions on one item at once, as the embedded store; Local carries them out one by one",
     ),
+    (
+        "TransactGetItems: TransactionCanceledException ValidationError here, TransactionCanceledException there",
+        |_, _| true,
+        NO_KEY,
+    ),
+    (
+        "TransactGetItems: TransactionCanceledException ValidationError here, ValidationException there",
+        |_, _| true,
+        NO_KEY,
+    ),
+    (
+        "TransactGetItems: ok here, ValidationException there",
+        |here, _| here.to_string().len() > 4 << 20,
+        "DynamoDB reads at most 4 MB at once; the ledger reads 100 small items, and one of up to 400 KB",
+    ),
 ];
 
 type Known = (&'static str, fn(&Value, &Value) -> bool, &'static str);
@@ -46,6 +61,9 @@ const ANSWER_BYTES_MAX: u64 = 32 << 20;
 
 /// Units are asserted on the embedded store alone.
 const NOTHING: &str = "DynamoDB takes half a unit or a unit for what is not there, Local nothing";
+
+/// Of what is not the table's key.
+const NO_KEY: &str = "keys that are none are refused by both, each in its words; the ledger asks for none";
 
 /// The same number of keys is left.
 const CHOICE: &str = "of keys with more than 16 MB either leaves unprocessed which it likes";
