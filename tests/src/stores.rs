@@ -328,13 +328,13 @@ fn limits() -> impl Iterator<Item = Call> {
         let actions: Vec<Value> = (0..actions).map(put).collect();
         ("TransactWriteItems", json!({ "TransactItems": actions }))
     };
+    let key = |sort: usize| json!({"pk": {"S": "large"}, "sk": {"S": format!("{sort:04}")}});
     let read = |keys: usize| {
-        let key = |sort: usize| json!({"pk": {"S": "large"}, "sk": {"S": format!("{sort:04}")}});
         let keys: Vec<Value> = (0..keys).map(key).collect();
         ("BatchGetItem", json!({"RequestItems": {"TABLE": {"Keys": keys}}}))
     };
     let read_at_once = |keys: std::ops::Range<usize>| {
-        let get = |sort: usize| json!({"Get": {"TableName": "TABLE", "Key": {"pk": {"S": "large"}, "sk": {"S": format!("{sort:04}")}}}});
+        let get = |sort: usize| json!({"Get": {"TableName": "TABLE", "Key": key(sort)}});
         let gets: Vec<Value> = keys.map(get).collect();
         ("TransactGetItems", json!({ "TransactItems": gets }))
     };

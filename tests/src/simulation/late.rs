@@ -9,8 +9,8 @@ use dynoxide::Database;
 use refundctl::import::{self, Source};
 use serde_json::{Value, json};
 use shared::ledger::{
-    ApplicationRefund, ApplicationState, BatchGuard, BatchRefusal, BatchState, BeginRefusal, ChargeProblem,
-    FundingSource, ItemState, RefundId,
+    ApplicationRefund, ApplicationState, BatchGuard, BatchRefusal, BatchRequest, BatchState, BeginRefusal,
+    ChargeProblem, FundingSource, ItemState, RefundBatch, RefundId,
 };
 use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
 use shared::mutants::{self, Decision};
@@ -76,6 +76,14 @@ impl Slow {
 
     fn session(&self, seconds: u64) -> Session {
         self.store.session(Deadline::after(Duration::from_secs(seconds)))
+    }
+
+    /// Asks for a batch while all calls of or with `what` are kept back: nobody hears what becomes of it.
+    async fn ask_in_vain(&self, what: &'static str, asked: &BatchRequest) {
+        self.keep(what, usize::MAX);
+        let undecided = self.session(1).create_batch(asked, pingpp::new).await.result;
+        assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+        self.keep("", 0);
     }
 
     fn keep(&self, what: &'static str, calls: usize) {
@@ -225,15 +233,19 @@ async fn slow_with(funds: u64, count: usize) -> Slow {
     Slow::new(&lines).await
 }
 
+/// An operator decides that a batch's first refund has failed.
+async fn fail_first(session: &Session, batch: &RefundBatch) {
+    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
+    let decided = decide_refund(session, &batch.key, &batch.items[0].refund, failed, now()).await.unwrap();
+    assert!(matches!(decided, Some(Decided::Done { .. })), "{decided:?}");
+}
+
 async fn first_half_comes_late(is_wrong: bool) {
     let slow = slow_with_charges(3).await;
     // Two charges are held at once, and the third one after them.
     ACTIONS_PER_TRANSACTION.set(Some(6));
-    slow.keep("TransactWriteItems", usize::MAX);
     let large = pingpp::request("large", &[("ch_0", None), ("ch_1", None), ("ch_2", None)]);
-    let undecided = slow.session(1).create_batch(&large, pingpp::new).await.result;
-    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
-    slow.keep("", 0);
+    slow.ask_in_vain("TransactWriteItems", &large).await;
 
     let session = slow.session(20);
     let mut small = pingpp::request("small", &[("ch_2", None)]);
@@ -243,9 +255,7 @@ async fn first_half_comes_late(is_wrong: bool) {
     let told = session.create_batch(&large, pingpp::new).await.result.unwrap();
     let refusal = BatchRefusal::Charge { position: 2, problem: ChargeProblem::FullyRefunded };
     assert_eq!(told, Err(refusal));
-    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
-    let decided = decide_refund(&session, &small.key, &small.items[0].refund, failed, now()).await.unwrap();
-    assert!(matches!(decided, Some(Decided::Done { .. })), "{decided:?}");
+    fail_first(&session, &small).await;
 
     if is_wrong {
         assert!(slow.deliver(), "it comes after all");
@@ -265,20 +275,14 @@ async fn is_taken_back_late(deliver: impl FnOnce(&Slow) -> bool) -> bool {
     // Two charges are held at once, and the third one, which is another's, after them.
     ACTIONS_PER_TRANSACTION.set(Some(6));
     let large = pingpp::request("large", &[("ch_0", None), ("ch_1", None), ("ch_2", None)]);
-    slow.keep("#state = :void", usize::MAX);
     let others = slow.session(20);
     // It is taken between the large one's two transactions: before it began, it would be refused at once.
-    slow.keep("#state = :created", usize::MAX);
-    let undecided = slow.session(1).create_batch(&large, pingpp::new).await.result;
-    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+    slow.ask_in_vain("#state = :created", &large).await;
     slow.mail.lock().unwrap().kept.clear();
-    slow.keep("#state = :void", usize::MAX);
     let mut small = pingpp::request("small", &[("ch_2", None)]);
     small.items[0].funding_source = Some(FundingSource::Recharge);
     others.create_batch(&small, pingpp::new).await.result.unwrap().unwrap();
-    let undecided = slow.session(1).create_batch(&large, pingpp::new).await.result;
-    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
-    slow.keep("", 0);
+    slow.ask_in_vain("#state = :void", &large).await;
 
     let another = pingpp::request("another", &[("ch_3", None)]);
     others.create_batch(&another, pingpp::new).await.result.unwrap().unwrap();
@@ -305,10 +309,7 @@ async fn is_pending_again(deliver: impl FnOnce(&Slow) -> bool) -> bool {
     slow.keep("TransactWriteItems", 1);
     advance(&session, &channel, &batch.key, now()).await.unwrap();
 
-    let refund = &batch.items[0].refund;
-    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
-    let decided = decide_refund(&session, &batch.key, refund, failed, now()).await.unwrap();
-    assert!(matches!(decided, Some(Decided::Done { .. })), "{decided:?}");
+    fail_first(&session, &batch).await;
     deliver(&slow)
 }
 
@@ -324,10 +325,7 @@ async fn a_refund_that_was_decided_is_not_pending_again() {
 async fn asks_for_what_is_left() -> Result<u64, BatchRefusal> {
     let slow = slow_with(30, 1).await;
     let part = pingpp::request("part", &[("ch_0", Some(20))]);
-    slow.keep("TransactWriteItems", usize::MAX);
-    let undecided = slow.session(1).create_batch(&part, pingpp::new).await.result;
-    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
-    slow.keep("", 0);
+    slow.ask_in_vain("TransactWriteItems", &part).await;
     slow.mail.lock().unwrap().is_torn = true;
     let rest = pingpp::request("rest", &[("ch_0", None)]);
     let told = slow.session(20).create_batch(&rest, pingpp::new).await.result.unwrap();
