@@ -49,12 +49,16 @@ pub fn local(endpoint: &str) -> SdkConfig {
 /// and `AWS_ENDPOINT_URL_<service>` or `AWS_ENDPOINT_URL` where there are such. The other places in which [`settings`]
 /// looks would be a megabyte of code that every cold start loads and none needs.
 pub fn of_function(service: &str) -> SdkConfig {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     made_of(
         variable("AWS_REGION").map(Region::new),
         SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
         variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")),
     )
+}
+
+/// A variable of the environment, where it is set to something.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn made_of(

@@ -8,7 +8,7 @@ use shared::pingpp::{PROVIDER, payment_channel};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     let store = start(PROVIDER).await?;
-    let bus = std::env::var("EVENT_BUS").map_err(|_| "set EVENT_BUS to the name of the events' bus")?;
+    let bus = aws::variable("EVENT_BUS").ok_or("set EVENT_BUS to the name of the events' bus")?;
     let bus = Arc::new(EventBridge::new(&aws::of_function("EVENTBRIDGE"), &bus));
     let function = Arc::new(SettleRefunds::new(store, payment_channel(), bus));
     serve(move |event, invocation| {

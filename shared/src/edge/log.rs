@@ -21,6 +21,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::aws;
 use crate::clock;
 use crate::ledger::Currency;
 use crate::store::{Refunded, StoreError, Usage};
@@ -49,7 +50,7 @@ where
         .with_target(false)
         .with_writer(writer.clone());
     LINES.get_or_init(|| {
-        let namespace = std::env::var(NAMESPACE).ok().filter(|namespace| !namespace.is_empty());
+        let namespace = aws::variable(NAMESPACE);
         let formats = Mutex::new(formats(namespace.as_deref().unwrap_or("none")));
         // Where nobody reads the log, a request is answered all the same.
         let write = Box::new(move |line: &[u8]| drop(writer.make_writer().write_all(line)));

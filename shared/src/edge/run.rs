@@ -71,10 +71,8 @@ pub fn start(provider: &'static str) -> BoxFuture<'static, Result<Store, lambda_
 
 async fn start_up(provider: &'static str) -> Result<Store, lambda_runtime::Error> {
     init_logging();
-    let table =
-        std::env::var("TABLE_NAME").map_err(|_| "set TABLE_NAME to the name of the refunds' table")?;
-    let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
-    let settings = match endpoint {
+    let table = aws::variable("TABLE_NAME").ok_or("set TABLE_NAME to the name of the refunds' table")?;
+    let settings = match aws::variable("DYNAMODB_ENDPOINT") {
         Some(endpoint) => aws::local(&endpoint),
         None => aws::of_function("DYNAMODB"),
     };
