@@ -284,6 +284,37 @@ async fn a_refusal_that_can_not_be_looked_at_again_is_not_told() {
     }
 }
 
+/// The channel gives a bet back between the reading of its wallet and that of the bet: the wallet is without the refund.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balance_that_can_not_be_looked_at_again_is_not_told_beside_a_refund() {
+    for (number, may_look_again) in [true, false].into_iter().enumerate() {
+        let world = Arc::new(World::with_channel().await);
+        let username = format!("p{number}");
+        world.wallet_with_debits(&username, "10", &[("bet", "5")]).await;
+        let event = event(single("r", &username, &[("bet", "5")]).to_string().as_bytes(), CALLER).to_string();
+        let (of_channel, player) = (world.clone(), username.clone());
+        let instance = world.instance_with(Arc::new(move |call| match (call.operation, call.number) {
+            // The wallet alone is read.
+            ("BatchGetItem", 0) => Fault::UnprocessedKeys,
+            ("BatchGetItem", 1) => {
+                let given_back = of_channel.self_refund(1, &player, "bet");
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(given_back));
+                Fault::None
+            }
+            ("TransactGetItems", _) if !may_look_again => Fault::Throttled,
+            _ => Fault::None,
+        }));
+        let patience = Duration::from_millis(if may_look_again { 25_000 } else { 1_600 });
+        let answer = instance.call_event_within(&event, patience).await;
+        let answer: Value = serde_json::from_slice(&answer.bytes()).unwrap();
+        let told = (&answer["status"], &answer["resultList"][0]["status"], &answer["moneyAfter"]);
+        let so_far = (json!(4003), json!(4003), json!(10));
+        let at_last = (json!(200), json!(209), json!(15));
+        let expected = if may_look_again { &at_last } else { &so_far };
+        assert_eq!(told, (&expected.0, &expected.1, &expected.2), "{answer}");
+    }
+}
+
 /// A limit is lowered when some of a request has been carried out, and raised again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_request_that_was_carried_out_in_part_is_refused_later_stays_refused() {

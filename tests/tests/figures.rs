@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use shared::ledger::Verdict;
+use shared::limits;
 use tests::wire::{Attempt, Call, Fault};
 use tests::world::{World, is_embedded, single};
 
@@ -82,6 +83,37 @@ async fn a_refused_request_writes_nothing() {
         let (took, _, wrote) = costs(&instance.wire.take_calls());
         assert_eq!((took, wrote), (round_trips, 0.0), "status {status}");
     }
+}
+
+/// A thousand bets of the highest amount are one more than a wallet of that amount can get back.
+#[tokio::test]
+async fn a_wallet_that_would_become_too_rich_gets_back_what_fits_and_a_replay_is_reads_alone() {
+    const HIGHEST: &str = "1000000000000000";
+    let world = World::with_channel().await;
+    let bets: Vec<String> = (0..1_000).map(|number| format!("bet-{number}")).collect();
+    let bets: Vec<(&str, &str)> = bets.iter().map(|id| (id.as_str(), HIGHEST)).collect();
+    world.wallet_with_debits("p", HIGHEST, &bets).await;
+    let instance = world.instance();
+    let body = single("r", "p", &bets);
+    let first = instance.call(&body).await;
+    let told = |bet: usize| first["resultList"][bet]["status"].as_u64().unwrap();
+    assert!((0..999).all(|bet| told(bet) == 200), "{first}");
+    assert_eq!((first["status"].as_u64(), told(999)), (Some(200), 4025));
+    assert_eq!(world.balance("p").await, "1000000000000000000");
+
+    // The wallet, a thousand bets and the record.
+    let reads = 1_002_usize.div_ceil(limits::KEYS_PER_READ_MAX);
+    instance.wire.take_calls();
+    assert_eq!(instance.call(&body).await, first);
+    let calls = instance.wire.take_calls();
+    assert!(calls.iter().all(|call| call.operation == "BatchGetItem"), "{calls:#?}");
+    assert_eq!(calls.len(), reads);
+    // Under another number it is asked for anew, and looked at twice in a transaction: more is read than at one moment.
+    let other = instance.call(&single("other", "p", &bets)).await;
+    assert_eq!(other["resultList"], first["resultList"]);
+    let calls = instance.wire.take_calls();
+    let at_once = calls.iter().filter(|call| call.operation == "TransactGetItems").count();
+    assert_eq!((calls.len(), at_once), (2 * reads, reads), "{calls:#?}");
 }
 
 #[tokio::test]

@@ -42,8 +42,8 @@ pub(crate) use posting::FieldDigest;
 pub use posting::{Cause, Hash, Posting, PostingFacts, opening_head};
 pub use refund::{
     AskedItem, AskedRefund, Fingerprint, FingerprintBuilder, KeyReused, Progress, RefundRequest, Refusal,
-    RequestRecord, Snapshot, Transaction, Verdict, decide, is_conclusive, is_fresh_tombstone, plan,
-    tombstones_due,
+    RequestRecord, Snapshot, Transaction, Verdict, decide, is_behind, is_conclusive, is_fresh_tombstone,
+    plan, tombstones_due,
 };
 pub use refund_batch::{
     AskedCharge, BatchEnd, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, ChargeProblem,

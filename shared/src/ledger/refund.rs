@@ -196,6 +196,11 @@ impl RefundRequest {
     fn record<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a RequestRecord> {
         snapshot.record.as_ref().filter(|record| record.fingerprint == self.fingerprint)
     }
+
+    /// Whether the refusal of an item is on record.
+    pub fn is_recorded(&self, snapshot: &Snapshot, position: usize) -> bool {
+        self.record(snapshot).is_some_and(|record| record.refused.contains_key(&position))
+    }
 }
 
 /// One verdict for each item of `request`, in its order.
@@ -301,27 +306,29 @@ pub fn is_fresh_tombstone(since: u64, at: u64) -> bool {
     at < since + milliseconds(limits::TOMBSTONE_RENEWED_AFTER)
 }
 
-/// How far a request has come, as a read shows it: the version of its record, which items it has refunded itself, and which
-/// debits are there.
+/// How far things have come, as a read shows it: the version of the request's record; of each item whether the request
+/// has refunded it itself, whether its debit is there, how often its account has moved, and whether that was read before
+/// the refund of its debit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Progress {
     version: Option<u64>,
-    executed: Vec<bool>,
-    there: Vec<bool>,
+    items: Vec<(bool, bool, Option<u64>, bool)>,
 }
 
 impl Progress {
     pub fn of(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> Self {
-        Self {
-            version: snapshot.record.as_ref().map(|record| record.version),
-            executed: verdicts.iter().map(|verdict| verdict.is_executed_by(request)).collect(),
-            there: request.items.iter().map(|item| is_there(item, snapshot)).collect(),
-        }
+        let sequence = |item: &AskedItem| Some(snapshot.accounts.get(&item.asked()?.debit.account)?.sequence);
+        let items = request.items.iter().zip(verdicts).map(|(item, verdict)| {
+            let is_executed = verdict.is_executed_by(request);
+            (is_executed, is_there(item, snapshot), sequence(item), is_behind(item, snapshot))
+        });
+        Self { version: snapshot.record.as_ref().map(|record| record.version), items: items.collect() }
     }
 }
 
-/// Whether an account was read before a refund that its debit shows.
-fn is_behind(item: &AskedItem, snapshot: &Snapshot) -> bool {
+/// Whether an account was read before a refund that its debit shows. Its balance must not be told beside that refund:
+/// it never was beside it.
+pub fn is_behind(item: &AskedItem, snapshot: &Snapshot) -> bool {
     let debit = item.asked().and_then(|asked| snapshot.debits.get(&asked.debit));
     let Some(Debit { key, state: DebitState::Refunded(refund), .. }) = debit else { return false };
     snapshot.accounts.get(&key.account).is_some_and(|account| account.sequence < refund.posting.sequence)
@@ -331,27 +338,19 @@ fn is_there(item: &AskedItem, snapshot: &Snapshot) -> bool {
     item.asked().is_some_and(|asked| snapshot.debits.contains_key(&asked.debit))
 }
 
-/// Whether `verdicts` may be acted on and told, though the items of `snapshot` need not be of one moment. `before` is
-/// what the read before this one showed, if that was not conclusive.
+/// Whether `verdicts` may be acted on and told, though the items of `snapshot` were read at different moments.
 ///
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know. Nor is an account known to be
-/// missing where its debit is there: the two may have come between their reads. An account that was read before a refund
-/// that its debit shows has a balance which is told beside that refund, and was never beside it. A read that shows no more progress
-/// than the one before it, and sees of a transaction all or nothing, was begun after all that is executed in it: each of
-/// its items is newer than that.
-pub fn is_conclusive(
-    request: &RefundRequest,
-    snapshot: &Snapshot,
-    verdicts: &[Verdict],
-    before: Option<&Progress>,
-) -> bool {
-    if before.is_some_and(|before| *before == Progress::of(request, snapshot, verdicts)) {
-        return true;
-    }
+/// missing where its debit is there: the two may have come between their reads. Nor is a balance known where its account
+/// [is behind](is_behind).
+///
+/// What is read again is so for sure if it is of one moment; or if it shows the same [`Progress`] as the read before it,
+/// and both saw of each transaction all or nothing. The second one was begun after all that it shows to be executed: each
+/// of its items is newer than that.
+pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
     let record = request.record(snapshot);
     let has_begun = record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
-    let is_recorded = |position| record.is_some_and(|record| record.refused.contains_key(&position));
     let came_meanwhile = |(item, verdict): (&AskedItem, &Verdict)| {
         *verdict == Verdict::Refused(Refusal::UnknownAccount) && is_there(item, snapshot)
     };
@@ -362,8 +361,9 @@ pub fn is_conclusive(
     }
     let mut verdicts = verdicts.iter().enumerate();
     !has_begun
-        || verdicts
-            .all(|(position, verdict)| !matches!(verdict, Verdict::Refused(_)) || is_recorded(position))
+        || verdicts.all(|(position, verdict)| {
+            !matches!(verdict, Verdict::Refused(_)) || request.is_recorded(snapshot, position)
+        })
 }
 
 /// Changes that happen together or not at all, if the ledger still is as it was read.

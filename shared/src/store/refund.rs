@@ -12,7 +12,7 @@ use super::{Session, StoreError, items, read};
 use crate::clock;
 use crate::ledger::{
     Account, AccountKey, DebitKey, KeyReused, Progress, RefundRequest, Refusal, Snapshot, Verdict, decide,
-    is_conclusive, plan, tombstones_due,
+    is_behind, is_conclusive, plan, tombstones_due,
 };
 use crate::limits;
 use crate::mutants::{self, Decision};
@@ -101,21 +101,19 @@ impl Session {
         snapshot: &mut Snapshot,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
-        let mut is_of_one_moment = false;
+        let mut is_sure = false;
         *snapshot = match read {
             Some(read) => read,
             None => self.read_snapshot(read::keys(request)).await?,
         };
         loop {
             refunds.decide(request, snapshot)?;
-            let mut before = None;
-            while !is_conclusive(request, snapshot, &refunds.verdicts, before.as_ref())
+            if !is_sure
+                && !is_conclusive(request, snapshot, &refunds.verdicts)
                 && !mutants::is_on(Decision::RefusalsAreNotReadAgain)
             {
-                before = Some(Progress::of(request, snapshot, &refunds.verdicts));
-                refunds.reopen_refused();
-                *snapshot = self.read_snapshot_at_once(read::keys(request)).await?;
-                refunds.decide(request, snapshot)?;
+                self.read_surely(request, refunds, snapshot).await?;
+                is_sure = true;
             }
             if request.part.is_none() && snapshot.record.is_some() {
                 claim.hold();
@@ -123,15 +121,13 @@ impl Session {
             let came = self.put_tombstones(request, claim, refunds, snapshot).await?;
             if !came.is_empty() {
                 came.iter().try_for_each(|item| items::take_in(snapshot, item))?;
+                is_sure = false;
                 continue;
             }
-            let next =
-                self.commit_all(request, claim, refunds, snapshot, is_of_one_moment, &mut backoff).await?;
-            match next {
-                Next::ReadAtOnce => {
-                    refunds.reopen_refused();
-                    *snapshot = self.read_snapshot_at_once(read::keys(request)).await?;
-                    is_of_one_moment = true;
+            match self.commit_all(request, claim, refunds, snapshot, is_sure, &mut backoff).await? {
+                Next::ReadSurely => {
+                    self.read_surely(request, refunds, snapshot).await?;
+                    is_sure = true;
                     continue;
                 }
                 Next::Done => {
@@ -143,7 +139,28 @@ impl Session {
                     *snapshot = self.read_snapshot(read::keys(request)).await?;
                 }
             }
-            is_of_one_moment = false;
+            is_sure = false;
+        }
+    }
+
+    /// Reads what can be told as it is: at one moment, or, of more keys than can be read so, until nothing has come to
+    /// it between two reads.
+    async fn read_surely(
+        &self,
+        request: &RefundRequest,
+        refunds: &mut Refunds,
+        snapshot: &mut Snapshot,
+    ) -> Result<(), Stop> {
+        loop {
+            let before = Progress::of(request, snapshot, &refunds.verdicts);
+            refunds.reopen(request, snapshot);
+            let keys = read::keys(request);
+            let is_of_one_moment = keys.len() <= limits::KEYS_PER_READ_MAX;
+            *snapshot = self.read_snapshot_at_once(keys).await?;
+            refunds.decide(request, snapshot)?;
+            if is_of_one_moment || Progress::of(request, snapshot, &refunds.verdicts) == before {
+                return Ok(());
+            }
         }
     }
 
@@ -154,15 +171,15 @@ impl Session {
         claim: &Claim<'_>,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
-        is_of_one_moment: bool,
+        is_sure: bool,
         backoff: &mut Backoff,
     ) -> Result<Next, Stop> {
         loop {
             let at = clock::unix_now();
             let actions_max = limits::actions_per_transaction();
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
-            if refunds.rests_on_the_balance() && !is_of_one_moment {
-                return Ok(Next::ReadAtOnce);
+            if !is_sure && refunds.rest_on_a_balance(request, snapshot) {
+                return Ok(Next::ReadSurely);
             }
             let Some(transaction) = transaction else { return Ok(Next::Done) };
 
@@ -222,8 +239,8 @@ enum Next {
     /// Decide again with these items, as a refusal showed them a moment ago.
     DecideWith(Vec<items::Item>),
     /// An account seems to be too rich. It may be so by this very refund, whose debit was read before: that is told, and
-    /// put on record, of one moment only.
-    ReadAtOnce,
+    /// put on record, only of what was read surely.
+    ReadSurely,
     /// It has waited, and what it knows is old.
     ReadAgain,
 }
@@ -238,17 +255,22 @@ impl Refunds {
         }
     }
 
-    /// Until it is read again nobody can say whether these are refused.
-    fn reopen_refused(&mut self) {
-        for verdict in &mut self.verdicts {
-            if matches!(verdict, Verdict::Refused(_)) {
+    /// Until it is read again nobody can say whether these are refused, or which balance stands beside these.
+    fn reopen(&mut self, request: &RefundRequest, snapshot: &Snapshot) {
+        for (item, verdict) in request.items.iter().zip(&mut self.verdicts) {
+            let is_refused = matches!(verdict, Verdict::Refused(_));
+            if is_refused || (is_behind(item, snapshot) && !verdict.is_executed_by(request)) {
                 *verdict = Verdict::Due;
             }
         }
     }
 
-    fn rests_on_the_balance(&self) -> bool {
-        self.verdicts.contains(&Verdict::Refused(Refusal::BalanceTooLarge))
+    /// Whether something is refused because its account is too rich, and not on record so.
+    fn rest_on_a_balance(&self, request: &RefundRequest, snapshot: &Snapshot) -> bool {
+        let mut verdicts = self.verdicts.iter().enumerate();
+        verdicts.any(|(position, verdict)| {
+            *verdict == Verdict::Refused(Refusal::BalanceTooLarge) && !request.is_recorded(snapshot, position)
+        })
     }
 
     /// Until its tombstone is there nobody can say that a debit is not: it may be taken at any time.

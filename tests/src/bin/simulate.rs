@@ -32,7 +32,7 @@ Examples:
   simulate --seeds 2000                    seeds that nobody has run; which they are is told
   simulate --seeds 2000 --first 1          always the same
   simulate --seed 17                       one seed again, with its history
-  simulate --seed 27 --mutant TENANT       that seed with something wrong
+  simulate --seed 8 --mutant TENANT        that seed with something wrong
   simulate mutants                         what is made wrong on purpose, and which seed finds it
   simulate stores http://127.0.0.1:8000    the same calls to the embedded store and to DynamoDB Local
 

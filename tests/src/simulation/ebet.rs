@@ -1043,7 +1043,8 @@ impl World {
         }
     }
 
-    /// The balances of an answer are those around its postings; where there are none, the balance of some moment since.
+    /// The balances of an answer are those around its postings; where there are none, the balance of some moment since
+    /// at which all was given back that is told to be.
     fn check_balances(&self, body: &Body, told: &[Told], answer: &Value, since: &Moment) {
         if answer["resultList"].is_null() {
             return;
@@ -1051,7 +1052,11 @@ impl World {
         let own = &self.bets[body.items[0].bet];
         let mut postings = BTreeMap::new();
         let mut total = BTreeMap::new();
+        let mut by_channel = Vec::new();
         for (item, told) in body.items.iter().zip(told) {
+            if *told == Told::ByChannel && self.bets[item.bet].player == own.player {
+                by_channel.push(&self.bets[item.bet]);
+            }
             if *told != Told::Refunded {
                 continue;
             }
@@ -1066,8 +1071,14 @@ impl World {
         let is_so = match (postings.values().next(), postings.values().last()) {
             (Some(first), Some(last)) => balances == (Some(first.before.value()), Some(last.after.value())),
             _ => {
+                let is_given_back = |bet: &Bet, items: &Items| {
+                    matches!(bet.debit(items), Some(Debit { state: DebitState::Refunded(_), .. }))
+                };
                 balances.0 == balances.1
-                    && self.simulation.table.was_ever(since, |items| own.balance(items) == balances.0)
+                    && self.simulation.table.was_ever(since, |items| {
+                        own.balance(items) == balances.0
+                            && by_channel.iter().all(|bet| is_given_back(bet, items))
+                    })
             }
         };
         if !is_so || told("refundMoney") != Some(total.values().sum()) {

@@ -173,7 +173,7 @@ async fn live(seed: u64, options: &Options) -> Ended {
     let life = simulation.clone();
     let lived = tokio::spawn(async move { life.live(rng).await }).await;
     if let Err(error) = lived {
-        simulation.breach(format!("the world ended: {error}"));
+        simulation.breach(format!("{ITSELF}: the world ended: {error}"));
     }
     // They know of the world as it knows of them.
     simulation.platform.end();
