@@ -34,7 +34,7 @@ pub const ITEMS_PER_REQUEST_MAX: usize = 10_000;
 /// Keys of one BatchGetItem call (DynamoDB).
 pub const KEYS_PER_READ_MAX: usize = 100;
 
-/// Actions of one TransactWriteItems call (DynamoDB).
+/// Actions of one TransactWriteItems or TransactGetItems call (DynamoDB).
 pub const ACTIONS_PER_TRANSACTION_MAX: usize = 100;
 
 /// [`ACTIONS_PER_TRANSACTION_MAX`]; tests may make it smaller, so that small requests need several transactions.

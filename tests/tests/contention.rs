@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::ledger::{AskedItem, DebitState, RefundRequest, Refusal, Verdict};
-use shared::store::Executed;
+use shared::store::{Deadline, Executed, StoreError};
 use tests::wire::{Attempt, Fault};
 use tests::world::{CALLER, Instance, World, event, is_embedded, no_faults, single};
 
@@ -284,6 +284,37 @@ async fn a_refusal_that_can_not_be_looked_at_again_is_not_told() {
     }
 }
 
+/// More than is read at one moment is read until nothing more is done; that its wallet moves all the time is no matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_more_items_than_are_read_at_one_moment_is_answered_beside_other_refunds_of_its_wallet()
+{
+    let world = Arc::new(World::with_channel().await);
+    let bets: Vec<String> = (0..120).map(|number| format!("bet-{number}")).collect();
+    let others: Vec<String> = (0..20).map(|number| format!("other-{number}")).collect();
+    let of = |ids: &[String]| -> Vec<(String, &str)> { ids.iter().map(|id| (id.clone(), "1")).collect() };
+    let debits = [of(&bets), of(&others)].concat();
+    let debits: Vec<(&str, &str)> = debits.iter().map(|(id, amount)| (id.as_str(), *amount)).collect();
+    world.wallet_with_debits("p", "0", &debits).await;
+    let body = single("r", "p", &[&debits[..bets.len()], &[("unknown", "1")]].concat());
+    let first = world.instance().call(&body).await;
+    world.delete("ebet#1#request#refundSingleWallet#r", "REQUEST").await;
+
+    let others = std::sync::Mutex::new(others.into_iter());
+    let of_channel = world.clone();
+    let again = world.instance_with(Arc::new(move |call| {
+        if call.operation == "TransactGetItems" {
+            let other = others.lock().unwrap().next().expect("it is not read that often");
+            let given_back = of_channel.self_refund(1, "p", &other);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(given_back));
+        }
+        Fault::None
+    }));
+    assert_eq!(again.call(&body).await, first);
+    let calls = again.wire.take_calls();
+    let read_again = calls.iter().filter(|call| call.operation == "TransactGetItems" && call.status == 200);
+    assert_eq!(read_again.count(), 2, "{calls:#?}");
+}
+
 /// The channel gives a bet back between the reading of its wallet and that of the bet: the wallet is without the refund.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balance_that_can_not_be_looked_at_again_is_not_told_beside_a_refund() {
@@ -326,6 +357,20 @@ async fn what_a_request_that_was_carried_out_in_part_is_refused_later_stays_refu
     let first = RefundRequest { items: vec![one.clone()], ..whole.clone() };
     let limited = RefundRequest { items: vec![one.clone(), barred], ..whole.clone() };
     assert_eq!(world.session().refund(&first).await.unwrap().executed, Executed::Yes);
+
+    // As long as it can't be put on record it is not told: with other settings the next one could be told otherwise.
+    for fault in [Fault::Throttled, Fault::TransactionConflict, Fault::LostRequest] {
+        let no_writes = move |call: Attempt<'_>| match call.operation {
+            "TransactWriteItems" => fault,
+            _ => Fault::None,
+        };
+        let (store, _) = world.store_of("refund-single-wallet", Arc::new(no_writes));
+        let session = store.session(Deadline::after(Duration::from_millis(300)));
+        let told = session.refund(&limited).await.unwrap();
+        assert!(matches!(told.trouble, Some(StoreError::DeadlinePassed { .. })), "{told:?}");
+        assert_eq!(told.verdicts[1], Verdict::Due, "{fault:?}");
+        assert!(told.verdicts[0].is_executed_by(&limited));
+    }
 
     let (session, wire) = world.session_of("refund-single-wallet", no_faults());
     let told = session.refund(&limited).await.unwrap();

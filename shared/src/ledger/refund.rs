@@ -307,54 +307,64 @@ pub fn is_fresh_tombstone(since: u64, at: u64) -> bool {
 }
 
 /// How far things have come, as a read shows it: the version of the request's record; of each item whether the request
-/// has refunded it itself, whether its debit is there, how often its account has moved, and whether that was read before
-/// the refund of its debit.
+/// has refunded it itself, whether its debit is there, and whether its account [is behind](is_behind). Of none of these
+/// can more happen than there are items, whatever else happens to the accounts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Progress {
     version: Option<u64>,
-    items: Vec<(bool, bool, Option<u64>, bool)>,
+    items: Vec<(bool, bool, bool)>,
 }
 
 impl Progress {
     pub fn of(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> Self {
-        let sequence = |item: &AskedItem| Some(snapshot.accounts.get(&item.asked()?.debit.account)?.sequence);
         let items = request.items.iter().zip(verdicts).map(|(item, verdict)| {
             let is_executed = verdict.is_executed_by(request);
-            (is_executed, is_there(item, snapshot), sequence(item), is_behind(item, snapshot))
+            (is_executed, is_there(item, snapshot), is_behind(item, request, snapshot))
         });
         Self { version: snapshot.record.as_ref().map(|record| record.version), items: items.collect() }
     }
 }
 
-/// Whether an account was read before a refund that its debit shows. Its balance must not be told beside that refund:
-/// it never was beside it.
-pub fn is_behind(item: &AskedItem, snapshot: &Snapshot) -> bool {
+/// Whether the account whose balance is told was read before a refund that the item's debit shows: the balance was never
+/// beside that refund.
+pub fn is_behind(item: &AskedItem, request: &RefundRequest, snapshot: &Snapshot) -> bool {
     let debit = item.asked().and_then(|asked| snapshot.debits.get(&asked.debit));
     let Some(Debit { key, state: DebitState::Refunded(refund), .. }) = debit else { return false };
-    snapshot.accounts.get(&key.account).is_some_and(|account| account.sequence < refund.posting.sequence)
+    request.balance_of.as_ref() == Some(&key.account)
+        && snapshot
+            .accounts
+            .get(&key.account)
+            .is_some_and(|account| account.sequence < refund.posting.sequence)
 }
 
 fn is_there(item: &AskedItem, snapshot: &Snapshot) -> bool {
     item.asked().is_some_and(|asked| snapshot.debits.contains_key(&asked.debit))
 }
 
-/// Whether `verdicts` may be acted on and told, though the items of `snapshot` were read at different moments.
+/// Whether `verdicts` may be acted on and told, though the items of `snapshot` were read at different moments. `before` is
+/// what the read before this one showed, if that was not conclusive, and this one was made of transactions.
 ///
 /// Where something of the request has been executed, each of its refusals was put on record with it. One
 /// that isn't there may come of an item that was read before that: read again, to know. Nor is an account known to be
-/// missing where its debit is there: the two may have come between their reads. Nor is a balance known where its account
-/// [is behind](is_behind).
+/// missing where its debit is there: the two may have come between their reads. Nor is a balance known that is behind.
 ///
-/// What is read again is so for sure if it is of one moment; or if it shows the same [`Progress`] as the read before it,
-/// and both saw of each transaction all or nothing. The second one was begun after all that it shows to be executed: each
-/// of its items is newer than that.
-pub fn is_conclusive(request: &RefundRequest, snapshot: &Snapshot, verdicts: &[Verdict]) -> bool {
+/// A read that shows no more progress than the one before it was begun after all that it shows was decided, and reads in
+/// transactions see all of that: each of its items is newer.
+pub fn is_conclusive(
+    request: &RefundRequest,
+    snapshot: &Snapshot,
+    verdicts: &[Verdict],
+    before: Option<&Progress>,
+) -> bool {
+    if before.is_some_and(|before| *before == Progress::of(request, snapshot, verdicts)) {
+        return true;
+    }
     let record = request.record(snapshot);
     let has_begun = record.is_some() || verdicts.iter().any(|verdict| verdict.is_executed_by(request));
     let came_meanwhile = |(item, verdict): (&AskedItem, &Verdict)| {
         *verdict == Verdict::Refused(Refusal::UnknownAccount) && is_there(item, snapshot)
     };
-    if request.items.iter().any(|item| is_behind(item, snapshot))
+    if request.items.iter().any(|item| is_behind(item, request, snapshot))
         || request.items.iter().zip(verdicts).any(came_meanwhile)
     {
         return false;

@@ -136,7 +136,7 @@ impl Session {
                 && !is_of_one_moment
                 && !mutants::is_on(Decision::LackOfMoneyIsNotReadAgain)
             {
-                snapshot = self.read_snapshot_at_once(keys()).await?;
+                snapshot = self.read_snapshot_at_once(keys(), limits::ACTIONS_PER_TRANSACTION_MAX).await?;
                 is_of_one_moment = true;
                 continue;
             }

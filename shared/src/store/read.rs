@@ -48,11 +48,15 @@ fn snapshot(found: &[Item]) -> Result<Snapshot, StoreError> {
 }
 
 /// What is read of as many keys as fit into a call, and of the next ones beside it.
-async fn in_chunks<F>(keys: &[Item], read: impl Fn(Vec<Item>) -> F) -> Result<Vec<Item>, StoreError>
+async fn in_chunks<F>(
+    keys: &[Item],
+    at_a_time: usize,
+    read: impl Fn(Vec<Item>) -> F,
+) -> Result<Vec<Item>, StoreError>
 where
     F: Future<Output = Result<Vec<Item>, StoreError>>,
 {
-    let chunks = keys.chunks(limits::KEYS_PER_READ_MAX).map(<[Item]>::to_vec).collect::<Vec<_>>();
+    let chunks = keys.chunks(at_a_time).map(<[Item]>::to_vec).collect::<Vec<_>>();
     let reads = stream::iter(chunks.into_iter().map(read));
     let read: Vec<Vec<Item>> = reads.buffered(CHUNKS_AT_ONCE).try_collect().await?;
     Ok(read.into_iter().flatten().collect())
@@ -77,9 +81,13 @@ impl Session {
         snapshot(&self.read_items(keys).await?)
     }
 
-    /// The same by [`Self::read_at_once`].
-    pub(super) async fn read_snapshot_at_once(&self, keys: Vec<Item>) -> Result<Snapshot, StoreError> {
-        snapshot(&self.read_at_once(keys).await?)
+    /// The same in transactions, as [`Self::read_at_once`], each of up to `at_a_time` keys.
+    pub(super) async fn read_snapshot_at_once(
+        &self,
+        keys: Vec<Item>,
+        at_a_time: usize,
+    ) -> Result<Snapshot, StoreError> {
+        snapshot(&self.read_in_transactions(keys, at_a_time).await?)
     }
 
     /// The item under `key`, by [`Self::read_at_once`].
@@ -93,10 +101,19 @@ impl Session {
     ///
     /// Twice as dear as [`Self::read_items`], and refused while a transaction is under way: for what is told.
     pub(super) async fn read_at_once(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        self.read_in_transactions(keys, limits::ACTIONS_PER_TRANSACTION_MAX).await
+    }
+
+    async fn read_in_transactions(&self, keys: Vec<Item>, at_a_time: usize) -> Result<Vec<Item>, StoreError> {
         if mutants::is_on(Decision::ReadAtOnceIsApart) {
             return self.read_items(keys).await;
         }
-        in_chunks(&keys, |chunk| async move { self.until_answered(|| self.transact_get(&chunk)).await }).await
+        in_chunks(
+            &keys,
+            at_a_time,
+            |chunk| async move { self.until_answered(|| self.transact_get(&chunk)).await },
+        )
+        .await
     }
 
     /// One TransactGetItems: the items found.
@@ -125,7 +142,7 @@ impl Session {
 
     /// The items under `keys` that exist. `keys` are distinct; an item that is not in the answer is absent.
     pub(super) async fn read_items(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        in_chunks(&keys, |chunk| self.read_chunk(chunk)).await
+        in_chunks(&keys, limits::KEYS_PER_READ_MAX, |chunk| self.read_chunk(chunk)).await
     }
 
     async fn read_chunk(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {

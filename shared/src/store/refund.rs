@@ -79,6 +79,10 @@ impl Session {
     ) -> Result<Refunds, KeyReused> {
         let mut snapshot = Snapshot::default();
         let stopped = self.carry_out(request, claim, read, &mut refunds, &mut snapshot).await.err();
+        if stopped.is_some() {
+            // A transaction that was to put refusals on record may not have come about.
+            refunds.reopen_unrecorded(request, &snapshot);
+        }
         refunds.accounts = snapshot.accounts;
         if request.part.is_none() {
             claim.leave();
@@ -101,19 +105,21 @@ impl Session {
         snapshot: &mut Snapshot,
     ) -> Result<(), Stop> {
         let mut backoff = Backoff::default();
-        let mut is_sure = false;
+        // Or as good as that.
+        let mut is_of_one_moment = false;
         *snapshot = match read {
             Some(read) => read,
             None => self.read_snapshot(read::keys(request)).await?,
         };
         loop {
             refunds.decide(request, snapshot)?;
-            if !is_sure
-                && !is_conclusive(request, snapshot, &refunds.verdicts)
+            let mut before = None;
+            while !is_of_one_moment
+                && !is_conclusive(request, snapshot, &refunds.verdicts, before.as_ref())
                 && !mutants::is_on(Decision::RefusalsAreNotReadAgain)
             {
-                self.read_surely(request, refunds, snapshot).await?;
-                is_sure = true;
+                before = Some(Progress::of(request, snapshot, &refunds.verdicts));
+                is_of_one_moment = self.read_again(request, refunds, snapshot).await?;
             }
             if request.part.is_none() && snapshot.record.is_some() {
                 claim.hold();
@@ -121,13 +127,13 @@ impl Session {
             let came = self.put_tombstones(request, claim, refunds, snapshot).await?;
             if !came.is_empty() {
                 came.iter().try_for_each(|item| items::take_in(snapshot, item))?;
-                is_sure = false;
+                is_of_one_moment = false;
                 continue;
             }
-            match self.commit_all(request, claim, refunds, snapshot, is_sure, &mut backoff).await? {
-                Next::ReadSurely => {
-                    self.read_surely(request, refunds, snapshot).await?;
-                    is_sure = true;
+            match self.commit_all(request, claim, refunds, snapshot, is_of_one_moment, &mut backoff).await? {
+                Next::ReadAtOnce(too_rich) => {
+                    self.read_until_known(request, refunds, snapshot, &too_rich).await?;
+                    is_of_one_moment = true;
                     continue;
                 }
                 Next::Done => {
@@ -139,26 +145,43 @@ impl Session {
                     *snapshot = self.read_snapshot(read::keys(request)).await?;
                 }
             }
-            is_sure = false;
+            is_of_one_moment = false;
         }
     }
 
-    /// Reads what can be told as it is: at one moment, or, of more keys than can be read so, until nothing has come to
-    /// it between two reads.
-    async fn read_surely(
+    /// Reads again, in a transaction, or in several where there is more than one may read: whether it was of one moment.
+    async fn read_again(
         &self,
         request: &RefundRequest,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
+    ) -> Result<bool, Stop> {
+        refunds.reopen(request, snapshot);
+        let keys = read::keys(request);
+        let at_a_time = limits::actions_per_transaction();
+        let is_of_one_moment = keys.len() <= at_a_time;
+        *snapshot = self.read_snapshot_at_once(keys, at_a_time).await?;
+        refunds.decide(request, snapshot)?;
+        Ok(is_of_one_moment)
+    }
+
+    /// Reads again until what is read is as good as of one moment, also of accounts that seem `too_rich`: of several
+    /// transactions, until these haven't moved between two reads, and nothing else has come.
+    async fn read_until_known(
+        &self,
+        request: &RefundRequest,
+        refunds: &mut Refunds,
+        snapshot: &mut Snapshot,
+        too_rich: &[AccountKey],
     ) -> Result<(), Stop> {
+        let shown = |refunds: &Refunds, snapshot: &Snapshot| {
+            let sequence = |key| snapshot.accounts.get(key).map(|account| account.sequence);
+            let sequences: Vec<_> = too_rich.iter().map(sequence).collect();
+            (Progress::of(request, snapshot, &refunds.verdicts), sequences)
+        };
         loop {
-            let before = Progress::of(request, snapshot, &refunds.verdicts);
-            refunds.reopen(request, snapshot);
-            let keys = read::keys(request);
-            let is_of_one_moment = keys.len() <= limits::KEYS_PER_READ_MAX;
-            *snapshot = self.read_snapshot_at_once(keys).await?;
-            refunds.decide(request, snapshot)?;
-            if is_of_one_moment || Progress::of(request, snapshot, &refunds.verdicts) == before {
+            let before = shown(refunds, snapshot);
+            if self.read_again(request, refunds, snapshot).await? || shown(refunds, snapshot) == before {
                 return Ok(());
             }
         }
@@ -171,15 +194,16 @@ impl Session {
         claim: &Claim<'_>,
         refunds: &mut Refunds,
         snapshot: &mut Snapshot,
-        is_sure: bool,
+        is_of_one_moment: bool,
         backoff: &mut Backoff,
     ) -> Result<Next, Stop> {
         loop {
             let at = clock::unix_now();
             let actions_max = limits::actions_per_transaction();
             let transaction = plan(request, &mut refunds.verdicts, snapshot, at, actions_max);
-            if !is_sure && refunds.rest_on_a_balance(request, snapshot) {
-                return Ok(Next::ReadSurely);
+            let too_rich = refunds.too_rich(request, snapshot);
+            if !is_of_one_moment && !too_rich.is_empty() {
+                return Ok(Next::ReadAtOnce(too_rich));
             }
             let Some(transaction) = transaction else { return Ok(Next::Done) };
 
@@ -238,9 +262,9 @@ enum Next {
     Done,
     /// Decide again with these items, as a refusal showed them a moment ago.
     DecideWith(Vec<items::Item>),
-    /// An account seems to be too rich. It may be so by this very refund, whose debit was read before: that is told, and
-    /// put on record, only of what was read surely.
-    ReadSurely,
+    /// These accounts seem to be too rich. They may be so by this very refund, whose debit was read before: that is told,
+    /// and put on record, of one moment only.
+    ReadAtOnce(Vec<AccountKey>),
     /// It has waited, and what it knows is old.
     ReadAgain,
 }
@@ -257,20 +281,34 @@ impl Refunds {
 
     /// Until it is read again nobody can say whether these are refused, or which balance stands beside these.
     fn reopen(&mut self, request: &RefundRequest, snapshot: &Snapshot) {
+        self.reopen_unrecorded(request, snapshot);
         for (item, verdict) in request.items.iter().zip(&mut self.verdicts) {
-            let is_refused = matches!(verdict, Verdict::Refused(_));
-            if is_refused || (is_behind(item, snapshot) && !verdict.is_executed_by(request)) {
+            if is_behind(item, request, snapshot) && !verdict.is_executed_by(request) {
                 *verdict = Verdict::Due;
             }
         }
     }
 
-    /// Whether something is refused because its account is too rich, and not on record so.
-    fn rest_on_a_balance(&self, request: &RefundRequest, snapshot: &Snapshot) -> bool {
-        let mut verdicts = self.verdicts.iter().enumerate();
-        verdicts.any(|(position, verdict)| {
-            *verdict == Verdict::Refused(Refusal::BalanceTooLarge) && !request.is_recorded(snapshot, position)
-        })
+    /// What is refused and not on record may be another attempt's to carry out, unless there is nothing to it.
+    fn reopen_unrecorded(&mut self, request: &RefundRequest, snapshot: &Snapshot) {
+        for (position, (item, verdict)) in request.items.iter().zip(&mut self.verdicts).enumerate() {
+            if matches!(verdict, Verdict::Refused(_))
+                && item.asked().is_some()
+                && !request.is_recorded(snapshot, position)
+            {
+                *verdict = Verdict::Due;
+            }
+        }
+    }
+
+    /// The accounts that would become too rich, where that is not on record.
+    fn too_rich(&self, request: &RefundRequest, snapshot: &Snapshot) -> Vec<AccountKey> {
+        let refused =
+            request.items.iter().zip(&self.verdicts).enumerate().filter(|(position, (_, verdict))| {
+                **verdict == Verdict::Refused(Refusal::BalanceTooLarge)
+                    && !request.is_recorded(snapshot, *position)
+            });
+        refused.filter_map(|(_, (item, _))| Some(item.asked()?.debit.account.clone())).collect()
     }
 
     /// Until its tombstone is there nobody can say that a debit is not: it may be taken at any time.
