@@ -17,6 +17,8 @@ pub enum Decision {
     BatchRefusalIsNotReadAgain,
     LackOfFundsIsNotReadAgain,
     LateBatchIsNotOutdated,
+    WhatIsLeftIsNotReadAgain,
+    ConfirmedIsToldAtOnce,
     MonthIsNotNamed,
     HalfABatchIsTold,
     EverybodyHasTakenOn,
@@ -33,7 +35,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::RefundWithoutAnswerIsDone,
         Self::RefusalsAreNotReadAgain,
         Self::NoTombstones,
@@ -47,6 +49,8 @@ impl Decision {
         Self::BatchRefusalIsNotReadAgain,
         Self::LackOfFundsIsNotReadAgain,
         Self::LateBatchIsNotOutdated,
+        Self::WhatIsLeftIsNotReadAgain,
+        Self::ConfirmedIsToldAtOnce,
         Self::MonthIsNotNamed,
         Self::HalfABatchIsTold,
         Self::EverybodyHasTakenOn,
@@ -82,6 +86,10 @@ impl Decision {
                 "a batch is refused for funds and charges that were read at different moments"
             }
             Self::LateBatchIsNotOutdated => "a batch is refused whose first transaction may still come",
+            Self::WhatIsLeftIsNotReadAgain => "a batch is refused for a charge of which more is left by now",
+            Self::ConfirmedIsToldAtOnce => {
+                "who fails a refund is told that it is confirmed, though it failed before that"
+            }
             Self::MonthIsNotNamed => "a batch is put on record, and its month is not",
             Self::HalfABatchIsTold => "a batch is told as created that holds its first charges only",
             Self::EverybodyHasTakenOn => "a batch is settled by all who come, at the same time",

@@ -12,6 +12,7 @@ use refundctl::sample::{Bet, Sample};
 use serde_json::{Value, json};
 use shared::ebet::ChannelId;
 use shared::ledger::{DebitState, RefundedBy, exact_decimal};
+use shared::store::Content;
 use tests::wire::{Attempt, Call, Fault, Faults};
 use tests::world::{CALLER, Instance, World, batch, event, is_embedded, signed, single};
 
@@ -66,6 +67,31 @@ async fn all_are_refunded_once(world: &World, bets: &[Bet]) {
             assert_eq!(wallet.account.balance.value() - wallet.account.opening.value(), credited, "{player}");
         })
         .await;
+}
+
+/// Where the refusals of players lie but for the leading one, for who looks a request up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_players_refusals_are_found_with_the_player_under_the_requests_name() {
+    let world = World::with_channel().await;
+    for player in ["a", "b"] {
+        let bets = ["good", "other"].map(|bet| (format!("{player}-{bet}"), "5"));
+        let bets: Vec<(&str, &str)> = bets.iter().map(|(bet, amount)| (bet.as_str(), *amount)).collect();
+        world.wallet_with_debits(player, "0", &bets).await;
+    }
+    let asked = [("a", "a-good", "5"), ("b", "b-good", "5"), ("b", "b-other", "4")];
+    assert_eq!(world.batch_instance().call(&batch("r", &asked)).await["status"], 200);
+    let session = world.session();
+    let request = ChannelId(1).tenant().request("autoBatchRefund", "r");
+    let mut refused = session.request_record(&request).await.unwrap().unwrap().0.refused.len();
+    for player in ["a", "b"] {
+        for stored in session.stored_partition(&format!("ebet#1#{player}")).await.unwrap() {
+            if let Ok(Content::RequestPart { request: part, refused: of_part, .. }) = stored.content {
+                assert_eq!(part, request.within_tenant());
+                refused += of_part;
+            }
+        }
+    }
+    assert_eq!(refused, 1);
 }
 
 fn writes(calls: &[Call]) -> f64 {

@@ -14,7 +14,7 @@ use shared::pingpp::{ChannelAnswer, Decided, LedgerChannel, decide_refund};
 use shared::store::{Deadline, Found, Session, Settled};
 use tests::faults::dies_at;
 use tests::pingpp::{Kept, Told, new, refused, request};
-use tests::wire::Faults;
+use tests::wire::{Attempt, Fault, Faults};
 use tests::world::World;
 
 struct Worker {
@@ -25,7 +25,7 @@ struct Worker {
 
 impl Worker {
     fn new(world: &World) -> Self {
-        Self::with(world, Arc::new(|_| tests::wire::Fault::None))
+        Self::with(world, Arc::new(|_| Fault::None))
     }
 
     fn with(world: &World, faults: Faults) -> Self {
@@ -144,6 +144,24 @@ async fn what_can_not_be_read_is_not_brought_again_and_keeps_nothing_from_being_
     assert_eq!(worker.work(&settled).await, [""; 0]);
     let kinds: Vec<&str> = worker.bus.facts().iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, ["batch_refund.succeeded", "refund.succeeded"], "the good one's");
+}
+
+/// Its permissions may be wrong for a while: a fact is told once they are right.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_table_refuses_to_have_read_is_brought_again() {
+    let world = world().await;
+    let mut stream = world.stream().await;
+    create(&world, "batch1", &["ch_0"]).await;
+    let worker = Worker::new(&world);
+    worker.work(&world.changes(&mut stream).await.unwrap()).await;
+    let settled = world.changes(&mut stream).await.unwrap();
+    let refuses =
+        |call: Attempt<'_>| if call.operation.contains("Get") { Fault::Refused } else { Fault::None };
+    let refused = Worker::with(&world, Arc::new(refuses));
+    assert_eq!(refused.work(&settled).await.len(), 2, "the batch and its refund have succeeded");
+    assert!(refused.bus.facts().is_empty());
+    assert_eq!(worker.work(&settled).await, [""; 0]);
+    assert_eq!(worker.bus.facts().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

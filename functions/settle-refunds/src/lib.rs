@@ -209,9 +209,9 @@ impl SettleRefunds {
                         told.push(event.clone());
                     }
                 }
-                Some(Err(error)) if error.passes() => failures.push(number),
                 // Bringing it again would not mend it, and hold up all that comes behind it.
-                _ => {}
+                Some(Err(StoreError::Damaged { .. })) | None => {}
+                Some(Err(_)) => failures.push(number),
             }
         }
         let put = tokio::time::timeout(session.time_left(), self.bus.put(&told)).await;

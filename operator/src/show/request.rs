@@ -1,5 +1,6 @@
 //! `refundctl show request`: a provider's request by its number.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -47,23 +48,30 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
     let session = session(&store);
     let tenant = options.channel.tenant();
     let keys: Vec<RequestKey> = CALLS.iter().map(|call| tenant.request(call, &options.seq_no)).collect();
-    let mut requests = Section::new("requests", &["time", "refused"], &["call", "fingerprint"]);
-    let mut is_known = false;
+    let mut records = Vec::new();
     for key in &keys {
         let Some((record, at)) = session.request_record(key).await? else { continue };
-        is_known = true;
-        let refused = record.refused.len() as u64;
-        let fingerprint = hex(record.fingerprint.as_bytes());
-        requests.row([Cell::Time(at), Cell::Count(refused), Cell::text(call(key)), Cell::text(fingerprint)]);
+        records.push((key, record, at));
     }
+    let is_known = !records.is_empty();
     let mut found: Vec<(Debit, Refund)> = Vec::new();
-    let mut take = |stored: Stored| {
-        if let Ok(Content::Debit(debit)) = stored.content
-            && let DebitState::Refunded(refund) = &debit.state
-            && keys.contains(&refund.request)
-        {
-            found.push((*debit.clone(), refund.clone()));
+    let of_channel = format!("{}#", tenant.as_str());
+    // A batch's refusals lie with their players, but for those of the leading one.
+    let mut refused_of_parts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut take = |stored: Stored| match stored.content {
+        Ok(Content::Debit(debit)) => {
+            if let DebitState::Refunded(refund) = &debit.state
+                && keys.contains(&refund.request)
+            {
+                found.push((*debit.clone(), refund.clone()));
+            }
         }
+        Ok(Content::RequestPart { account, request, refused, .. })
+            if account.as_str().starts_with(&of_channel) =>
+        {
+            *refused_of_parts.entry(request).or_default() += refused;
+        }
+        _ => {}
     };
     match &options.player {
         Some(player) => {
@@ -77,6 +85,13 @@ pub async fn command(options: &Options) -> Result<ExitCode> {
             })
             .await?;
         }
+    }
+    let mut requests = Section::new("requests", &["time", "refused"], &["call", "fingerprint"]);
+    for (key, record, at) in records {
+        let of_parts = refused_of_parts.get(key.within_tenant()).copied().unwrap_or_default();
+        let refused = Cell::Count((record.refused.len() + of_parts) as u64);
+        let fingerprint = hex(record.fingerprint.as_bytes());
+        requests.row([Cell::Time(at), refused, Cell::text(call(key)), Cell::text(fingerprint)]);
     }
     if !is_known && found.is_empty() {
         bail!("nothing is on record under {} in channel {}", options.seq_no, options.channel);

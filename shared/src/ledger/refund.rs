@@ -64,6 +64,12 @@ pub struct AskedRefund {
     pub amount: Amount,
 }
 
+impl AskedRefund {
+    fn is_of_round(&self, debit: &Debit) -> bool {
+        self.round.as_ref().is_none_or(|round| *round == debit.round)
+    }
+}
+
 /// Why an item is not refunded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Refusal {
@@ -221,8 +227,8 @@ pub fn decide(request: &RefundRequest, snapshot: &Snapshot) -> Result<Vec<Verdic
     Ok(verdicts)
 }
 
-/// The order matters where several things are true. What the request was told stays true, what it has
-/// done stays done; then come the rules of the day; and the amount is judged only for a debit that could
+/// The order matters where several things are true. What the request has done stays done, what it was told stays
+/// true; then come the rules of the day; and the amount is judged only for a debit that could
 /// be refunded.
 fn decide_item(
     item: &AskedItem,
@@ -237,11 +243,13 @@ fn decide_item(
         DebitState::Open | DebitState::Settled => None,
     });
     let is_same = |refund: &Refund| asked.is_some_and(|asked| asked.amount == refund.amount);
+    let is_of_round = debit.is_some_and(|debit| asked.is_some_and(|asked| asked.is_of_round(debit)));
+    let is_own = |refund: &&Refund| refund.request == request.key && is_same(refund) && is_of_round;
+    if let Some(refund) = refund.filter(is_own) {
+        return Verdict::Refunded(refund.clone());
+    }
     if let Some(refusal) = recorded {
         return Verdict::Refused(refusal);
-    }
-    if let Some(refund) = refund.filter(|refund| refund.request == request.key && is_same(refund)) {
-        return Verdict::Refunded(refund.clone());
     }
     match (item, refund) {
         (&AskedItem::Refused(refusal), _) => return Verdict::Refused(refusal),
@@ -260,7 +268,7 @@ fn decide_item(
     let Some(debit) = debit else {
         return Verdict::Refused(Refusal::UnknownDebit);
     };
-    if asked.round.as_ref().is_some_and(|round| *round != debit.round) {
+    if !asked.is_of_round(debit) {
         return Verdict::Refused(Refusal::WrongRound);
     }
     match &debit.state {
@@ -452,6 +460,10 @@ pub fn plan(
         };
         let Ok(posting) = account.post(&facts) else {
             *verdict = Verdict::Refused(Refusal::BalanceTooLarge);
+            if new_accounts == 1 {
+                // Nothing has moved it, so it is no action.
+                accounts.remove(&asked.debit.account);
+            }
             continue;
         };
         taken.insert(&asked.debit);

@@ -242,9 +242,15 @@ pub struct BatchSnapshot {
 }
 
 impl BatchSnapshot {
-    /// Whether charges and funds are as they were in an earlier read: then they all were so at the moment between both.
-    pub fn has_the_same_money(&self, earlier: &Self) -> bool {
-        self.charges == earlier.charges && self.accounts == earlier.accounts
+    /// Whether charges and these funds are as they were in an earlier read: then they all were so at the moment between
+    /// both.
+    pub fn has_the_same_money(&self, earlier: &Self, source: FundingSource) -> bool {
+        self.charges == earlier.charges && self.accounts.get(&source) == earlier.accounts.get(&source)
+    }
+
+    /// What is left of a charge, in minor units.
+    pub fn refundable(&self, charge: &ChargeId) -> Option<u64> {
+        self.charges.get(charge).map(Charge::refundable)
     }
 }
 

@@ -516,6 +516,24 @@ fn a_read_that_shows_more_executed_than_the_one_before_it_decides_no_refusal() {
     assert!(is_conclusive(&request, &snapshot, &verdicts, None) && verdicts[0].is_executed_by(&request));
 }
 
+/// An account that can't take a refund is no action of the transaction.
+#[test]
+fn accounts_that_would_become_too_rich_keep_nobody_else_from_a_refund() {
+    let highest = (0..3).map(|_| "1000000000000000000");
+    let holders = ["a", "b", "c"];
+    let bets = ["a", "b", "c", "d"].map(|holder| debit(holder, "bet", "1", DebitState::Open));
+    let mut ledger = ledger(&[("a", "0"), ("b", "0"), ("c", "0"), ("d", "0")], &bets);
+    for (holder, highest) in holders.into_iter().zip(highest) {
+        let balance = Balance::recorded(highest.parse().unwrap());
+        ledger.snapshot.accounts.get_mut(&tenant().account(holder)).unwrap().balance = balance;
+    }
+    let request = request("r", ["a", "b", "c", "d"].map(|holder| ask(holder, "bet", "1")).to_vec());
+    let mut verdicts = decide(&request, &ledger.snapshot).unwrap();
+    let transaction = plan(&request, &mut verdicts, &ledger.snapshot, 1, 3).expect("one can be refunded");
+    assert_eq!(verdicts[..3], [(); 3].map(|()| Verdict::Refused(Refusal::BalanceTooLarge)));
+    assert_eq!((transaction.accounts.len(), transaction.refunds.len()), (1, 1));
+}
+
 /// Another request's refund, between whose items a copy was read.
 #[test]
 fn a_balance_is_not_told_beside_a_refund_that_it_is_without() {

@@ -211,9 +211,13 @@ async fn ask_all(
     let known = session.refunds_of(batch).await?;
     let is_undecided =
         |item: &&BatchItem| known.get(&item.refund).is_none_or(|refund| refund.state.is_pending());
-    let undecided = batch.items.iter().filter(is_undecided);
-    let asked: Vec<_> =
-        undecided.map(|item| ask(session, channel, batch, item, known.contains_key(&item.refund))).collect();
+    let mut undecided: Vec<&BatchItem> = batch.items.iter().filter(is_undecided).collect();
+    // In no order: where many before them have no answer, others have their turn another time.
+    fastrand::shuffle(&mut undecided);
+    let asked: Vec<_> = undecided
+        .into_iter()
+        .map(|item| ask(session, channel, batch, item, known.contains_key(&item.refund)))
+        .collect();
     let asked: Vec<Result<(), StoreError>> =
         stream::iter(asked).buffer_unordered(limits::PARTS_AT_ONCE).collect().await;
     asked.into_iter().collect()

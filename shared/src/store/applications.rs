@@ -17,7 +17,6 @@ use crate::ledger::{
     BeginRefusal, Completion, Confirmation, FailedRefund, Mismatch, Obstacle, Standing, TenantKey, TradeNo,
     Withdrawal, completing, is_fresh_tombstone, judge_begin, judge_completion, judge_confirmation,
 };
-use crate::limits;
 use crate::mutants::{self, Decision};
 
 /// What one attempt to change an application came to.
@@ -345,7 +344,7 @@ impl Session {
         trade_no: &TradeNo,
     ) -> Result<Vec<BatchNo>, StoreError> {
         let partition = app_items::trade_partition(merchant, trade_no);
-        let found = self.query_index(&partition, "\u{10ffff}", limits::KEYS_PER_READ_MAX).await?;
+        let found = self.query_index(&partition, "\u{10ffff}", usize::MAX).await?;
         let mut numbers: Vec<BatchNo> = Vec::new();
         for item in &found {
             let number: BatchNo = Reader::new(item).parsed(INDEX_SORT_KEY)?;
@@ -488,7 +487,16 @@ impl Session {
                 !(is_overruled && is_another)
             };
             if let Some(said) = confirmations.iter().find(stands) {
-                return Ok(Failing::Confirmed(said.clone()));
+                // It may have failed before that was recorded: by this call, or by another. From now on it can't.
+                let (found, _) = self.application_and_failure(application, batch_no).await?;
+                let is_under_way =
+                    |state| matches!(state, ApplicationState::Processing(now) if now == refund);
+                if found.is_some_and(|found| is_under_way(found.state))
+                    || mutants::is_on(Decision::ConfirmedIsToldAtOnce)
+                {
+                    return Ok(Failing::Confirmed(said.clone()));
+                }
+                continue;
             }
             let failed = FailedRefund { refund, at, reason: reason.map(str::to_owned) };
             let (has_time, cause) =

@@ -104,7 +104,12 @@ impl Session {
         self.read_in_transactions(keys, limits::ACTIONS_PER_TRANSACTION_MAX).await
     }
 
-    async fn read_in_transactions(&self, keys: Vec<Item>, at_a_time: usize) -> Result<Vec<Item>, StoreError> {
+    /// The same, up to `at_a_time` of them as they are at one moment.
+    pub(super) async fn read_in_transactions(
+        &self,
+        keys: Vec<Item>,
+        at_a_time: usize,
+    ) -> Result<Vec<Item>, StoreError> {
         if mutants::is_on(Decision::ReadAtOnceIsApart) {
             return self.read_items(keys).await;
         }
@@ -258,19 +263,28 @@ impl Session {
         count_max: usize,
     ) -> Result<Vec<Item>, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        let (items, _) = self
-            .until_answered(|| async {
-                let query = self
-                    .query(INDEX_PARTITION_KEY, partition)
-                    .index_name(INDEX)
-                    .key_condition_expression("#partition = :partition AND #sort <= :sort")
-                    .expression_attribute_names("#sort", INDEX_SORT_KEY)
-                    .expression_attribute_values(":sort", text(sort_max))
-                    .limit(count_max.try_into().unwrap_or(i32::MAX));
-                self.page_of(query).await
-            })
-            .await?;
-        Ok(items)
+        let (mut found, mut start): (Vec<Item>, Option<Item>) = Default::default();
+        loop {
+            let count = (count_max - found.len()).try_into().unwrap_or(i32::MAX);
+            let (page, next) = self
+                .until_answered(|| async {
+                    let query = self
+                        .query(INDEX_PARTITION_KEY, partition)
+                        .index_name(INDEX)
+                        .key_condition_expression("#partition = :partition AND #sort <= :sort")
+                        .expression_attribute_names("#sort", INDEX_SORT_KEY)
+                        .expression_attribute_values(":sort", text(sort_max))
+                        .set_exclusive_start_key(start.clone())
+                        .limit(count);
+                    self.page_of(query).await
+                })
+                .await?;
+            found.extend(page);
+            start = next;
+            if start.is_none() || found.len() >= count_max {
+                return Ok(found);
+            }
+        }
     }
 
     /// One Query: a page of items in the order of their sort keys, or backwards, of those whose sort key is between

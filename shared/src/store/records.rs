@@ -16,7 +16,6 @@ use crate::ledger::{
     Account, AccountKey, ChainBreach, Debit, DebitId, DebitKey, DebitState, Movement, Posted, RequestKey,
     RequestRecord, TenantKey, check_chain,
 };
-use crate::limits;
 
 /// What became of a fact to put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +175,7 @@ impl Session {
         debit: &DebitId,
     ) -> Result<Vec<AccountKey>, StoreError> {
         let partition = items::debit_partition(tenant, debit);
-        let found = self.query_index(&partition, "~", limits::KEYS_PER_READ_MAX).await?;
+        let found = self.query_index(&partition, "~", usize::MAX).await?;
         Ok(found.iter().map(|item| AccountKey::recorded(items::partition(item))).collect())
     }
 
@@ -223,12 +222,23 @@ impl Session {
 
     /// Puts `item` unless there is one under its key: then that one is returned, untouched.
     pub(super) async fn put_new(&self, item: Item) -> Result<Option<Item>, StoreError> {
-        Ok(self.put(item, Some(PutCondition::absent())).await?.refused())
+        self.put_or_find(item, PutCondition::absent()).await
     }
 
     /// Puts a tombstone, unless there is the debit: then that one is returned, untouched.
     pub(super) async fn put_unless_debit(&self, tombstone: Item) -> Result<Option<Item>, StoreError> {
-        Ok(self.put(tombstone, Some(PutCondition::absent_or_asked())).await?.refused())
+        self.put_or_find(tombstone, PutCondition::absent_or_asked()).await
+    }
+
+    async fn put_or_find(&self, item: Item, condition: PutCondition) -> Result<Option<Item>, StoreError> {
+        loop {
+            match self.put(item.clone(), Some(condition.clone())).await? {
+                Put::Done => return Ok(None),
+                Put::Refused(Some(existing)) => return Ok(Some(existing)),
+                // It has vanished.
+                Put::Refused(None) => {}
+            }
+        }
     }
 
     /// Puts `item` in the place of its tombstone; whether that was there.
@@ -272,7 +282,7 @@ impl Session {
                 }
                 Err(error) => {
                     let existing = existing_item(&error).ok_or_else(|| CallFailure::from(error))?;
-                    self.meter.wrote_units(items::refused_write_units(Some(&existing)));
+                    self.meter.wrote_units(items::refused_write_units(existing.as_ref()));
                     Ok(Put::Refused(existing))
                 }
             }
@@ -284,22 +294,14 @@ impl Session {
 /// What became of an item to put.
 enum Put {
     Done,
-    /// There is one under its key that stays.
-    Refused(Item),
+    /// The one under its key stays; none, where there must be one to be replaced.
+    Refused(Option<Item>),
 }
 
-impl Put {
-    fn refused(self) -> Option<Item> {
-        match self {
-            Self::Done => None,
-            Self::Refused(existing) => Some(existing),
-        }
-    }
-}
-
-fn existing_item<R>(error: &SdkError<PutItemError, R>) -> Option<Item> {
+/// What a condition was not met by.
+fn existing_item<R>(error: &SdkError<PutItemError, R>) -> Option<Option<Item>> {
     match error.as_service_error() {
-        Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+        Some(PutItemError::ConditionalCheckFailedException(failed)) => Some(failed.item().cloned()),
         _ => None,
     }
 }

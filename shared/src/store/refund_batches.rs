@@ -15,8 +15,8 @@ use super::{ChargeChange, Creation, Executed, Session, StoreError};
 use crate::clock;
 use crate::ledger::{
     Account, AskedCharge, BatchItem, BatchRefusal, BatchRequest, BatchSnapshot, BatchState, Charge, ChargeId,
-    ChargeKey, Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch, RefundBatchId,
-    RefundBatchKey, TenantKey, decide_batch,
+    ChargeKey, ChargeProblem, Created, Creating, FundingSource, Hold, ItemRefund, Plan, RefundBatch,
+    RefundBatchId, RefundBatchKey, TenantKey, decide_batch,
 };
 use crate::limits;
 use crate::mutants::{self, Decision};
@@ -117,13 +117,15 @@ impl Session {
             let snapshot = batch_snapshot(request, &self.read_items(snapshot_keys(request)).await?)?;
             let created = new().ok_or_else(|| StoreError::Refused("the clock shows no time".to_owned()))?;
             let (accepted, otherwise) = match decide_batch(request, &snapshot, &created) {
-                Creating::Refused(refusal) => match self.stands(request, &snapshot, &refusal).await? {
-                    true => return Ok(Err(refusal)),
-                    false => (None, "others were writing to the same items".to_owned()),
-                },
+                Creating::Refused(refusal) => {
+                    match self.stands(request, &snapshot, &refusal, &created).await? {
+                        true => return Ok(Err(refusal)),
+                        false => (None, "others were writing to the same items".to_owned()),
+                    }
+                }
                 Creating::Wait { batches, refusal } => {
                     let is_held = !self.bring_all_on(request, batches).await?;
-                    match is_held && self.stands(request, &snapshot, &refusal).await? {
+                    match is_held && self.stands(request, &snapshot, &refusal, &created).await? {
                         true => return Ok(Err(refusal)),
                         false => (None, "others held some of the charges".to_owned()),
                     }
@@ -169,6 +171,7 @@ impl Session {
         request: &BatchRequest,
         snapshot: &BatchSnapshot,
         refusal: &BatchRefusal,
+        created: &Created,
     ) -> Result<bool, StoreError> {
         if mutants::is_on(Decision::BatchRefusalIsNotReadAgain) {
             return Ok(true);
@@ -178,11 +181,19 @@ impl Session {
             let batch = self.bring_on(&key).await?;
             return Ok(batch.is_some_and(|batch| batch.state != BatchState::Void));
         }
-        if matches!(refusal, BatchRefusal::InsufficientFunds { .. })
+        if let BatchRefusal::InsufficientFunds { source } = refusal
             && !mutants::is_on(Decision::LackOfFundsIsNotReadAgain)
         {
-            let later = batch_snapshot(request, &self.read_at_once(snapshot_keys(request)).await?)?;
-            if later.guard.is_some() || !later.has_the_same_money(snapshot) {
+            let (keys, at_a_time) = (snapshot_keys(request), limits::actions_per_transaction());
+            let is_of_one_moment = keys.len() <= at_a_time;
+            let later = batch_snapshot(request, &self.read_in_transactions(keys, at_a_time).await?)?;
+            let is_so = if is_of_one_moment {
+                let again = decide_batch(request, &later, created);
+                matches!(again, Creating::Refused(again) if again == *refusal)
+            } else {
+                later.guard.is_none() && later.has_the_same_money(snapshot, *source)
+            };
+            if !is_so {
                 return Ok(false);
             }
             if !self.outdate_first_transactions(request, snapshot).await? {
@@ -191,8 +202,20 @@ impl Session {
         } else {
             self.outdate_first_transactions(request, snapshot).await?;
         }
-        let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
-        Ok(self.read_item_at_once(guard).await?.is_none())
+        // What is left of a charge may be more than a plain read shows: somebody may have been told so.
+        let of_charge = match refusal {
+            BatchRefusal::Charge {
+                position,
+                problem: ChargeProblem::FullyRefunded | ChargeProblem::AboveRefundable { .. },
+            } if !mutants::is_on(Decision::WhatIsLeftIsNotReadAgain) => request.items.get(*position),
+            _ => None,
+        };
+        let mut keys = vec![batch_items::guard_key(&request.tenant, &request.batch_no)];
+        keys.extend(of_charge.map(|item| charge_key(request, item)));
+        let later = batch_snapshot(request, &self.read_at_once(keys).await?)?;
+        let left_of =
+            |item: &AskedCharge| later.refundable(&item.charge) == snapshot.refundable(&item.charge);
+        Ok(later.guard.is_none() && of_charge.is_none_or(left_of))
     }
 
     /// Makes first transactions of a request come to nothing that are on their way, of this call or of one before it, and
@@ -472,14 +495,16 @@ impl Session {
 
 /// The keys of all that the decision about a batch depends on.
 fn snapshot_keys(request: &BatchRequest) -> Vec<Item> {
-    let charge = |item: &AskedCharge| {
-        batch_items::charge_key(&ChargeKey { tenant: request.tenant.clone(), id: item.charge.clone() })
-    };
+    let charge = |item| charge_key(request, item);
     let funds =
         FundingSource::ALL.map(|source| items::account_key(&batch_items::funds_key(&request.tenant, source)));
     let guard = batch_items::guard_key(&request.tenant, &request.batch_no);
     let months = batch_items::months_key(&request.tenant);
     request.items.iter().map(charge).chain(funds).chain([guard, months]).collect()
+}
+
+fn charge_key(request: &BatchRequest, item: &AskedCharge) -> Item {
+    batch_items::charge_key(&ChargeKey { tenant: request.tenant.clone(), id: item.charge.clone() })
 }
 
 /// What was found under these keys.

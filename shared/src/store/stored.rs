@@ -70,6 +70,9 @@ pub enum Content {
     },
     RequestPart {
         account: AccountKey,
+        /// Its call and its number.
+        request: String,
+        refused: usize,
         at: u64,
     },
     Charge(Box<Charge>),
@@ -167,10 +170,10 @@ impl Content {
         if sort.starts_with(items::MOVEMENT_PREFIX) {
             return Ok(Self::Movement(Box::new(reader.movement()?)));
         }
-        if sort.strip_prefix(items::REQUEST).is_some_and(|rest| rest.starts_with('#')) {
-            reader.record()?;
-            let account = AccountKey::recorded(partition);
-            return Ok(Self::RequestPart { account, at: reader.integer("at")? });
+        if let Some(request) = sort.strip_prefix(items::REQUEST).and_then(|rest| rest.strip_prefix('#')) {
+            let refused = reader.record()?.refused.len();
+            let (account, request) = (AccountKey::recorded(partition), request.to_owned());
+            return Ok(Self::RequestPart { account, request, refused, at: reader.integer("at")? });
         }
         if sort.starts_with(batch_items::REFUND_PREFIX) {
             return Ok(Self::Refund(Box::new(reader.item_refund()?)));

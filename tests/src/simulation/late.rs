@@ -10,12 +10,12 @@ use refundctl::import::{self, Source};
 use serde_json::{Value, json};
 use shared::ledger::{
     ApplicationRefund, ApplicationState, BatchGuard, BatchRefusal, BatchRequest, BatchState, BeginRefusal,
-    ChargeProblem, FundingSource, ItemState, RefundBatch, RefundId,
+    ChargeProblem, Confirmation, FundingSource, ItemState, RefundBatch, RefundId,
 };
 use shared::limits::simulated::ACTIONS_PER_TRANSACTION;
 use shared::mutants::{self, Decision};
 use shared::pingpp::{ChannelAnswer, Decided, advance, decide_refund};
-use shared::store::{Deadline, Session, Store, StoreError, Withdrawing};
+use shared::store::{Deadline, Failing, Session, Store, StoreError, Withdrawing};
 
 use super::operators::{APPS, app, key};
 use super::{mutant, now, sdk, table, template};
@@ -37,6 +37,8 @@ struct Mail {
     kept: Vec<Call>,
     /// The next read of several items is of two moments: what was kept back arrives before accounts are read.
     is_torn: bool,
+    /// These arrive before the next query does.
+    before_query: Vec<Call>,
 }
 
 impl Slow {
@@ -49,6 +51,12 @@ impl Slow {
             if operation == "BatchGetItem" && std::mem::take(&mut mail.is_torn) {
                 let (write, late) = mail.kept.pop().expect("something was kept back");
                 return torn(&behind, asked, || behind.carry_out(&write, &late).0);
+            }
+            if operation == "Query" {
+                for (write, late) in std::mem::take(&mut mail.before_query) {
+                    let (status, answer) = behind.carry_out(&write, &late);
+                    assert_eq!(status, 200, "{answer}");
+                }
             }
             let (what, count) = mail.keeps;
             if count == 0 || !(operation == what || asked.contains(what)) {
@@ -205,6 +213,44 @@ async fn a_withdrawal_of_an_application_that_was_told_unknown_does_not_end_it_wh
     assert!(matches!(session.withdraw(&key, None).await.unwrap(), Withdrawing::Withdrawn));
 }
 
+/// What somebody is told who fails a refund, where another call's failure and then a confirmation come between the reading
+/// of its state and that of its confirmations.
+async fn fails_beside_another() -> Failing {
+    let slow = Slow::new(&[merchant(), application()]).await;
+    let session = slow.session(20);
+    session.begin(&asked("B1")).await.result.unwrap().unwrap();
+    let batch = demo().batch("B1".parse().unwrap());
+    let said = Confirmation {
+        trade_no: "trade".parse().unwrap(),
+        amount: "2".parse().unwrap(),
+        at: 2,
+        invocation: "invocation".to_owned(),
+    };
+    let (application, number) = (demo().application(7), batch.no.clone());
+
+    slow.keep("TransactWriteItems", usize::MAX);
+    let undecided = slow.session(1).fail(&application, &number, None, &[]).await;
+    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+    let failure = slow.mail.lock().unwrap().kept.pop().unwrap();
+    slow.keep("PutItem", usize::MAX);
+    let undecided = slow.session(1).end(&batch, &said).await.result;
+    assert!(matches!(undecided, Err(StoreError::DeadlinePassed { .. })), "{undecided:?}");
+    let confirmation = slow.mail.lock().unwrap().kept.pop().unwrap();
+    slow.keep("", 0);
+
+    slow.mail.lock().unwrap().before_query = vec![failure, confirmation];
+    let told = session.fail(&application, &number, None, &[]).await.unwrap();
+    assert_eq!(state(&session).await, ApplicationState::Requested);
+    told
+}
+
+#[tokio::test]
+async fn a_refund_that_has_failed_is_not_told_to_be_confirmed_and_under_way() {
+    assert!(matches!(fails_beside_another().await, Failing::Before(_)));
+    let _wrong = mutants::switch_on(Decision::ConfirmedIsToldAtOnce);
+    assert!(matches!(fails_beside_another().await, Failing::Confirmed(_)));
+}
+
 #[tokio::test]
 async fn a_first_half_of_a_batch_that_was_told_refused_is_not_put_when_what_stood_in_its_way_is_gone() {
     first_half_comes_late(false).await;
@@ -338,4 +384,30 @@ async fn a_batch_is_not_refused_for_funds_that_never_were_beside_its_charges() {
     let _wrong = mutants::switch_on(Decision::LackOfFundsIsNotReadAgain);
     let refusal = BatchRefusal::InsufficientFunds { source: FundingSource::Unsettled };
     assert_eq!(asks_for_what_is_left().await, Err(refusal));
+}
+
+/// A batch that asks for a charge whose refund fails between the reading of the charge and that of the batch that held it.
+async fn asks_for_what_is_free() -> Result<u64, BatchRefusal> {
+    let slow = slow_with_charges(1).await;
+    let asked = pingpp::request("batch", &[("ch_0", None)]);
+    let batch = slow.session(20).create_batch(&asked, pingpp::new).await.result.unwrap().unwrap();
+    slow.keep("TransactWriteItems", usize::MAX);
+    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
+    let refund = &batch.items[0].refund;
+    let undecided = decide_refund(&slow.session(1), &batch.key, refund, failed, now()).await;
+    assert!(undecided.is_err(), "{undecided:?}");
+    slow.keep("", 0);
+
+    slow.mail.lock().unwrap().is_torn = true;
+    let again = pingpp::request("again", &[("ch_0", None)]);
+    let told = slow.session(20).create_batch(&again, pingpp::new).await.result.unwrap();
+    told.map(|batch| batch.items[0].amount.value())
+}
+
+#[tokio::test]
+async fn a_batch_is_not_refused_for_a_charge_that_has_become_free() {
+    assert_eq!(asks_for_what_is_free().await, Ok(30));
+    let _wrong = mutants::switch_on(Decision::WhatIsLeftIsNotReadAgain);
+    let refusal = BatchRefusal::Charge { position: 0, problem: ChargeProblem::FullyRefunded };
+    assert_eq!(asks_for_what_is_free().await, Err(refusal));
 }

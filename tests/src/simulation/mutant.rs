@@ -203,7 +203,12 @@ const LATE: &[(&str, Part)] = &[
 ];
 
 /// Decisions of the same kind.
-const LATE_DECISIONS: [Decision; 2] = [Decision::LateBatchIsNotOutdated, Decision::LackOfFundsIsNotReadAgain];
+const LATE_DECISIONS: [Decision; 4] = [
+    Decision::LateBatchIsNotOutdated,
+    Decision::LackOfFundsIsNotReadAgain,
+    Decision::WhatIsLeftIsNotReadAgain,
+    Decision::ConfirmedIsToldAtOnce,
+];
 
 /// What `work` comes to, and all mutants of what it writes, and those of decisions.
 pub fn of<T>(work: impl FnOnce() -> T) -> (T, Vec<Mutant>) {
