@@ -281,9 +281,13 @@ async fn slow_with(funds: u64, count: usize) -> Slow {
 
 /// An operator decides that a batch's first refund has failed.
 async fn fail_first(session: &Session, batch: &RefundBatch) {
-    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
-    let decided = decide_refund(session, &batch.key, &batch.items[0].refund, failed, now()).await.unwrap();
+    let decided = decide_first_failed(session, batch).await.unwrap();
     assert!(matches!(decided, Some(Decided::Done { .. })), "{decided:?}");
+}
+
+async fn decide_first_failed(session: &Session, batch: &RefundBatch) -> Result<Option<Decided>, StoreError> {
+    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
+    decide_refund(session, &batch.key, &batch.items[0].refund, failed, now()).await
 }
 
 async fn first_half_comes_late(is_wrong: bool) {
@@ -372,9 +376,15 @@ async fn asks_for_what_is_left() -> Result<u64, BatchRefusal> {
     let slow = slow_with(30, 1).await;
     let part = pingpp::request("part", &[("ch_0", Some(20))]);
     slow.ask_in_vain("TransactWriteItems", &part).await;
+    asks_between(&slow).await
+}
+
+/// How much is refunded to who asks for all that is left of a charge, between whose reading and that of the accounts what
+/// was kept back arrives.
+async fn asks_between(slow: &Slow) -> Result<u64, BatchRefusal> {
     slow.mail.lock().unwrap().is_torn = true;
-    let rest = pingpp::request("rest", &[("ch_0", None)]);
-    let told = slow.session(20).create_batch(&rest, pingpp::new).await.result.unwrap();
+    let asked = pingpp::request("rest", &[("ch_0", None)]);
+    let told = slow.session(20).create_batch(&asked, pingpp::new).await.result.unwrap();
     told.map(|batch| batch.items[0].amount.value())
 }
 
@@ -392,16 +402,11 @@ async fn asks_for_what_is_free() -> Result<u64, BatchRefusal> {
     let asked = pingpp::request("batch", &[("ch_0", None)]);
     let batch = slow.session(20).create_batch(&asked, pingpp::new).await.result.unwrap().unwrap();
     slow.keep("TransactWriteItems", usize::MAX);
-    let failed = ItemState::Failed { at: 3, code: "no".to_owned(), message: "no".to_owned() };
-    let refund = &batch.items[0].refund;
-    let undecided = decide_refund(&slow.session(1), &batch.key, refund, failed, now()).await;
+    let undecided = decide_first_failed(&slow.session(1), &batch).await;
     assert!(undecided.is_err(), "{undecided:?}");
     slow.keep("", 0);
 
-    slow.mail.lock().unwrap().is_torn = true;
-    let again = pingpp::request("again", &[("ch_0", None)]);
-    let told = slow.session(20).create_batch(&again, pingpp::new).await.result.unwrap();
-    told.map(|batch| batch.items[0].amount.value())
+    asks_between(&slow).await
 }
 
 #[tokio::test]
