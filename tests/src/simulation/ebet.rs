@@ -126,11 +126,23 @@ struct Item {
     is_wrong_round: bool,
 }
 
+impl Item {
+    /// The round that is sent with it.
+    fn round(&self, bets: &[Bet], names_rounds: bool) -> Option<String> {
+        match self.is_wrong_round {
+            true => Some("another".to_owned()),
+            false => names_rounds.then(|| bets[self.bet].round()),
+        }
+    }
+}
+
 /// A request as it is sent, again and again.
 struct Body {
     api: Api,
     seq_no: String,
     items: Vec<Item>,
+    /// Whether the right rounds are sent, too.
+    names_rounds: bool,
     event: String,
     /// Whether others are sent under its number.
     has_rivals: bool,
@@ -450,8 +462,10 @@ fn bodies(rng: &mut Rng, bets: &[Bet], kind: Kind, has_small_transactions: bool)
                 let bet = rng.usize(0..bets.len());
                 items.push(Item { bet, cents: bets[bet].cents, is_wrong_round: false });
             }
-            let event = event(api, &seq_no, bets, &items, rng.bool());
-            bodies.push(Body { api, seq_no: seq_no.clone(), items, event, has_rivals: count > 1 });
+            let names_rounds = rng.bool();
+            let event = event(api, &seq_no, bets, &items, names_rounds);
+            let seq_no = seq_no.clone();
+            bodies.push(Body { api, seq_no, items, names_rounds, event, has_rivals: count > 1 });
         }
     }
     bodies
@@ -469,8 +483,7 @@ fn event(api: Api, seq_no: &str, bets: &[Bet], items: &[Item], names_rounds: boo
                 Api::Batch => json!({"seqNo": bet.id, "username": bet.player(),
                                      "refundMoney": number(&money(item.cents))}),
             };
-            if item.is_wrong_round || names_rounds {
-                let round = if item.is_wrong_round { "another".to_owned() } else { bet.round() };
+            if let Some(round) = item.round(bets, names_rounds) {
                 value["roundCode"] = json!(round);
             }
             value
@@ -688,11 +701,13 @@ impl World {
         }
     }
 
+    /// Another body under the same number may have refunded what is asked for here of another round.
     fn is_refunded_by(&self, body: usize, item: usize) -> bool {
         let (body, item) = (&self.bodies[body], &self.bodies[body].items[item]);
-        self.refund(item.bet).is_some_and(|refund| {
-            refund.request == body.key() && refund.amount.to_string() == money(item.cents)
-        })
+        !item.is_wrong_round
+            && self.refund(item.bet).is_some_and(|refund| {
+                refund.request == body.key() && refund.amount.to_string() == money(item.cents)
+            })
     }
 
     /// What was refused has not happened since, where nobody has tried again: all of it, or `of` one request.
@@ -812,17 +827,20 @@ impl World {
         if groups.is_empty() {
             return vec![whole(status); body.items.len()];
         }
-        let mut succeeded: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        // A bet that is asked for twice, once of another round, is told of twice.
+        let mut succeeded: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
         for group in groups {
             let username = group["username"].as_str().unwrap_or_default();
+            let round = group["roundCode"].as_str().unwrap_or_default();
             for refunded in group["sucRefundSeqNoList"].as_array().into_iter().flatten() {
                 let status = refunded["status"].as_u64().unwrap_or_default();
-                succeeded.insert((username, refunded["seqNo"].as_str().unwrap_or_default()), status);
+                succeeded.insert((username, round, refunded["seqNo"].as_str().unwrap_or_default()), status);
             }
         }
         let told = |item: &Item| {
             let bet = &self.bets[item.bet];
-            match succeeded.get(&(bet.player(), bet.id.as_str())) {
+            let round = item.round(&self.bets, body.names_rounds).unwrap_or_default();
+            match succeeded.get(&(bet.player(), round.as_str(), bet.id.as_str())) {
                 Some(200) => Told::Refunded,
                 Some(209) => Told::ByChannel,
                 // Of which code is not said in a batch.
@@ -855,6 +873,9 @@ impl World {
         };
         match (told, &refund) {
             (Told::Unknown | Told::Disabled, _) => return,
+            (Told::Refunded | Told::ByChannel, Some(_)) if item.is_wrong_round => {
+                breach("it was asked for of another round");
+            }
             (Told::Refunded, Some(refund)) => {
                 let is_so =
                     refund.by == RefundedBy::Provider && refund.amount.to_string() == money(item.cents);
